@@ -1,0 +1,93 @@
+"""The contract of a backend: one module with the functions below, in this order. At the seam everything is NumPy.
+
+Images are NCHW (float32, float64, or uint8 pixels for a learner), labels int64 (N,), parameters and gradients go under canonical
+names. ``forward``, ``trace`` and ``loss_and_grads`` leave the model as it was and give the same answer twice: in train mode they draw
+dropout masks from a generator seeded afresh, so the mask in a trace is the mask behind the gradients.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Protocol, SupportsFloat
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..recipe import Recipe
+from ..spec import Block, Spec
+
+Array = NDArray[np.generic]
+Arrays = dict[str, Array]
+
+FUNCTIONS = ("vgg_block", "build", "load", "dump", "forward", "trace", "loss_and_grads", "learner", "facts")
+"""Every function that a backend has, in the order of the four siblings."""
+
+VELOCITY = "velocity/"
+"""In a learner's state, the prefix of the momentum buffer of a parameter; it holds gradients, as torch's and optax's do."""
+
+
+class Learner(Protocol):
+    """A compiled training step and evaluation, and its whole state."""
+
+    def step(self, x: Array, y: Array, lr: float) -> SupportsFloat:
+        """Train on one batch; the loss before the step, which ``float()`` may wait for. uint8 images are
+        scaled, normalised and resized inside; floating ones are taken as they are."""
+        ...
+
+    def evaluate(self, x: Array) -> Array:
+        """Logits (N, classes) in eval mode."""
+        ...
+
+    def state(self) -> Arrays:
+        """Canonical parameters, ``velocity/`` + name for each trained one, and ``step``, the number of steps taken.
+
+        The masks of step ``n`` depend on the recipe's seed and ``n`` alone, so this is all there is.
+        """
+        ...
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on from what ``state`` gave, here or in another process, bit for bit."""
+        ...
+
+
+class Backend(Protocol):
+    """A module that turns a spec into a framework's own model and moves numbers across the seam."""
+
+    DECLARED: Mapping[str, str]
+    """What stock layers cannot make equal. ``running_var``: ``population`` or ``unbiased``."""
+
+    def vgg_block(self, block: Block, *args: Any, **kwargs: Any) -> Any:
+        """One block of that framework's stock layers."""
+        ...
+
+    def build(self, spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> Any:
+        """The native model, with parameters of that dtype (float32, float64) on that device (cpu, gpu)."""
+        ...
+
+    def load(self, model: Any, params: Mapping[str, Array]) -> Any:
+        """The model holding these canonical parameters."""
+        ...
+
+    def dump(self, model: Any) -> Arrays:
+        """``{canonical name: array}``."""
+        ...
+
+    def forward(self, model: Any, x: Array, *, train: bool = False) -> Array:
+        """Logits (N, classes)."""
+        ...
+
+    def trace(self, model: Any, x: Array, *, train: bool = False) -> Arrays:
+        """``{layer name: activation}`` in the layer table's names and NCHW, logits last."""
+        ...
+
+    def loss_and_grads(self, model: Any, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
+        """Mean cross-entropy and ``{canonical name: gradient}``."""
+        ...
+
+    def learner(self, model: Any, recipe: Recipe) -> Learner:
+        """A training step for this model; the model is the learner's from then on."""
+        ...
+
+    def facts(self) -> dict[str, Any]:
+        """Versions, devices, flags that change numbers."""
+        ...

@@ -1,0 +1,214 @@
+"""VGG in PyTorch: ``torch.nn.Sequential`` of stock layers. Native layout NCHW, OIHW, dense (out, in): nothing to translate."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import numpy as np
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from ..pixels import resize_matrix
+from ..recipe import Recipe
+from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
+from . import VELOCITY, Array, Arrays
+
+DECLARED = {"running_var": "unbiased"}
+
+
+def vgg_block(block: Block, channels: int, batch_norm: bool = False) -> nn.Sequential:
+    """One block: convolutions with ReLU on ``channels`` input channels, then a max-pool; (N, C, H, W) throughout."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    for i, conv in enumerate(block.convs, 1):
+        layers[f"conv{i}"] = nn.Conv2d(channels, conv.channels, conv.kernel, conv.stride, conv.padding)
+        if batch_norm:
+            layers[f"bn{i}"] = nn.BatchNorm2d(conv.channels, BATCH_NORM_EPSILON, 1 - BATCH_NORM_MOMENTUM)
+        layers[f"relu{i}"] = nn.ReLU()
+        if conv.lrn:
+            layers[f"lrn{i}"] = nn.LocalResponseNorm(LRN_SIZE, LRN_ALPHA * LRN_SIZE, LRN_BETA, LRN_K)
+        channels = conv.channels
+    if block.pool:
+        layers["pool"] = nn.MaxPool2d(block.pool.kernel, block.pool.stride)
+    return nn.Sequential(layers)
+
+
+def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> nn.Sequential:
+    """``spec`` as ``nn.Sequential``; its state dict carries canonical names."""
+    layers: OrderedDict[str, nn.Module] = OrderedDict()
+    channels, features = spec.input_shape[0], spec.feature_shape
+    for i, block in enumerate(spec.blocks, 1):
+        layers[f"block{i}"] = vgg_block(block, channels, spec.batch_norm)
+        channels = block.convs[-1].channels
+    if spec.head.global_pool:
+        layers["global_avg_pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    else:
+        layers["flatten"] = nn.Flatten()
+    width = channels if spec.head.global_pool else int(np.prod(features))
+    for i, hidden in enumerate(spec.head.hidden, 1):
+        layers[f"fc{i}"] = nn.Linear(width, hidden)
+        layers[f"fc{i}_relu"] = nn.ReLU()
+        if spec.head.dropout:
+            layers[f"fc{i}_dropout"] = nn.Dropout(spec.head.dropout)
+        width = hidden
+    layers[f"fc{len(spec.head.hidden) + 1}"] = nn.Linear(width, spec.classes)
+    model = nn.Sequential(layers).to(_device(device), getattr(torch, dtype))
+    model.spec = spec
+    return model
+
+
+def load(model: nn.Sequential, params: Mapping[str, Array]) -> nn.Sequential:
+    """Copy canonical parameters into ``model``."""
+    state = {name: torch.from_numpy(np.array(array)) for name, array in params.items()}
+    counters = {name: value for name, value in model.state_dict().items() if name.endswith("num_batches_tracked")}
+    model.load_state_dict(state | counters)
+    return model
+
+
+def dump(model: nn.Sequential) -> Arrays:
+    """Canonical parameters of ``model``, copied."""
+    return _canonical(model.state_dict())
+
+
+def forward(model: nn.Sequential, x: Array, *, train: bool = False) -> Array:
+    """Logits (N, classes) of images (N, C, H, W)."""
+    with torch.no_grad(), _pure(model, train):
+        return _numpy(model(_tensor(model, x)))
+
+
+def trace(model: nn.Sequential, x: Array, *, train: bool = False) -> Arrays:
+    """Every layer's output, by layer name."""
+    activations: Arrays = {}
+    with torch.no_grad(), _pure(model, train):
+        out = _tensor(model, x)
+        for name, layer in _layers(model):
+            out = layer(out)
+            activations[name] = _numpy(out)
+    return activations
+
+
+def loss_and_grads(model: nn.Sequential, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
+    """Mean cross-entropy and the gradient of every parameter."""
+    with _pure(model, train):
+        loss = F.cross_entropy(model(_tensor(model, x)), torch.as_tensor(y, device=_where(model).device))
+        names, parameters = zip(*model.named_parameters(), strict=True)
+        grads = torch.autograd.grad(loss, parameters)
+    return float(loss), _canonical(dict(zip(names, grads, strict=True)))
+
+
+def learner(model: nn.Sequential, recipe: Recipe) -> Learner:
+    """SGD on ``model``."""
+    return Learner(model, recipe)
+
+
+def facts() -> dict[str, Any]:
+    """Versions, devices, flags that change numbers."""
+    return {
+        "framework": f"torch {torch.__version__}",
+        "versions": {"torch": torch.__version__, "numpy": np.__version__},
+        "devices": ["cpu", *(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))],
+        "flags": {
+            "threads": torch.get_num_threads(),
+            "mkldnn": torch.backends.mkldnn.is_available(),
+            "tf32_matmul": torch.backends.cuda.matmul.allow_tf32,
+            "tf32_conv": torch.backends.cudnn.allow_tf32,
+        },
+    }
+
+
+class Learner:
+    """A training step in the model's dtype and device; see ``vgg.backends.Learner``."""
+
+    def __init__(self, model: nn.Sequential, recipe: Recipe) -> None:
+        self.model = model.to(memory_format=torch.channels_last)
+        self.recipe = recipe
+        self.steps = 0
+        self.optimizer = torch.optim.SGD(
+            model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True
+        )
+
+    def step(self, x: Array, y: Array, lr: float) -> torch.Tensor:
+        """Forward, backward, update; the loss before it."""
+        torch.manual_seed((self.recipe.seed << 32) + self.steps)
+        self.optimizer.param_groups[0]["lr"] = lr
+        self.model.train()
+        loss = F.cross_entropy(self.model(self._images(x)), torch.as_tensor(y, device=_where(self.model).device))
+        self.optimizer.zero_grad()
+        loss.backward()
+        self.optimizer.step()
+        self.steps += 1
+        return loss.detach()
+
+    def evaluate(self, x: Array) -> Array:
+        """Logits (N, classes) in eval mode."""
+        self.model.eval()
+        with torch.inference_mode():
+            return _numpy(self.model(self._images(x)))
+
+    def state(self) -> Arrays:
+        """Parameters, velocities and the number of steps."""
+        buffers = {name: self._velocity(p) for name, p in self.model.named_parameters()}
+        velocity = {VELOCITY + name: v for name, v in _canonical(buffers).items()}
+        return {**dump(self.model), **velocity, "step": np.array(self.steps)}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Take over what ``state`` gave."""
+        load(self.model, {n: a for n, a in state.items() if n != "step" and not n.startswith(VELOCITY)})
+        for name, p in self.model.named_parameters():
+            self._velocity(p).copy_(torch.from_numpy(np.array(state[VELOCITY + name])))
+        self.steps = int(state["step"])
+
+    def _velocity(self, p: nn.Parameter) -> torch.Tensor:
+        return self.optimizer.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
+
+    def _images(self, x: Array) -> torch.Tensor:
+        images = _tensor(self.model, x, keep=x.dtype == np.uint8)
+        if x.dtype == np.uint8:
+            images = (images.to(_where(self.model).dtype) / 255 - self.recipe.mean) / self.recipe.std
+            down, across = (_tensor(self.model, resize_matrix(*s)) for s in zip(x.shape[2:], self.model.spec.input_shape[1:]))
+            images = down @ images @ across.T
+        return images.contiguous(memory_format=torch.channels_last)
+
+
+def _device(name: str) -> torch.device:
+    return torch.device("cuda" if name == "gpu" else name)
+
+
+def _where(model: nn.Sequential) -> torch.Tensor:
+    return next(model.parameters())
+
+
+def _tensor(model: nn.Sequential, x: Array, keep: bool = False) -> torch.Tensor:
+    """``x`` on the model's device, in its dtype unless ``keep``."""
+    p = _where(model)
+    return torch.from_numpy(np.ascontiguousarray(x)).to(p.device, None if keep else p.dtype)
+
+
+def _numpy(x: torch.Tensor) -> Array:
+    return np.array(x.detach().cpu().numpy(), order="C")
+
+
+def _canonical(tensors: Mapping[str, torch.Tensor]) -> Arrays:
+    return {name: _numpy(t) for name, t in tensors.items() if not name.endswith("num_batches_tracked")}
+
+
+def _layers(model: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
+    for name, child in model.named_children():
+        if name.startswith("block"):
+            yield from ((f"{name}.{part}", layer) for part, layer in child.named_children())
+        else:
+            yield name.replace("_", ".") if name.startswith("fc") else name, child
+
+
+@contextmanager
+def _pure(model: nn.Sequential, train: bool) -> Iterator[None]:
+    """Set the mode, seed the dropout masks afresh, and put running statistics back afterwards."""
+    kept = [buffer.clone() for buffer in model.buffers()]
+    torch.manual_seed(0)
+    model.train(train)
+    yield
+    for buffer, old in zip(model.buffers(), kept, strict=True):
+        buffer.copy_(old)
