@@ -3,6 +3,7 @@
 from .errors import BackendError, VGGError
 from .layers import Layer, Totals, expand, totals
 from .params import init, load_params, load_spec, save_params, shapes
+from .recipe import Recipe
 from .spec import Block, Conv, Head, Pool, Spec, arch, arch_names
 
 __version__ = "0.1.0"
@@ -14,6 +15,7 @@ __all__ = [
     "Head",
     "Layer",
     "Pool",
+    "Recipe",
     "Spec",
     "Totals",
     "VGGError",

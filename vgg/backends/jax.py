@@ -1,0 +1,309 @@
+"""VGG in JAX: a ``flax.linen.Module`` of stock layers. Native layout NHWC, HWIO, dense (in, out) with ``in`` in H,W,C order."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from functools import partial
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+import optax
+from flax import linen as nn
+
+from ..params import init
+from ..pixels import resize_matrix
+from ..recipe import Recipe
+from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
+from . import VELOCITY, Array, Arrays
+
+DECLARED = {"running_var": "population"}
+
+
+class VGGBlock(nn.Module):
+    """What ``vgg_block`` makes."""
+
+    block: Block
+    batch_norm: bool
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool) -> jax.Array:
+        exact = {"dtype": self.dtype, "param_dtype": self.dtype}
+        for i, conv in enumerate(self.block.convs, 1):
+            window = (conv.kernel, conv.kernel)
+            x = nn.Conv(conv.channels, window, conv.stride, conv.padding, name=f"conv{i}", **exact)(x)
+            if self.batch_norm:
+                momentum, epsilon = BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON
+                x = nn.BatchNorm(not train, momentum=momentum, epsilon=epsilon, name=f"bn{i}", **exact)(x)
+            x = _tap(self, f"relu{i}", nn.relu(x))
+            if conv.lrn:
+                x = _tap(self, f"lrn{i}", _lrn(x))
+        return _tap(self, "pool", _max_pool(x, self.block.pool.kernel, self.block.pool.stride)) if self.block.pool else x
+
+
+class VGG(nn.Module):
+    """What ``build`` makes; images (N, H, W, C) to logits (N, classes)."""
+
+    spec: Spec
+    dtype: Any
+
+    @nn.compact
+    def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
+        exact = {"dtype": self.dtype, "param_dtype": self.dtype}
+        head = self.spec.head
+        for i, block in enumerate(self.spec.blocks, 1):
+            x = vgg_block(block, f"block{i}", self.spec.batch_norm, self.dtype)(x, train)
+        if head.global_pool:
+            x = _tap(self, "global_avg_pool", x.mean(axis=(1, 2)))
+        else:
+            x = _tap(self, "flatten", x.reshape(len(x), -1))
+        for i, hidden in enumerate(head.hidden, 1):
+            x = _tap(self, f"fc{i}.relu", nn.relu(nn.Dense(hidden, name=f"fc{i}", **exact)(x)))
+            if head.dropout:
+                x = nn.Dropout(head.dropout, deterministic=not train, name=f"fc{i}.dropout")(x)
+        return nn.Dense(self.spec.classes, name=f"fc{len(head.hidden) + 1}", **exact)(x)
+
+
+def vgg_block(block: Block, name: str, batch_norm: bool = False, dtype: Any = jnp.float32) -> VGGBlock:
+    """One block: convolutions with ReLU, then a max-pool; (N, H, W, C) throughout."""
+    return VGGBlock(block, batch_norm, dtype, name=name)
+
+
+def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> VGG:
+    """``spec`` as a ``flax.linen.Module`` bound to its variables."""
+    if dtype == "float64":
+        jax.config.update("jax_enable_x64", True)
+    channels, height, width = spec.input_shape
+    module = VGG(spec, jnp.dtype(dtype))
+    shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, height, width, channels), dtype))
+    # Flax makes running statistics float32 whatever param_dtype says.
+    blank = jax.tree.map(lambda s: jnp.zeros(s.shape, dtype, device=_device(device)), shapes)
+    return load(module.bind(blank), init(spec, scheme="jax", dtype=dtype))  # module.init: the same, after 15 s of compiling
+
+
+def load(model: VGG, params: Mapping[str, Array]) -> VGG:
+    """A model bound to these canonical parameters."""
+    module, variables = model.unbind()
+    device = _where(model)
+
+    def place(path: Any, old: jax.Array) -> jax.Array:
+        name = _name(path)
+        return jax.device_put(np.asarray(_to_native(model.spec, name, params[name]), old.dtype), device)
+
+    return module.bind(jax.tree_util.tree_map_with_path(place, variables))
+
+
+def dump(model: VGG) -> Arrays:
+    """Canonical parameters of ``model``, copied."""
+    return _canonical(model.spec, model.variables)
+
+
+def forward(model: VGG, x: Array, *, train: bool = False) -> Array:
+    """Logits (N, classes) of images (N, C, H, W)."""
+    logits, _ = _apply(*model.unbind(), _nhwc(model, x), jax.random.key(0), train)
+    return np.array(logits)
+
+
+def trace(model: VGG, x: Array, *, train: bool = False) -> Arrays:
+    """Every layer's output, by layer name, as NCHW."""
+    module, variables = model.unbind()
+    _, state = module.apply(
+        variables,
+        _nhwc(model, x),
+        train,
+        rngs={"dropout": jax.random.key(0)},
+        mutable=["intermediates", "batch_stats"],
+        capture_intermediates=lambda m, _: not isinstance(m, (VGG, VGGBlock)),
+    )
+    return {name: _to_nchw(model.spec, name, np.asarray(out)) for name, out in _outputs(state["intermediates"])}
+
+
+def loss_and_grads(model: VGG, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
+    """Mean cross-entropy and the gradient of every parameter."""
+    module, variables = model.unbind()
+    (loss, _), grads = _gradient(module, variables, _nhwc(model, x), y, jax.random.key(0), train)
+    return float(loss), _canonical(model.spec, {"params": grads})
+
+
+def learner(model: VGG, recipe: Recipe) -> Learner:
+    """SGD on ``model``."""
+    return Learner(model, recipe)
+
+
+def facts() -> dict[str, Any]:
+    """Versions, devices, flags that change numbers."""
+    versions = {m.__name__: m.__version__ for m in (jax, flax, optax, np)}
+    return {
+        "framework": f"jax {jax.__version__}, flax {flax.__version__}",
+        "versions": versions,
+        "devices": [d.device_kind for d in jax.devices()],
+        "flags": {
+            "default_matmul_precision": jax.config.jax_default_matmul_precision or "default",
+            "x64": jax.config.jax_enable_x64,
+        },
+    }
+
+
+class Learner:
+    """A training step in the model's dtype and device; see ``vgg.backends.Learner``."""
+
+    def __init__(self, model: VGG, recipe: Recipe) -> None:
+        self.model = model
+        self.recipe = recipe
+        self.steps = 0
+        self.module, self.variables = model.unbind()
+        self.device = _where(model)
+        decay = optax.add_decayed_weights(recipe.weight_decay)
+        self.optimizer = optax.chain(decay, optax.trace(recipe.momentum))
+        self.moments = self.optimizer.init(self.variables["params"])
+        self._step = jax.jit(self._train, donate_argnums=(0, 1))
+        self._evaluate = jax.jit(lambda variables, x: self.module.apply(variables, self._images(x)))
+
+    def step(self, x: Array, y: Array, lr: float) -> jax.Array:
+        """Forward, backward, update; the loss before it."""
+        x, y = jax.device_put((x, y), self.device)
+        key = np.array([self.recipe.seed, self.steps], np.uint32)
+        self.variables, self.moments, loss = self._step(self.variables, self.moments, x, y, lr, key)
+        self.steps += 1
+        return loss
+
+    def evaluate(self, x: Array) -> Array:
+        """Logits (N, classes) in eval mode."""
+        return np.array(self._evaluate(self.variables, jax.device_put(x, self.device)))
+
+    def state(self) -> Arrays:
+        """Parameters, velocities and the number of steps."""
+        velocity = _canonical(self.model.spec, {"params": self.moments[1].trace})
+        named = {VELOCITY + name: v for name, v in velocity.items()}
+        return {**_canonical(self.model.spec, self.variables), **named, "step": np.array(self.steps)}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Take over what ``state`` gave."""
+        moving = {name.removeprefix(VELOCITY): a for name, a in state.items() if name.startswith(VELOCITY)}
+        still = {"params": self.moments[1].trace}
+        velocity = load(self.module.bind(still), moving).variables["params"]
+        self.variables = load(self.module.bind(self.variables), state).variables
+        self.moments = (self.moments[0], self.moments[1]._replace(trace=velocity))
+        self.steps = int(state["step"])
+
+    def _train(self, variables: Any, moments: Any, x: Any, y: Any, lr: Any, key: Any) -> tuple[Any, Any, jax.Array]:
+        (loss, moved), grads = _gradient(self.module, variables, self._images(x), y, jax.random.wrap_key_data(key), True)
+        updates, moments = self.optimizer.update(grads, moments, variables["params"])
+        lr = jnp.asarray(lr, self.module.dtype)
+        params = jax.tree.map(lambda w, u: w - lr * u, variables["params"], updates)
+        return {**variables, **moved, "params": params}, moments, loss
+
+    def _images(self, x: jax.Array) -> jax.Array:
+        if x.dtype == np.uint8:
+            x = (x.astype(self.module.dtype) / 255 - self.recipe.mean) / self.recipe.std
+            down, across = (resize_matrix(*s) for s in zip(x.shape[2:], self.model.spec.input_shape[1:]))
+            x = jnp.asarray(down, x.dtype) @ x @ jnp.asarray(across.T, x.dtype)
+        return x.transpose(0, 2, 3, 1)
+
+
+_SLOTS = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+
+
+def _device(name: str) -> jax.Device:
+    return jax.devices(name)[0]
+
+
+def _where(model: VGG) -> jax.Device:
+    return next(iter(jax.tree.leaves(model.variables)[0].devices()))
+
+
+def _tap(module: nn.Module, name: str, x: jax.Array) -> jax.Array:
+    """Show what is no module of its own to ``trace``; does nothing otherwise."""
+    module.sow("intermediates", name, x)
+    return x
+
+
+def _lrn(x: jax.Array) -> jax.Array:
+    """Flax has no LRN; a window over channels is a product with a band matrix."""
+    near = np.abs(np.subtract.outer(range(x.shape[-1]), range(x.shape[-1]))) <= LRN_SIZE // 2
+    return x * (LRN_K + LRN_ALPHA * (x * x @ jnp.asarray(near, x.dtype))) ** -LRN_BETA
+
+
+def _max_pool(x: jax.Array, kernel: int, stride: int) -> jax.Array:
+    """``nn.max_pool``, but windows that do not overlap as reshape and max: their gradient is several times faster on a CPU."""
+    if kernel != stride:
+        return nn.max_pool(x, (kernel, kernel), (stride, stride))
+    n, height, width, channels = x.shape
+    rows, columns = height // kernel, width // kernel
+    x = x[:, : rows * kernel, : columns * kernel]
+    return x.reshape(n, rows, kernel, columns, kernel, channels).max(axis=(2, 4))
+
+
+@partial(jax.jit, static_argnums=(0, 4))
+def _apply(module: VGG, variables: Any, x: jax.Array, key: jax.Array, train: bool) -> tuple[jax.Array, Any]:
+    """Logits, and the moved running statistics."""
+    return module.apply(variables, x, train, rngs={"dropout": key}, mutable=["batch_stats"])
+
+
+@partial(jax.jit, static_argnums=(0, 5))
+def _gradient(module: VGG, variables: Any, x: jax.Array, y: jax.Array, key: jax.Array, train: bool) -> Any:
+    """((loss, moved running statistics), gradients)."""
+
+    def loss(params: Any) -> tuple[jax.Array, Any]:
+        logits, moved = _apply(module, {**variables, "params": params}, x, key, train)
+        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean(), moved
+
+    return jax.value_and_grad(loss, has_aux=True)(variables["params"])
+
+
+def _name(path: Any) -> str:
+    """(collection, 'block1', 'conv1', 'kernel') -> 'block1.conv1.weight'."""
+    *layer, slot = (key.key for key in path[1:])
+    return ".".join((*layer, _SLOTS[slot]))
+
+
+def _canonical(spec: Spec, variables: Any) -> Arrays:
+    leaves, _ = jax.tree_util.tree_flatten_with_path(variables)
+    return {_name(path): _to_canonical(spec, _name(path), np.asarray(leaf)) for path, leaf in leaves}
+
+
+def _to_canonical(spec: Spec, name: str, array: Array) -> Array:
+    """HWIO to OIHW, (in, out) to (out, in), and H,W,C to C,H,W in the ``in`` of the first dense layer."""
+    if array.ndim == 4:
+        array = array.transpose(3, 2, 0, 1)
+    elif name == "fc1.weight" and not spec.head.global_pool:
+        channels, height, width = spec.feature_shape
+        array = array.reshape(height, width, channels, -1).transpose(3, 2, 0, 1).reshape(array.shape[::-1])
+    elif array.ndim == 2:
+        array = array.T
+    return np.array(array, order="C")
+
+
+def _to_native(spec: Spec, name: str, array: Array) -> Array:
+    """The inverse of ``_to_canonical``."""
+    if array.ndim == 4:
+        return array.transpose(2, 3, 1, 0)
+    if name == "fc1.weight" and not spec.head.global_pool:
+        return array.reshape(-1, *spec.feature_shape).transpose(2, 3, 1, 0).reshape(array.shape[::-1])
+    return array.T if array.ndim == 2 else array
+
+
+def _nhwc(model: VGG, x: Array) -> jax.Array:
+    return jax.device_put(np.transpose(x, (0, 2, 3, 1)).astype(model.dtype), _where(model))
+
+
+def _outputs(state: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """(layer name, output) of everything captured, in the order of computation."""
+    for name, value in state.items():
+        if name == "__call__":
+            yield prefix, value[0]
+        elif isinstance(value, Mapping):
+            yield from _outputs(value, f"{prefix}.{name}".lstrip("."))
+        else:
+            yield f"{prefix}.{name}".lstrip("."), value[0]
+
+
+def _to_nchw(spec: Spec, name: str, x: Array) -> Array:
+    """An activation as NCHW, a flattened one in C,H,W order."""
+    if name == "flatten":
+        channels, height, width = spec.feature_shape
+        return x.reshape(-1, height, width, channels).transpose(0, 3, 1, 2).reshape(x.shape)
+    return np.array(x.transpose(0, 3, 1, 2) if x.ndim == 4 else x, order="C")

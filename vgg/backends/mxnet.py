@@ -1,0 +1,247 @@
+"""VGG in MXNet: ``gluon.nn.HybridSequential`` of stock layers. Native layout NCHW, OIHW, dense (out, in): nothing to translate."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+import mxnet as mx
+import numpy as np
+from mxnet import autograd, gluon
+from mxnet.gluon import nn
+
+from ..pixels import resize_matrix
+from ..recipe import Recipe
+from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
+from . import VELOCITY, Array, Arrays
+
+DECLARED = {"running_var": "population"}
+
+
+class LRN(nn.HybridBlock):
+    """``F.LRN`` fails in float64: the sum over near channels as a sum-pool over (N, 1, C, H*W)."""
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:
+        flat = F.expand_dims(F.reshape(x * x, (0, 0, -1)), 1)
+        near = F.Pooling(flat, kernel=(LRN_SIZE, 1), pad=(LRN_SIZE // 2, 0), pool_type="sum")
+        return x * (LRN_K + LRN_ALPHA * F.reshape_like(near, x)) ** -LRN_BETA
+
+
+def vgg_block(block: Block, channels: int, name: str, batch_norm: bool = False) -> nn.HybridSequential:
+    """One block: convolutions with ReLU on ``channels`` input channels, then a max-pool; (N, C, H, W) throughout."""
+    layers = nn.HybridSequential(prefix=f"{name}_")
+    with layers.name_scope():
+        for i, conv in enumerate(block.convs, 1):
+            window = (conv.kernel, conv.stride, conv.padding)
+            layers.add(nn.Conv2D(conv.channels, *window, in_channels=channels, prefix=f"conv{i}_"))
+            if batch_norm:
+                momentum, epsilon = BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON
+                layers.add(nn.BatchNorm(1, momentum, epsilon, in_channels=conv.channels, prefix=f"bn{i}_"))
+            layers.add(nn.Activation("relu", prefix=f"relu{i}_"))
+            if conv.lrn:
+                layers.add(LRN(prefix=f"lrn{i}_"))
+            channels = conv.channels
+        if block.pool:
+            layers.add(nn.MaxPool2D(block.pool.kernel, block.pool.stride, prefix="pool_"))
+    return layers
+
+
+def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> nn.HybridSequential:
+    """``spec`` as ``gluon.nn.HybridSequential``; its parameters' names are canonical but for the dots."""
+    model = nn.HybridSequential(prefix="")
+    channels, features = spec.input_shape[0], spec.feature_shape
+    for i, block in enumerate(spec.blocks, 1):
+        model.add(vgg_block(block, channels, f"block{i}", spec.batch_norm))
+        channels = block.convs[-1].channels
+    width = channels if spec.head.global_pool else int(np.prod(features))
+    model.add(GlobalAvgPool(prefix="global_avg_pool_") if spec.head.global_pool else nn.Flatten(prefix="flatten_"))
+    for i, hidden in enumerate(spec.head.hidden, 1):
+        model.add(nn.Dense(hidden, in_units=width, prefix=f"fc{i}_"))
+        model.add(nn.Activation("relu", prefix=f"fc{i}_relu_"))
+        if spec.head.dropout:
+            model.add(nn.Dropout(spec.head.dropout, prefix=f"fc{i}_dropout_"))
+        width = hidden
+    model.add(nn.Dense(spec.classes, in_units=width, prefix=f"fc{len(spec.head.hidden) + 1}_"))
+    model.cast(dtype)
+    model.initialize(ctx=mx.gpu() if device == "gpu" else mx.cpu())
+    model.spec = spec
+    return model
+
+
+def load(model: nn.HybridSequential, params: Mapping[str, Array]) -> nn.HybridSequential:
+    """Copy canonical parameters into ``model``."""
+    for name, parameter in _parameters(model).items():
+        parameter.set_data(_tensor(model, params[name]))
+    return model
+
+
+def dump(model: nn.HybridSequential) -> Arrays:
+    """Canonical parameters of ``model``, copied."""
+    return {name: p.data().asnumpy() for name, p in _parameters(model).items()}
+
+
+def forward(model: nn.HybridSequential, x: Array, *, train: bool = False) -> Array:
+    """Logits (N, classes) of images (N, C, H, W)."""
+    with _pure(model), _mode(train):
+        return model(_tensor(model, x)).asnumpy()
+
+
+def trace(model: nn.HybridSequential, x: Array, *, train: bool = False) -> Arrays:
+    """Every layer's output, by layer name."""
+    activations: Arrays = {}
+    with _pure(model), _mode(train):
+        out = _tensor(model, x)
+        for layer in _layers(model):
+            out = layer(out)
+            activations[_canonical(layer.name)] = out.asnumpy()
+    return activations
+
+
+def loss_and_grads(model: nn.HybridSequential, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
+    """Mean cross-entropy and the gradient of every parameter."""
+    with _pure(model):
+        with autograd.record(train_mode=train):
+            out = _tensor(model, x)
+            for layer in _layers(model):
+                # oneDNN's max-pool keeps what its gradient needs in train mode only: without it the gradient is garbage.
+                with _mode(train or isinstance(layer, nn.MaxPool2D)):
+                    out = layer(out)
+            loss = _loss(out, _tensor(model, y))
+        loss.backward(train_mode=train)
+        return loss.asscalar().item(), {name: p.grad().asnumpy() for name, p in _trained(model).items()}
+
+
+def learner(model: nn.HybridSequential, recipe: Recipe) -> Learner:
+    """SGD on ``model``."""
+    return Learner(model, recipe)
+
+
+def facts() -> dict[str, Any]:
+    """Versions, devices, flags that change numbers."""
+    return {
+        "framework": f"mxnet {mx.__version__}",
+        "versions": {"mxnet": mx.__version__, "numpy": np.__version__},
+        "devices": ["cpu", *(f"gpu({i})" for i in range(mx.context.num_gpus()))],
+        "flags": {"onednn": mx.runtime.Features().is_enabled("MKLDNN")},
+    }
+
+
+class Learner:
+    """A training step in the model's dtype and device; see ``vgg.backends.Learner``."""
+
+    def __init__(self, model: nn.HybridSequential, recipe: Recipe) -> None:
+        self.model = model
+        self.recipe = recipe
+        self.steps = 0
+        self.velocity = {name: mx.nd.zeros_like(p.data()) for name, p in _trained(model).items()}
+        model.hybridize(static_alloc=True)
+
+    def step(self, x: Array, y: Array, lr: float) -> mx.np.ndarray:
+        """Forward, backward, update; the loss before it."""
+        _seed(self.recipe.seed, self.steps)
+        with autograd.record():
+            loss = _loss(self.model(self._images(x)), _tensor(self.model, y))
+        loss.backward()
+        for name, p in _trained(self.model).items():
+            self._update(p.data(), p.grad(), self.velocity[name], lr)
+        self.steps += 1
+        return loss.as_np_ndarray()  # an NDArray has no float()
+
+    def evaluate(self, x: Array) -> Array:
+        """Logits (N, classes) in eval mode."""
+        return self.model(self._images(x)).asnumpy()
+
+    def state(self) -> Arrays:
+        """Parameters, velocities and the number of steps."""
+        velocity = {VELOCITY + name: v.asnumpy() for name, v in self.velocity.items()}
+        return {**dump(self.model), **velocity, "step": np.array(self.steps)}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Take over what ``state`` gave."""
+        load(self.model, state)
+        for name, v in self.velocity.items():
+            v[:] = _tensor(self.model, state[VELOCITY + name])
+        self.steps = int(state["step"])
+
+    def _update(self, w: mx.nd.NDArray, g: mx.nd.NDArray, v: mx.nd.NDArray, lr: float) -> None:
+        """MXNet's own SGD keeps the step, not the gradient, in its momentum buffer, and a learning rate in float32."""
+        v *= self.recipe.momentum
+        v += g
+        if self.recipe.weight_decay:
+            v += self.recipe.weight_decay * w
+        w -= lr * v
+
+    def _images(self, x: Array) -> mx.nd.NDArray:
+        images = _tensor(self.model, x)
+        if x.dtype == np.uint8:
+            images = (images / 255 - self.recipe.mean) / self.recipe.std
+            for source, target in zip(x.shape[2:], self.model.spec.input_shape[1:]):
+                # Each turn resizes the last axis but one and swaps it with the last: two turns, both axes.
+                turned = images.swapaxes(2, 3)
+                images = mx.nd.dot(turned, _tensor(self.model, resize_matrix(source, target).T))
+        return images
+
+
+class GlobalAvgPool(nn.HybridSequential):
+    """(N, C, H, W) to (N, C)."""
+
+    def __init__(self, prefix: str) -> None:
+        super().__init__(prefix=prefix)
+        self.add(nn.GlobalAvgPool2D(), nn.Flatten())
+
+
+_SLOTS = {"gamma": "weight", "beta": "bias"}
+_loss_fn = gluon.loss.SoftmaxCrossEntropyLoss()
+
+
+def _loss(logits: mx.nd.NDArray, y: mx.nd.NDArray) -> mx.nd.NDArray:
+    return _loss_fn(logits, y).mean()
+
+
+def _tensor(model: nn.HybridSequential, x: Array) -> mx.nd.NDArray:
+    """``x`` on the model's device in its dtype; uint8 and labels become floats only there."""
+    p = next(iter(model.collect_params().values())).data()
+    return mx.nd.array(x, ctx=p.context, dtype=x.dtype).astype(p.dtype)
+
+
+def _layers(model: nn.HybridSequential) -> Iterator[nn.HybridBlock]:
+    for child in model:
+        yield from child if child.name.startswith("block") else [child]
+
+
+def _canonical(name: str) -> str:
+    """'block1_conv1' -> 'block1.conv1', 'fc1_relu' -> 'fc1.relu'."""
+    return name if name == "global_avg_pool" else name.replace("_", ".", 1)
+
+
+def _parameters(model: nn.HybridSequential) -> dict[str, gluon.Parameter]:
+    """Canonical name -> parameter, running statistics included."""
+    named = {}
+    for layer in _layers(model):
+        for name, parameter in layer.collect_params().items():
+            slot = name.removeprefix(layer.prefix)
+            named[f"{_canonical(layer.name)}.{_SLOTS.get(slot, slot)}"] = parameter
+    return named
+
+
+def _trained(model: nn.HybridSequential) -> dict[str, gluon.Parameter]:
+    return {name: p for name, p in _parameters(model).items() if p.grad_req != "null"}
+
+
+def _mode(train: bool) -> Any:
+    return autograd.train_mode() if train else autograd.predict_mode()
+
+
+def _seed(seed: int, step: int) -> None:
+    mx.random.seed((seed * 1_000_003 + step) % 2**31)
+
+
+@contextmanager
+def _pure(model: nn.HybridSequential) -> Iterator[None]:
+    """Seed the dropout masks afresh, and put running statistics back afterwards."""
+    kept = [(p, p.data().copy()) for p in _parameters(model).values() if p.grad_req == "null"]
+    _seed(0, 0)
+    yield
+    for parameter, old in kept:
+        parameter.set_data(old)

@@ -1,0 +1,266 @@
+"""VGG in TensorFlow: ``keras.Sequential`` of stock layers. Native layout NHWC, HWIO, dense (in, out) with ``in`` in H,W,C order."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from typing import Any
+
+os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras reads it once, at import
+
+import keras
+import numpy as np
+import tensorflow as tf
+from keras import layers
+
+from ..pixels import resize_matrix
+from ..recipe import Recipe
+from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
+from . import VELOCITY, Array, Arrays
+
+DECLARED = {"running_var": "population"}
+
+
+def vgg_block(block: Block, name: str, batch_norm: bool = False) -> keras.Sequential:
+    """One block: convolutions with ReLU, then a max-pool; (N, H, W, C) throughout."""
+    stack: list[layers.Layer] = []
+    for i, conv in enumerate(block.convs, 1):
+        same = conv.stride == 1 and conv.kernel == 2 * conv.padding + 1
+        if conv.padding and not same:
+            stack.append(layers.ZeroPadding2D(conv.padding, name=f"pad{i}"))
+        padding = "same" if same else "valid"
+        stack.append(layers.Conv2D(conv.channels, conv.kernel, conv.stride, padding, name=f"conv{i}"))
+        if batch_norm:
+            momentum, epsilon = BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON
+            stack.append(layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=f"bn{i}"))
+        stack.append(layers.ReLU(name=f"relu{i}"))
+        if conv.lrn:
+            stack.append(layers.Lambda(_lrn, name=f"lrn{i}"))
+    if block.pool:
+        stack.append(layers.MaxPooling2D(block.pool.kernel, block.pool.stride, name="pool"))
+    return keras.Sequential(stack, name=name)
+
+
+def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> keras.Sequential:
+    """``spec`` as ``keras.Sequential``; its layers carry the layer table's names."""
+    keras.config.set_dtype_policy(dtype)
+    channels, height, width = spec.input_shape
+    stack: list[Any] = [layers.Input((height, width, channels), dtype=dtype)]
+    stack += [vgg_block(block, f"block{i}", spec.batch_norm) for i, block in enumerate(spec.blocks, 1)]
+    stack.append(layers.GlobalAveragePooling2D(name="global_avg_pool") if spec.head.global_pool else layers.Flatten(name="flatten"))
+    for i, hidden in enumerate(spec.head.hidden, 1):
+        stack += [layers.Dense(hidden, name=f"fc{i}"), layers.ReLU(name=f"fc{i}.relu")]
+        if spec.head.dropout:
+            stack.append(layers.Dropout(spec.head.dropout, seed=i, name=f"fc{i}.dropout"))
+    stack.append(layers.Dense(spec.classes, name=f"fc{len(spec.head.hidden) + 1}"))
+    with tf.device(_device(device)):
+        model = keras.Sequential(stack)
+    model.spec, model.place = spec, _device(device)
+    return model
+
+
+def load(model: keras.Sequential, params: Mapping[str, Array]) -> keras.Sequential:
+    """Copy canonical parameters into ``model``."""
+    for name, variable in _variables(model).items():
+        variable.assign(_to_native(model.spec, name, params[name]))
+    return model
+
+
+def dump(model: keras.Sequential) -> Arrays:
+    """Canonical parameters of ``model``, copied."""
+    return {name: _to_canonical(model.spec, name, v.numpy()) for name, v in _variables(model).items()}
+
+
+def forward(model: keras.Sequential, x: Array, *, train: bool = False) -> Array:
+    """Logits (N, classes) of images (N, C, H, W)."""
+    with _pure(model):
+        return model(_nhwc(model, x), training=train).numpy()
+
+
+def trace(model: keras.Sequential, x: Array, *, train: bool = False) -> Arrays:
+    """Every layer's output, by layer name, as NCHW."""
+    activations: Arrays = {}
+    with _pure(model):
+        out = _nhwc(model, x)
+        for name, layer in _layers(model):
+            out = layer(out, training=train) if isinstance(layer, _MODAL) else layer(out)
+            if not isinstance(layer, layers.ZeroPadding2D):
+                activations[name] = _to_nchw(model.spec, name, out.numpy())
+    return activations
+
+
+def loss_and_grads(model: keras.Sequential, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
+    """Mean cross-entropy and the gradient of every parameter."""
+    with _pure(model), tf.GradientTape() as tape:
+        loss = _loss(model(_nhwc(model, x), training=train), y)
+        grads = tape.gradient(loss, model.trainable_variables)
+    return float(loss), _canonical(model, grads)
+
+
+def learner(model: keras.Sequential, recipe: Recipe) -> Learner:
+    """SGD on ``model``."""
+    return Learner(model, recipe)
+
+
+def facts() -> dict[str, Any]:
+    """Versions, devices, flags that change numbers."""
+    return {
+        "framework": f"tensorflow {tf.__version__}",
+        "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
+        "devices": ["cpu", *(gpu.name for gpu in tf.config.list_physical_devices("GPU"))],
+        "flags": {
+            "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
+            "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
+        },
+    }
+
+
+class Learner:
+    """A training step in the model's dtype and device; see ``vgg.backends.Learner``."""
+
+    def __init__(self, model: keras.Sequential, recipe: Recipe) -> None:
+        self.model = model
+        self.recipe = recipe
+        self.steps = 0
+        with tf.device(model.place):
+            self.velocity = [tf.Variable(tf.zeros_like(v)) for v in model.trainable_variables]
+        self._step = tf.function(self._train, reduce_retracing=False)
+        self._evaluate = tf.function(lambda x: model(self._images(x), training=False))
+
+    def step(self, x: Array, y: Array, lr: float) -> tf.Tensor:
+        """Forward, backward, update; the loss before it."""
+        _seed(self.model, self.recipe.seed, self.steps)
+        self.steps += 1
+        with tf.device(self.model.place):
+            return self._step(tf.constant(x), tf.constant(y), tf.constant(lr, self.model.compute_dtype))
+
+    def evaluate(self, x: Array) -> Array:
+        """Logits (N, classes) in eval mode."""
+        with tf.device(self.model.place):
+            return self._evaluate(tf.constant(x)).numpy()
+
+    def state(self) -> Arrays:
+        """Parameters, velocities and the number of steps."""
+        velocity = {VELOCITY + name: v for name, v in _canonical(self.model, self.velocity).items()}
+        return {**dump(self.model), **velocity, "step": np.array(self.steps)}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Take over what ``state`` gave."""
+        load(self.model, state)
+        for name, v in zip(_trained(self.model), self.velocity, strict=True):
+            v.assign(_to_native(self.model.spec, name, state[VELOCITY + name]))
+        self.steps = int(state["step"])
+
+    def _train(self, x: tf.Tensor, y: tf.Tensor, lr: tf.Tensor) -> tf.Tensor:
+        with tf.GradientTape() as tape:
+            loss = _loss(self.model(self._images(x), training=True), y)
+        weights = self.model.trainable_variables
+        for w, v, g in zip(weights, self.velocity, tape.gradient(loss, weights), strict=True):
+            # Keras' own SGD keeps the step, not the gradient, in its momentum buffer, and decouples weight decay.
+            g += self.recipe.weight_decay * w
+            tf.raw_ops.ResourceApplyMomentum(
+                var=w.value.handle, accum=v.handle, lr=lr, grad=g, momentum=tf.constant(self.recipe.momentum, lr.dtype)
+            )
+        return loss
+
+    def _images(self, x: tf.Tensor) -> tf.Tensor:
+        dtype = self.model.compute_dtype
+        if x.dtype == tf.uint8:
+            x = (tf.cast(x, dtype) / 255 - self.recipe.mean) / self.recipe.std
+            down, across = (resize_matrix(*s) for s in zip(x.shape[2:], self.model.spec.input_shape[1:]))
+            x = tf.constant(down, dtype) @ x @ tf.constant(across.T, dtype)
+        return tf.transpose(x, (0, 2, 3, 1))
+
+
+_MODAL = (layers.BatchNormalization, layers.Dropout)
+_SLOTS = {"kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"} | {
+    "moving_mean": "running_mean",
+    "moving_variance": "running_var",
+}
+
+
+def _device(name: str) -> str:
+    return "/GPU:0" if name == "gpu" else "/CPU:0"
+
+
+def _lrn(x: Any) -> Any:
+    """tf.nn.local_response_normalization has no float64; a window over channels is a product with a band matrix."""
+    near = np.abs(np.subtract.outer(range(x.shape[-1]), range(x.shape[-1]))) <= LRN_SIZE // 2
+    return x * (LRN_K + LRN_ALPHA * (x * x @ tf.constant(near, x.dtype))) ** -LRN_BETA
+
+
+def _loss(logits: tf.Tensor, y: Any) -> tf.Tensor:
+    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
+
+
+def _layers(model: keras.Sequential) -> Iterator[tuple[str, layers.Layer]]:
+    for child in model.layers:
+        if isinstance(child, keras.Sequential):
+            yield from ((f"{child.name}.{layer.name}", layer) for layer in child.layers)
+        else:
+            yield child.name, child
+
+
+def _variables(model: keras.Sequential) -> dict[str, keras.Variable]:
+    """Canonical name -> variable, running statistics included."""
+    owned = ((name, v) for name, layer in _layers(model) for v in layer.weights if v.name in _SLOTS)
+    return {f"{name}.{_SLOTS[v.name]}": v for name, v in owned}
+
+
+def _trained(model: keras.Sequential) -> list[str]:
+    return [name for name, v in _variables(model).items() if v.trainable]
+
+
+def _canonical(model: keras.Sequential, tensors: Any) -> Arrays:
+    """Canonical arrays of tensors that stand beside ``model.trainable_variables``."""
+    return {n: _to_canonical(model.spec, n, t.numpy()) for n, t in zip(_trained(model), tensors, strict=True)}
+
+
+def _to_canonical(spec: Spec, name: str, array: Array) -> Array:
+    """HWIO to OIHW, (in, out) to (out, in), and H,W,C to C,H,W in the ``in`` of the first dense layer."""
+    if array.ndim == 4:
+        array = array.transpose(3, 2, 0, 1)
+    elif name == "fc1.weight" and not spec.head.global_pool:
+        channels, height, width = spec.feature_shape
+        array = array.reshape(height, width, channels, -1).transpose(3, 2, 0, 1).reshape(array.shape[::-1])
+    elif array.ndim == 2:
+        array = array.T
+    return np.array(array, order="C")
+
+
+def _to_native(spec: Spec, name: str, array: Array) -> Array:
+    """The inverse of ``_to_canonical``."""
+    if array.ndim == 4:
+        return array.transpose(2, 3, 1, 0)
+    if name == "fc1.weight" and not spec.head.global_pool:
+        return array.reshape(-1, *spec.feature_shape).transpose(2, 3, 1, 0).reshape(array.shape[::-1])
+    return array.T if array.ndim == 2 else array
+
+
+def _nhwc(model: keras.Sequential, x: Array) -> tf.Tensor:
+    with tf.device(model.place):
+        return tf.constant(np.transpose(x, (0, 2, 3, 1)), model.compute_dtype)
+
+
+def _to_nchw(spec: Spec, name: str, x: Array) -> Array:
+    """An activation as NCHW, a flattened one in C,H,W order."""
+    if name == "flatten":
+        channels, height, width = spec.feature_shape
+        return x.reshape(-1, height, width, channels).transpose(0, 3, 1, 2).reshape(x.shape)
+    return np.array(x.transpose(0, 3, 1, 2) if x.ndim == 4 else x, order="C")
+
+
+def _seed(model: keras.Sequential, seed: int, step: int) -> None:
+    for i, layer in enumerate(layer for _, layer in _layers(model) if isinstance(layer, layers.Dropout)):
+        layer.seed_generator.state.assign([(seed << 8) + i, step])
+
+
+@contextmanager
+def _pure(model: keras.Sequential) -> Iterator[None]:
+    """Seed the dropout masks afresh, and put running statistics back afterwards."""
+    kept = [v.numpy() for v in model.non_trainable_variables]
+    _seed(model, 0, 0)
+    yield
+    for v, old in zip(model.non_trainable_variables, kept, strict=True):
+        v.assign(old)
