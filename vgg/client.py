@@ -1,0 +1,233 @@
+"""Starts a worker in its backend's environment, talks to it, and survives its death."""
+
+from __future__ import annotations
+
+import os
+import queue
+import shlex
+import signal
+import subprocess
+import sys
+import tempfile
+import threading
+from collections.abc import Callable, Mapping
+from pathlib import Path
+from typing import IO, Any, Self
+
+import numpy as np
+from numpy.typing import NDArray
+
+from . import wire
+from .errors import BackendError
+from .recipe import Recipe
+from .registry import Entry
+from .spec import Spec
+
+Array = NDArray[np.generic]
+PYTHON = "3.11"
+"""What the lock files are made for: MXNet 1.9.1 needs NumPy 1.23, whose last wheels are for this Python."""
+
+
+class Worker:
+    """A backend in a process of its own. Use as a context manager: leaving it, however, leaves no process behind.
+
+    ``env`` is ``current`` (this interpreter), ``uv`` (the lock file's environment) or ``auto`` (the first if it has the framework).
+    ``timeout`` is how many seconds a job may go without a sign of life. Every failure is a ``BackendError``.
+    """
+
+    def __init__(self, entry: Entry, *, env: str = "auto", timeout: float = 600) -> None:
+        self.entry = entry
+        self.timeout = timeout
+        self._home = tempfile.TemporaryDirectory(prefix="vgg-")
+        package = Path(__file__).parent
+        (Path(self._home.name) / package.name).symlink_to(package)
+        self._log = tempfile.TemporaryFile()
+        command, environ = launch(entry, env, self._home.name)
+        self._process = subprocess.Popen(
+            [*command, "-P", "-m", "vgg.worker", entry.module],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            stderr=self._log,
+            env=environ,
+            start_new_session=True,
+        )
+        self._inbox: queue.Queue[tuple[dict[str, Any], wire.Arrays] | None] = queue.Queue()
+        threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True).start()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Kill the worker and whatever it started."""
+        try:
+            os.killpg(self._process.pid, signal.SIGKILL)
+        except ProcessLookupError:
+            pass
+        self._process.wait()
+        self._log.close()
+        self._home.cleanup()
+
+    def facts(self) -> dict[str, Any]:
+        """Versions, devices, flags that change numbers, declared differences."""
+        return dict(self.call("facts")[0])
+
+    def build(self, spec: Spec, params: Mapping[str, Array] | None = None, *, dtype: str = "float32", device: str = "cpu") -> None:
+        """Build the model that the other calls speak of, and load ``params`` into it."""
+        self.call("build", spec=spec.to_dict(), dtype=dtype, device=device)
+        if params is not None:
+            self.call("load", params)
+
+    def dump(self) -> wire.Arrays:
+        """Canonical parameters."""
+        return self.call("dump")[1]
+
+    def forward(self, x: Array, *, train: bool = False) -> Array:
+        """Logits (N, classes)."""
+        return self.call("forward", {"x": x}, train=train)[1]["logits"]
+
+    def trace(self, x: Array, *, train: bool = False) -> wire.Arrays:
+        """``{layer name: activation}`` in the order in which the backend gave them."""
+        order, activations = self.call("trace", {"x": x}, train=train)
+        return {name: activations[name] for name in order}
+
+    def loss_and_grads(self, x: Array, y: Array, *, train: bool = False) -> tuple[float, wire.Arrays]:
+        """Mean cross-entropy and ``{canonical name: gradient}``."""
+        return self.call("loss_and_grads", {"x": x, "y": y}, train=train)
+
+    def learner(self, recipe: Recipe) -> None:
+        """Make the learner that ``step``, ``evaluate``, ``state`` and ``restore`` speak of."""
+        self.call("learner", recipe=recipe.to_dict())
+
+    def step(self, x: Array, y: Array, lr: float) -> float:
+        """Train on one batch; the loss before the step."""
+        return float(self.call("step", {"x": x, "y": y}, lr=lr)[0])
+
+    def evaluate(self, x: Array) -> Array:
+        """Logits (N, classes) from the learner, in eval mode."""
+        return self.call("evaluate", {"x": x})[1]["logits"]
+
+    def state(self) -> wire.Arrays:
+        """The learner's whole state."""
+        return self.call("state")[1]
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Put the learner in that state."""
+        self.call("restore", state)
+
+    def call(
+        self,
+        job: str,
+        arrays: Mapping[str, Array] | None = None,
+        *,
+        on_event: Callable[[dict[str, Any]], None] | None = None,
+        **arguments: Any,
+    ) -> tuple[Any, wire.Arrays]:
+        """Send one job and wait for its answer, handing events on as they come; any sign of life restarts the clock."""
+        assert self._process.stdin
+        try:
+            wire.send(self._process.stdin, {"job": job, "arguments": arguments}, arrays)
+        except BrokenPipeError:
+            raise self._death(job) from None
+        while True:
+            head, out = self._next(job)
+            if "event" not in head:
+                break
+            if on_event:
+                on_event(head["event"])
+        if "error" in head:
+            raise BackendError(f"{self.entry.name}: {job}: {head['error']}") from _Remote(head["traceback"])
+        return head["result"], out
+
+    def _next(self, job: str) -> tuple[dict[str, Any], wire.Arrays]:
+        try:
+            message = self._inbox.get(timeout=self.timeout)
+        except queue.Empty:
+            self.close()
+            raise BackendError(f"{self.entry.name}: {job}: no sign of life for {self.timeout:g} s; killed it") from None
+        if message is None:
+            raise self._death(job)
+        return message
+
+    def _read(self, stream: IO[bytes]) -> None:
+        try:
+            while True:
+                self._inbox.put(wire.receive(stream))
+        except (EOFError, ValueError):
+            self._inbox.put(None)
+
+    def _death(self, job: str) -> BackendError:
+        code = self._process.wait()
+        number = -code if code < 0 else code - 128  # uv reports a signal as a shell does
+        if 0 < number < signal.NSIG:
+            how = f"killed by {signal.Signals(number).name}"
+        else:
+            how = f"exited with status {code}"
+        return BackendError(f"{self.entry.name}: {job}: its process was {how}".replace("was exited", "exited") + self._tail())
+
+    def _tail(self) -> str:
+        if self._log.closed:
+            return ""
+        self._log.seek(0)
+        lines = self._log.read().decode(errors="replace").strip().splitlines()[-15:]
+        return "".join(f"\n  | {line}" for line in lines)
+
+
+class _Remote(Exception):
+    """The worker's traceback, chained below a ``BackendError`` for --debug."""
+
+    def __str__(self) -> str:
+        return f"in the worker\n{self.args[0]}"
+
+
+def launch(entry: Entry, env: str, home: str) -> tuple[list[str], dict[str, str]]:
+    """(command, environment variables) of a Python that has ``entry``'s framework; builds its environment if need be.
+
+    ``home`` is a folder with a link to this package and nothing else: the parent's site-packages would leak its NumPy.
+    """
+    if env == "current" or entry.lock is None or (env == "auto" and entry.importable()):
+        if not entry.importable():
+            wanted = ", ".join(entry.imports)
+            raise BackendError(f"{entry.name}: {sys.executable} has no {wanted}; install it, or leave out --env current")
+        path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
+        return [sys.executable], {**os.environ, "PYTHONPATH": path}
+    environ = _uv_environ(home)
+    command = _uv_command(entry.lock)
+    _provision(entry, command, environ)
+    return [*command[:2], "--offline", *command[2:]], environ
+
+
+def _uv_command(lock: Path) -> list[str]:
+    from uv import find_uv_bin
+
+    uv = os.fsdecode(find_uv_bin())
+    return [uv, "run", "--no-project", "--isolated", "--python", PYTHON, "--with-requirements", str(lock), "python"]
+
+
+def _uv_environ(home: str) -> dict[str, str]:
+    """This process's variables for uv: no Python of ours leaks in, and pip's mirrors and wheel folders serve uv too."""
+    environ = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONHOME")}
+    given = {
+        "UV_DEFAULT_INDEX": environ.get("PIP_INDEX_URL"),
+        "UV_INDEX": environ.get("PIP_EXTRA_INDEX_URL"),
+        "UV_FIND_LINKS": ",".join(environ.get("PIP_FIND_LINKS", "").split()),
+        "SSL_CERT_FILE": environ.get("PIP_CERT"),
+    }
+    return {**{k: v for k, v in given.items() if v}, **environ, "PYTHONPATH": home}
+
+
+def _provision(entry: Entry, command: list[str], environ: dict[str, str]) -> None:
+    """Build the environment unless it is cached: without the network first, then with it and with uv's own progress."""
+    probe = [*command[2:], "-c", ""]
+    cached = subprocess.run([*command[:2], "--offline", *probe], env=environ, capture_output=True)
+    if cached.returncode == 0:
+        return
+    print(f"{entry.name}: building its environment from {entry.lock}", file=sys.stderr, flush=True)
+    terminal = sys.stderr.isatty()
+    built = subprocess.run([*command[:2], *probe], env=environ, stderr=None if terminal else subprocess.PIPE)
+    if built.returncode:
+        tail = (built.stderr or b"").decode(errors="replace").strip().splitlines()[-6:]
+        mend = shlex.join([*command[:2], *probe])
+        raise BackendError("\n  | ".join([f"{entry.name}: its environment could not be built; to see why: {mend}", *tail]))

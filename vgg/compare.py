@@ -1,0 +1,111 @@
+"""The one comparator. Everything that says two things agree says it through ``compare``.
+
+Names, shapes, dtypes, finiteness and non-constancy come first; then the error of every array, as a relative 2-norm, against a
+limit that follows from the number format and the lengths of the sums behind it.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .layers import expand
+from .spec import Spec
+
+Arrays = Mapping[str, NDArray[np.generic]]
+ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
+FLOAT64_LIMIT = 1e-12
+"""For logits, activations and gradients in float64. Any wrong formula is far above it, any order of summation far below."""
+CONFIDENCE = 5.0
+"""Higham & Mary (2019, SIAM J. Sci. Comput. 41): the error of a sum of n terms is below ``CONFIDENCE * sqrt(n)`` roundoffs
+with probability 1 - 2 exp(-CONFIDENCE**2 / 2), that is 1 - 7e-6."""
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What a comparison found: the worst error beside its limit, and where. ``reason`` is empty when all is well."""
+
+    error: float
+    limit: float
+    where: str = ""
+    reason: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether the two agree."""
+        return not self.reason
+
+    def __str__(self) -> str:
+        return self.reason or f"{self.error:.1e} of {self.limit:.1e}"
+
+
+def compare(got: Arrays, wanted: Arrays, *, limit: float, dtype: str | None = None, floors: Mapping[str, float] | None = None) -> Verdict:
+    """Judge ``got`` against ``wanted``, in the order of ``wanted``: the first name to diverge is the one reported.
+
+    The error of an array is ``|got - wanted| / max(|wanted|, floor)`` in 2-norms; ``floors`` serve arrays that cancel to nothing,
+    such as the gradient of a bias that batch norm takes away again.
+    """
+    missing, extra = sorted(wanted.keys() - got.keys()), sorted(got.keys() - wanted.keys())
+    if missing or extra:
+        return _failed(limit, "", f"names: missing {missing or 'none'}, unexpected {extra or 'none'}")
+    worst = Verdict(0.0, limit)
+    for name, array in wanted.items():
+        found = _judged(name, np.asarray(got[name]), np.asarray(array), limit, dtype, (floors or {}).get(name, 0.0))
+        if not found.ok:
+            return found
+        worst = max(worst, found, key=lambda verdict: verdict.error)
+    return worst
+
+
+def _judged(name: str, got: NDArray[np.generic], wanted: NDArray[np.generic], limit: float, dtype: str | None, floor: float) -> Verdict:
+    if got.shape != wanted.shape:
+        return _failed(limit, name, f"{name}: got shape {got.shape}, wanted {wanted.shape}")
+    if dtype and got.dtype != dtype:
+        return _failed(limit, name, f"{name}: got {got.dtype}, wanted {dtype}")
+    if not np.isfinite(got).all():
+        return _failed(limit, name, f"{name}: {np.count_nonzero(~np.isfinite(got))} of {got.size} values are not finite")
+    if got.size > 1 and wanted.size and np.ptp(wanted) > 0 and np.ptp(got) == 0 and not floor:
+        return _failed(limit, name, f"{name}: every value is {got.flat[0]}, wanted values that differ")
+    scale = max(float(np.linalg.norm(wanted)), floor)
+    difference = float(np.linalg.norm(got.astype(np.float64) - wanted))
+    error = difference / scale if scale else (math.inf if difference else 0.0)
+    reason = "" if error <= limit else f"{name}: error {error:.1e} is over its limit {limit:.1e}"
+    return Verdict(error, limit, name, reason)
+
+
+def _failed(limit: float, where: str, reason: str) -> Verdict:
+    return Verdict(math.inf, limit, where, reason)
+
+
+def forward_limit(spec: Spec, dtype: str) -> float:
+    """For activations and logits: every layer adds the rounding of its sums, ``sqrt`` of their length each."""
+    return _limit(dtype, sum(math.sqrt(n) for n in _lengths(spec)))
+
+
+def gradient_limit(spec: Spec, dtype: str, batch: int) -> float:
+    """For gradients: the forward sums, the same sums backward, and the one over batch and positions."""
+    positions = max(math.prod(row.output_shape[1:]) for row in expand(spec) if row.parameters)
+    return _limit(dtype, 2 * sum(math.sqrt(n) for n in _lengths(spec)) + math.sqrt(batch * positions))
+
+
+def _limit(dtype: str, roundings: float) -> float:
+    return FLOAT64_LIMIT if dtype == "float64" else CONFIDENCE * roundings * ROUNDOFF[dtype]
+
+
+def _lengths(spec: Spec) -> list[int]:
+    """The length of the sum behind each layer's output: a weight's fan-in, one or two operations for the others."""
+    return [max(row.macs // math.prod(row.output_shape), 1) for row in expand(spec) if row.kind not in ("flatten", "dropout")]
+
+
+def gradient_floors(grads: Arrays) -> dict[str, float]:
+    """For each bias, what its gradient's norm would be if it did not cancel: its weight's, per column of the weight."""
+    floors = {}
+    for name, grad in grads.items():
+        if name.endswith(".bias"):
+            weight = grads[f"{name.removesuffix('bias')}weight"]
+            floors[name] = float(np.linalg.norm(weight)) / math.sqrt(max(weight.size // grad.size, 1))
+    return floors

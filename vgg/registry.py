@@ -1,0 +1,58 @@
+"""Backend names: the four of this package, and those that other packages announce as entry points ``vgg.backends``."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from importlib import metadata
+from importlib.util import find_spec
+from pathlib import Path
+
+from .errors import unknown
+
+GROUP = "vgg.backends"
+ALIASES = {"pytorch": "torch", "flax": "jax", "gluon": "mxnet", "keras": "tensorflow", "tf": "tensorflow"}
+_ENVS = Path(__file__).parent / "envs"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """A backend by name: the module to import, what that needs, and the lock file of its environment (none: the current one)."""
+
+    name: str
+    module: str
+    imports: tuple[str, ...] = ()
+    lock: Path | None = None
+
+    def importable(self) -> bool:
+        """Whether the current interpreter has everything that the module needs."""
+        return all(find_spec(name) for name in self.imports)
+
+
+_OWN = {
+    name: Entry(name, f"vgg.backends.{name}", imports, _ENVS / f"{name}.txt")
+    for name, imports in {
+        "torch": ("torch",),
+        "tensorflow": ("tensorflow",),
+        "jax": ("jax", "flax", "optax"),
+        "mxnet": ("mxnet",),
+    }.items()
+}
+
+
+def own_names() -> tuple[str, ...]:
+    """The four backends of this package, in the order of every table."""
+    return tuple(_OWN)
+
+
+def names() -> tuple[str, ...]:
+    """Every backend that can be named, third-party ones last."""
+    return (*_OWN, *sorted({point.name for point in metadata.entry_points(group=GROUP)} - _OWN.keys()))
+
+
+def find(name: str) -> Entry:
+    """The backend of that name; ``VGGError`` with the nearest one otherwise."""
+    if name in _OWN:
+        return _OWN[name]
+    for point in metadata.entry_points(group=GROUP, name=name):
+        return Entry(point.name, point.value)
+    raise unknown("backend", name, names(), ALIASES)

@@ -1,0 +1,124 @@
+"""The child process: holds one backend, its model and its learner; does the jobs that come in, one after another.
+
+``python -m vgg.worker MODULE`` speaks ``vgg.wire`` on its standard input and output. What a framework prints goes to standard error.
+"""
+
+from __future__ import annotations
+
+import importlib
+import os
+import queue
+import sys
+import threading
+import traceback
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, BinaryIO
+
+import numpy as np
+
+from . import train, wire
+from .backends import FUNCTIONS, VELOCITY
+from .errors import VGGError, mismatch
+from .recipe import Recipe
+from .spec import Spec
+
+Emit = Callable[[dict[str, Any]], None]
+Reply = tuple[Any, wire.Arrays]
+
+
+class Session:
+    """The jobs. Each takes JSON arguments and arrays, and gives JSON and arrays; they mirror the contract of a backend."""
+
+    def __init__(self, module: str, emit: Emit) -> None:
+        self.backend: Any = importlib.import_module(module)
+        self.emit = emit
+        self.spec: Spec | None = None
+        self.model: Any = None
+        self.learning: Any = None
+        missing = [name for name in FUNCTIONS if not callable(getattr(self.backend, name, None))]
+        if missing:
+            raise mismatch(module, f"no {', '.join(missing)}", f"the functions {', '.join(FUNCTIONS)}")
+
+    def facts(self, arrays: wire.Arrays) -> Reply:
+        declared = dict(getattr(self.backend, "DECLARED", {}))
+        return {**self.backend.facts(), "declared": declared, "python": sys.version.split()[0]}, {}
+
+    def build(self, arrays: wire.Arrays, spec: dict[str, Any], dtype: str, device: str) -> Reply:
+        self.model = self.learning = None
+        self.spec = Spec.from_dict(spec)
+        self.model = self.backend.build(self.spec, dtype=dtype, device=device)
+        return None, {}
+
+    def load(self, arrays: wire.Arrays) -> Reply:
+        self.model = self.backend.load(self.model, arrays)
+        return None, {}
+
+    def dump(self, arrays: wire.Arrays) -> Reply:
+        return None, self.backend.dump(self.model)
+
+    def forward(self, arrays: wire.Arrays, train: bool) -> Reply:
+        return None, {"logits": self.backend.forward(self.model, arrays["x"], train=train)}
+
+    def trace(self, arrays: wire.Arrays, train: bool) -> Reply:
+        activations = self.backend.trace(self.model, arrays["x"], train=train)
+        return list(activations), activations
+
+    def loss_and_grads(self, arrays: wire.Arrays, train: bool) -> Reply:
+        return self.backend.loss_and_grads(self.model, arrays["x"], arrays["y"], train=train)
+
+    def learner(self, arrays: wire.Arrays, recipe: dict[str, Any]) -> Reply:
+        self.learning = self.backend.learner(self.model, Recipe.from_dict(recipe))
+        return None, {}
+
+    def step(self, arrays: wire.Arrays, lr: float) -> Reply:
+        return float(self.learning.step(arrays["x"], arrays["y"], lr)), {}
+
+    def evaluate(self, arrays: wire.Arrays) -> Reply:
+        return None, {"logits": self.learning.evaluate(arrays["x"])}
+
+    def state(self, arrays: wire.Arrays) -> Reply:
+        return None, self.learning.state()
+
+    def restore(self, arrays: wire.Arrays) -> Reply:
+        self.learning.restore(arrays)
+        return None, {}
+
+    def train(self, arrays: wire.Arrays, out: str, **options: Any) -> Reply:
+        facts, _ = self.facts({})
+        return train.run(self.backend, Path(out), arrays, facts=facts, emit=self.emit, **options), {}
+
+
+def main() -> None:
+    """Serve until standard input ends. A second thread waits for that end, so a worker never outlives its client."""
+    replies = os.fdopen(os.dup(1), "wb")
+    os.dup2(2, 1)
+    jobs: queue.Queue[tuple[dict[str, Any], wire.Arrays]] = queue.Queue()
+    session: Session | None = None
+    threading.Thread(target=_read, args=(sys.stdin.buffer, jobs), daemon=True).start()
+    while True:
+        head, arrays = jobs.get()
+        try:
+            session = session or Session(sys.argv[1], lambda event: wire.send(replies, {"event": event}))
+            result, out = getattr(session, head["job"])(arrays, **head["arguments"])
+            wire.send(replies, {"result": result}, {name: np.asarray(array) for name, array in out.items()})
+        except BaseException as error:
+            wire.send(replies, {"error": _described(error), "traceback": traceback.format_exc()})
+
+
+def _described(error: BaseException) -> str:
+    if isinstance(error, SystemExit):
+        return f"called sys.exit({error.code!r})"
+    return str(error) if isinstance(error, VGGError) else f"{type(error).__name__}: {error}"
+
+
+def _read(stream: BinaryIO, jobs: queue.Queue[tuple[dict[str, Any], wire.Arrays]]) -> None:
+    while True:
+        try:
+            jobs.put(wire.receive(stream))
+        except EOFError:
+            os._exit(0)
+
+
+if __name__ == "__main__":
+    main()
