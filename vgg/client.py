@@ -60,6 +60,11 @@ class Worker:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    @property
+    def alive(self) -> bool:
+        """Whether its process is running."""
+        return self._process.poll() is None
+
     def close(self) -> None:
         """Kill the worker and whatever it started."""
         try:

@@ -101,11 +101,11 @@ def _lengths(spec: Spec) -> list[int]:
     return [max(row.macs // math.prod(row.output_shape), 1) for row in expand(spec) if row.kind not in ("flatten", "dropout")]
 
 
-def gradient_floors(grads: Arrays) -> dict[str, float]:
+def gradient_floors(grads: Arrays, prefix: str = "") -> dict[str, float]:
     """For each bias, what its gradient's norm would be if it did not cancel: its weight's, per column of the weight."""
     floors = {}
     for name, grad in grads.items():
         if name.endswith(".bias"):
             weight = grads[f"{name.removesuffix('bias')}weight"]
-            floors[name] = float(np.linalg.norm(weight)) / math.sqrt(max(weight.size // grad.size, 1))
+            floors[prefix + name] = float(np.linalg.norm(weight)) / math.sqrt(max(weight.size // grad.size, 1))
     return floors

@@ -1,17 +1,18 @@
 """Datasets as plain NumPy arrays, and the batch order that is the same in every framework.
 
-Everything random here comes from raw Philox bits (a stream NumPy keeps fixed) and integer operations: the same split, the
-same synthetic images and the same batches under every NumPy and on every machine.
+Everything random here comes from raw Philox bits (a stream NumPy keeps fixed) and integer operations: the same split,
+the same synthetic images and the same batches under every NumPy and on every machine.
 """
 
 from __future__ import annotations
 
+import gzip
 import hashlib
 import json
 import math
 import os
-import struct
 import sys
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -38,15 +39,8 @@ FASHION_MNIST_MD5 = {
     "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
 }
 """Sums of the four files, as published in the README of github.com/zalandoresearch/fashion-mnist."""
-_FASHION_MNIST_CLASSES = (
-    *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-    *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
-)
-_DIGITS_TRAIN = 1440
-"""45 batches of 32; the other 357 digits are the test set."""
-_SYNTHETIC_TRAIN, _SYNTHETIC_TEST, _SYNTHETIC_CLASSES = 512, 128, 7
-_TIMEOUT = 30
-"""Seconds without a byte after which a mirror is given up."""
+_FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+_WAYS_OUT = "name a folder that holds it with --data DIR or VGG_DATA, or take --dataset digits"
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,17 +66,17 @@ class Dataset:
 
 
 def _to_stderr(message: str) -> None:
-    print(message, file=sys.stderr)
+    sys.stderr.write(f"{message}\n")
 
 
 def load(name: str, folder: str | Path | None = None, say: Say = _to_stderr) -> Dataset:
     """The dataset of that name; ``say`` is told of every download. ``VGGError`` where it cannot be had whole.
 
-    ``digits``: 1x8x8, 1440 train and 357 test, from the package itself. Alpaydin & Kaynak (1998), as scikit-learn carries it.
+    ``digits``: 1x8x8, 1440 train and 357 test, embedded. Alpaydin & Kaynak (1998), as scikit-learn carries it.
 
-    ``fashion-mnist``: 1x28x28, 60000 and 10000; Xiao et al. (2017), arXiv:1708.07747. Its four files are read from ``folder``
-    or ``VGG_DATA`` (or a subfolder ``fashion-mnist`` of it) and never downloaded if either is set; else from the cache,
-    ``$XDG_CACHE_HOME/vgg/fashion-mnist`` or ``~/.cache/vgg/fashion-mnist``, which is filled from the public mirrors.
+    ``fashion-mnist``: 1x28x28, 60000 and 10000. Xiao et al. (2017), arXiv:1708.07747. Its four files are read from
+    ``folder`` or ``VGG_DATA`` (or a subfolder ``fashion-mnist`` of it), never downloaded if either is set; else from
+    the cache, ``$XDG_CACHE_HOME/vgg/fashion-mnist`` or ``~/.cache/vgg/fashion-mnist``, which the mirrors fill.
 
     ``synthetic``: 3x24x20, 512 and 128, seven classes; random, yet learnable.
     """
@@ -97,14 +91,14 @@ def dataset_names() -> tuple[str, ...]:
 
 
 def order(count: int, seed: int, epoch: int) -> Labels:
-    """The neutral order of an epoch's examples: a permutation of 0..count-1, int64 (count,), fixed by seed and epoch."""
+    """The neutral order of an epoch's examples: a permutation of 0..count-1 keyed by seed and epoch, int64 (count,)."""
     for what, value in (("count", count), ("seed", seed), ("epoch", epoch)):
         _at_least(what, value, 0)
     return np.argsort(_raw((count,), seed, epoch), kind="stable").astype(np.int64)
 
 
 def batches(count: int, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[Labels]:
-    """Slices of ``order``, int64 (batch_size,), the last one shorter, from batch number ``start`` (counted from 0) on."""
+    """Slices of ``order``, int64 (batch_size,), the last one shorter, from batch ``start`` (counted from 0) on."""
     _at_least("batch_size", batch_size, 1)
     _at_least("start", start, 0)
     examples = order(count, seed, epoch)
@@ -114,42 +108,20 @@ def batches(count: int, batch_size: int, seed: int, epoch: int, start: int = 0) 
 def read_idx(data: bytes, where: str) -> Images:
     """The uint8 array, one to three axes, in the bytes of a gzipped IDX file; ``where`` names them in a ``VGGError``.
 
-    Format: "The IDX file format", LeCun, Cortes & Burges, http://yann.lecun.com/exdb/mnist/.
+    Two zero bytes, the type, the number of axes, each extent as a big-endian uint32, the values: "The IDX file format",
+    LeCun, Cortes & Burges, http://yann.lecun.com/exdb/mnist/.
     """
-    raw = _gunzip(data, where)
-    shape = _idx_shape(raw, where)
-    start = 4 + 4 * len(shape)
-    if len(raw) - start != math.prod(shape):
-        raise mismatch(where, f"{len(raw) - start} bytes of values", f"{math.prod(shape)} for shape {shape}")
-    # A copy, because the view of bytes is read-only and torch.from_numpy warns of such arrays.
-    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape).copy()
-
-
-def _gunzip(data: bytes, where: str) -> bytes:
-    import gzip
-    import zlib
-
-    if data[:2] != b"\x1f\x8b":
-        raise mismatch(where, f"bytes that start with {data[:2].hex() or 'nothing'}", "a gzip file (1f8b)")
     try:
-        return gzip.decompress(data)
+        raw = gzip.decompress(data)
     except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-        raise mismatch(where, f"a broken gzip file ({error})", "a whole one", "fetch it again") from error
-
-
-def _idx_shape(raw: bytes, where: str) -> tuple[int, ...]:
-    """The shape in an IDX header: two zero bytes, the type, the number of axes, then each extent as a big-endian uint32."""
-    if len(raw) < 4 or raw[:2] != b"\0\0" or not 1 <= raw[3] <= 3:
-        raise mismatch(where, f"magic number {raw[:4].hex() or 'nothing'}", "00000801 to 00000803 (IDX)")
-    if raw[2] != 0x08:
-        raise mismatch(where, f"IDX type 0x{raw[2]:02x}", "0x08, unsigned bytes")
-    header = raw[4 : 4 + 4 * raw[3]]
-    if len(header) != 4 * raw[3]:
-        raise mismatch(where, f"{len(header)} bytes of extents", f"{4 * raw[3]} for {raw[3]} axes")
-    shape = struct.unpack(f">{raw[3]}I", header)
-    if 0 in shape:
-        raise mismatch(where, f"shape {shape}", "every extent at least 1")
-    return shape
+        raise mismatch(where, f"'{error}'", "a whole gzip file", "fetch it again") from error
+    if len(raw) < 4 or raw[:3] != b"\0\0\x08" or not 1 <= raw[3] <= 3:
+        raise mismatch(where, f"magic number {raw[:4].hex() or 'of no bytes'}", "IDX of uint8, 00000801 to 00000803")
+    start = 4 + 4 * raw[3]
+    shape = tuple(int.from_bytes(raw[low : low + 4], "big") for low in range(4, start, 4))
+    if not len(raw) - start == math.prod(shape) > 0:
+        raise mismatch(where, f"{len(raw)} bytes", f"{start} of header and {math.prod(shape)} > 0 for shape {shape}")
+    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape).copy()  # writable, or torch warns
 
 
 def _labelled(folder: Path, prefix: str, read: Callable[[Path], bytes]) -> tuple[Images, Labels]:
@@ -167,34 +139,34 @@ def _labelled(folder: Path, prefix: str, read: Callable[[Path], bytes]) -> tuple
 
 
 def _digits(_folder: str | Path | None, _say: Say) -> Dataset:
-    """Split: the first 1440 of ``order(1797, 0, 0)`` are the training set, the others the test set."""
+    """Split: the first 1440 (45 batches of 32) of ``order(1797, 0, 0)`` are for training, the others for the test."""
     images, labels = _labelled(Path(__file__).with_name("digits"), "", Path.read_bytes)
     # The files keep the original 0..16; (255 v + 8) // 16 is 255 v / 16 rounded.
     images = ((images.astype(np.uint16) * 255 + 8) // 16).astype(np.uint8)
-    shuffled = order(len(images), seed=0, epoch=0)
-    return _split("digits", images[shuffled], labels[shuffled], _DIGITS_TRAIN, tuple("0123456789"))
+    train, test = np.split(order(len(images), seed=0, epoch=0), [1440])
+    return Dataset("digits", images[train], labels[train], images[test], labels[test], tuple("0123456789"))
 
 
 def _fashion_mnist(folder: str | Path | None, say: Say) -> Dataset:
     given = folder or os.environ.get("VGG_DATA")
-    where = _holding(Path(given).expanduser()) if given else _cache()
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vgg", "fashion-mnist")
+    home = _holding(Path(given).expanduser()) if given else cache.expanduser()
 
     def read(path: Path) -> bytes:
-        return _read_checked(path) if given or path.exists() else _download(path, say)
+        return _read_checked(path) if given or _exists(path) else _download(path, say)
 
-    train, test = (_labelled(where, prefix, read) for prefix in ("train-", "t10k-"))
-    return Dataset("fashion-mnist", *train, *test, _FASHION_MNIST_CLASSES)
+    train, test = (_labelled(home, prefix, read) for prefix in ("train-", "t10k-"))
+    return Dataset("fashion-mnist", *train, *test, _FASHION)
 
 
 def _synthetic(_folder: str | Path | None, _say: Say) -> Dataset:
     """Half a pattern of its class, half noise. Patterns are in 4x4 tiles, so that they outlive a pool or two."""
-    count = _SYNTHETIC_TRAIN + _SYNTHETIC_TEST
-    tiles = _random_bytes((_SYNTHETIC_CLASSES, 3, 6, 5), "synthetic", "patterns")
+    tiles = _raw((7, 3, 6, 5), "synthetic", "patterns") >> np.uint64(56)
+    noise = _raw((512 + 128, 3, 24, 20), "synthetic", "noise") >> np.uint64(56)
+    labels = (_raw((512 + 128,), "synthetic", "labels") % np.uint64(7)).astype(np.int64)
     patterns = tiles.repeat(4, axis=2).repeat(4, axis=3)
-    labels = (_raw((count,), "synthetic", "labels") % np.uint64(_SYNTHETIC_CLASSES)).astype(np.int64)
-    noise = _random_bytes((count, *patterns.shape[1:]), "synthetic", "noise")
-    images = ((patterns[labels].astype(np.uint16) + noise) // 2).astype(np.uint8)
-    return _split("synthetic", images, labels, _SYNTHETIC_TRAIN, tuple(map(str, range(_SYNTHETIC_CLASSES))))
+    images = ((patterns[labels] + noise) >> np.uint64(1)).astype(np.uint8)
+    return Dataset("synthetic", images[:512], labels[:512], images[512:], labels[512:], tuple("0123456"))
 
 
 DATASETS: dict[str, Callable[[str | Path | None, Say], Dataset]] = {
@@ -205,10 +177,6 @@ DATASETS: dict[str, Callable[[str | Path | None, Say], Dataset]] = {
 """Dataset name -> its loader, which takes the folder and ``say`` of ``load``."""
 
 
-def _split(name: str, images: Images, labels: Labels, train: int, class_names: tuple[str, ...]) -> Dataset:
-    return Dataset(name, images[:train], labels[:train], images[train:], labels[train:], class_names)
-
-
 def _raw(shape: tuple[int, ...], *key: int | str) -> NDArray[np.uint64]:
     """Raw 64-bit numbers from the stream of that key."""
     digest = hashlib.sha256(json.dumps(key).encode()).digest()
@@ -217,39 +185,33 @@ def _raw(shape: tuple[int, ...], *key: int | str) -> NDArray[np.uint64]:
     return raw.reshape(shape)
 
 
-def _random_bytes(shape: tuple[int, ...], *key: str) -> Images:
-    return (_raw(shape, *key) >> np.uint64(56)).astype(np.uint8)
-
-
 def _at_least(what: str, value: int, low: int) -> None:
     if not isinstance(value, int) or value < low:
         raise mismatch(what, repr(value), f"an integer >= {low}")
 
 
-def _cache() -> Path:
-    home = os.environ.get("XDG_CACHE_HOME")
-    return (Path(home) if home else Path.home() / ".cache") / "vgg" / "fashion-mnist"
-
-
 def _holding(folder: Path) -> Path:
     """``folder``, or its subfolder ``fashion-mnist`` where only that one holds any of the four files."""
     places = (folder, folder / "fashion-mnist")
-    return next((p for p in places if any((p / name).exists() for name in FASHION_MNIST_MD5)), folder)
+    return next((p for p in places if any(_exists(p / name) for name in FASHION_MNIST_MD5)), folder)
+
+
+def _exists(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110  # Path.exists raises where a folder may not be looked into
 
 
 def _read_checked(path: Path) -> bytes:
     try:
         data = path.read_bytes()
     except OSError as error:
-        do = "name the folder of the four files with --data DIR or VGG_DATA, or take --dataset digits"
-        raise mismatch(str(path), error.strerror, "a file of Fashion-MNIST", do) from error
-    return _checked(data, path.name, str(path), "delete it and fetch it again")
+        raise mismatch(str(path), error.strerror, "a file of Fashion-MNIST", _WAYS_OUT) from error
+    return _checked(data, path.name, str(path))
 
 
-def _checked(data: bytes, name: str, where: str, do: str = "") -> bytes:
-    got = hashlib.md5(data, usedforsecurity=False).hexdigest()
-    if got != FASHION_MNIST_MD5[name]:
-        raise mismatch(where, f"MD5 {got}", f"MD5 {FASHION_MNIST_MD5[name]}", do)
+def _checked(data: bytes, name: str, where: str) -> bytes:
+    got, wanted = hashlib.md5(data, usedforsecurity=False).hexdigest(), FASHION_MNIST_MD5[name]
+    if got != wanted:
+        raise mismatch(where, f"MD5 {got}", f"MD5 {wanted}", "delete it and fetch it again")
     return data
 
 
@@ -258,34 +220,30 @@ def _download(path: Path, say: Say) -> bytes:
     tried = []
     for url in (mirror + path.name for mirror in FASHION_MNIST_MIRRORS):
         try:
-            data = _checked(_get(url), path.name, url)
+            data = _get(url, path.name)
         except VGGError as error:
             tried.append(str(error))
             continue
         _keep(path, data)
         say(f"downloaded {path.name} from {url}")
         return data
-    do = "name a folder that holds it with --data DIR or VGG_DATA, or take --dataset digits"
-    raise mismatch(path.name, f"no download ({'; '.join(tried)})", "Fashion-MNIST from one of its mirrors", do)
+    raise mismatch(path.name, f"no download ({', '.join(tried)})", "Fashion-MNIST from one of its mirrors", _WAYS_OUT)
 
 
-def _get(url: str) -> bytes:
-    # Imported here: they take longer than NumPy-only commands should wait, and most loads need no network.
-    from http.client import HTTPException
+def _get(url: str, name: str) -> bytes:
+    from http.client import HTTPException  # slow to import, and most loads need no network
     from urllib.request import urlopen
 
     try:
-        with urlopen(url, timeout=_TIMEOUT) as response:
-            data: bytes = response.read()
+        with urlopen(url, timeout=30) as response:  # noqa: S310  # the mirrors above, no URL of a user
+            return _checked(response.read(), name, url)
     except (OSError, HTTPException) as error:
         raise VGGError(f"{url}: {error}") from error
-    return data
 
 
 def _keep(path: Path, data: bytes) -> None:
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        do = "set XDG_CACHE_HOME to a place of yours"
-        raise mismatch(str(path.parent), error.strerror, "a cache folder that can be made", do) from error
+        raise mismatch(str(path.parent), error.strerror, "a folder for the cache", "set XDG_CACHE_HOME") from error
     write_atomically(path, data)

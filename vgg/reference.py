@@ -38,12 +38,14 @@ class Tape:
 class Mode(NamedTuple):
     """``train`` uses batch statistics and dropout; ``masks`` are what each dropout multiplies by: 0 or 1/(1-rate).
 
-    ``bessel`` says which variance enters the running statistic: n-1 in the denominator (torch), or n.
+    ``bessel`` says which variance enters the running statistic: n-1 in the denominator (torch), or n. ``keep`` is the share of
+    the old statistic that stays.
     """
 
     train: bool = False
     masks: Mapping[str, ArrayLike] | None = None
     bessel: bool = False
+    keep: float = BATCH_NORM_MOMENTUM
 
 
 def forward(spec: Spec, params: Mapping[str, ArrayLike], x: ArrayLike, mode: Mode = Mode()) -> Tape:
@@ -150,8 +152,7 @@ def _batch_norm(row: Layer, own: Arrays, x: Array, tape: Tape, mode: Mode) -> Ar
         count = x.size // x.shape[1]
         batch = {"running_mean": mean, "running_var": var * count / (count - 1) if mode.bessel else var}
         for part, new in batch.items():
-            kept = BATCH_NORM_MOMENTUM * own[part] + (1 - BATCH_NORM_MOMENTUM) * new
-            tape.statistics[f"{row.name}.{part}"] = kept
+            tape.statistics[f"{row.name}.{part}"] = mode.keep * own[part] + (1 - mode.keep) * new
     scale = 1 / np.sqrt(_column(var) + BATCH_NORM_EPSILON)
     normal = (x - _column(mean)) * scale
     tape.saved[row.name] = normal, scale, mode.train

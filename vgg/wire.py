@@ -15,7 +15,7 @@ Arrays = dict[str, NDArray[np.generic]]
 
 def send(stream: BinaryIO, head: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]] | None = None) -> None:
     """Write one message and flush it."""
-    body = save({name: np.ascontiguousarray(array) for name, array in arrays.items()}) if arrays else b""
+    body = save({name: np.asarray(array, order="C") for name, array in arrays.items()}) if arrays else b""
     stream.write(json.dumps({**head, "bytes": len(body)}).encode() + b"\n")
     stream.write(body)
     stream.flush()

@@ -54,7 +54,8 @@ class Backend(Protocol):
     """A module that turns a spec into a framework's own model and moves numbers across the seam."""
 
     DECLARED: Mapping[str, str]
-    """What stock layers cannot make equal. ``running_var``: ``population`` or ``unbiased``."""
+    """What stock layers cannot make equal, all of batch norm's running statistics. ``running_var``: ``population`` or
+    ``unbiased``; ``momentum``: ``float32`` where a float64 layer keeps it rounded to that."""
 
     def vgg_block(self, block: Block, *args: Any, **kwargs: Any) -> Any:
         """One block of that framework's stock layers."""

@@ -16,7 +16,7 @@ from ..recipe import Recipe
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
 from . import VELOCITY, Array, Arrays
 
-DECLARED = {"running_var": "population"}
+DECLARED = {"running_var": "population", "momentum": "float32"}
 
 
 class LRN(nn.HybridBlock):

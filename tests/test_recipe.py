@@ -1,0 +1,104 @@
+"""Recipes: the learning-rate schedule, the round trip, and a message for every bad value."""
+
+from __future__ import annotations
+
+import dataclasses
+import json
+from typing import Any
+
+import pytest
+
+from vgg import Recipe, VGGError
+from vgg.recipe import recipe, recipe_names
+
+DROPS = Recipe(
+    name="drops", epochs=9, lr=0.5, momentum=0.75, weight_decay=1e-4, lr_drops=((2, 0.5), (5, 0.125)), seed=3
+)
+
+
+@pytest.mark.parametrize("epoch", range(9))
+def test_the_learning_rate_drops_at_the_given_epochs(epoch: int) -> None:
+    assert DROPS.lr_at(epoch) == [0.5, 0.5, 0.25, 0.25, 0.25, 0.0625, 0.0625, 0.0625, 0.0625][epoch]
+
+
+def test_the_learning_rate_stays_without_drops() -> None:
+    assert [Recipe(lr=0.05).lr_at(epoch) for epoch in (0, 7)] == [0.05, 0.05]
+
+
+@pytest.mark.parametrize("epoch", range(7))
+def test_the_order_in_which_drops_are_listed_does_not_matter(epoch: int) -> None:
+    assert dataclasses.replace(DROPS, lr_drops=DROPS.lr_drops[::-1]).lr_at(epoch) == DROPS.lr_at(epoch)
+
+
+@pytest.mark.parametrize("name", recipe_names())
+def test_a_named_recipe_bears_its_name(name: str) -> None:
+    assert recipe(name).name == name
+
+
+@pytest.mark.parametrize(
+    ("name", "epochs", "lr"), [("chapter-2018", 5, 0.05), ("d2l-0.17", 10, 0.05), ("d2l-1.0", 10, 0.01)]
+)
+def test_the_chapters_recipes_are_the_chapters(name: str, epochs: int, lr: float) -> None:
+    got = recipe(name)
+    assert (got.epochs, got.lr, got.batch_size, got.size, got.init) == (epochs, lr, 128, 224, "xavier_uniform")
+    assert (got.momentum, got.weight_decay, got.lr_drops, got.mean, got.std) == (0, 0, (), 0, 1)
+
+
+def test_a_named_recipe_takes_changes_and_keeps_the_rest() -> None:
+    assert recipe("d2l-1.0", lr=0.02, seed=5) == Recipe("d2l-1.0", epochs=10, lr=0.02, seed=5)
+
+
+@pytest.mark.parametrize("value", [DROPS, *map(recipe, recipe_names())], ids=lambda value: value.name)
+def test_a_recipe_survives_a_round_trip_through_json(value: Recipe) -> None:
+    assert Recipe.from_dict(json.loads(json.dumps(value.to_dict()))) == value
+
+
+def test_a_recipe_is_frozen() -> None:
+    with pytest.raises(dataclasses.FrozenInstanceError):
+        setattr(DROPS, dataclasses.fields(DROPS)[0].name, "other")
+
+
+def test_a_recipe_from_a_file_is_hashable() -> None:
+    assert len({DROPS, Recipe.from_dict(json.loads(json.dumps(DROPS.to_dict())))}) == 1
+
+
+def test_an_unknown_recipe_gets_a_suggestion() -> None:
+    with pytest.raises(VGGError, match=r"unknown recipe 'quik': did you mean quick\?"):
+        recipe("quik")
+
+
+def test_an_unknown_key_gets_a_suggestion() -> None:
+    with pytest.raises(VGGError, match=r"unknown key in recipe 'epoch': did you mean epochs\?"):
+        Recipe.from_dict({"epoch": 3})
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("epochs", 0),
+        ("epochs", 2.0),
+        ("epochs", True),
+        ("batch_size", -4),
+        ("size", "32"),
+        ("seed", -1),
+        ("lr", 0.0),
+        ("lr", float("nan")),
+        ("lr", float("inf")),
+        ("lr", "0.1"),
+        ("momentum", 1.0),
+        ("momentum", -0.1),
+        ("weight_decay", -1e-4),
+        ("std", 0.0),
+        ("mean", "0.3"),
+        ("mean", float("nan")),
+        ("lr_drops", 3),
+        ("lr_drops", [3]),
+        ("lr_drops", [["two", 0.1]]),
+        ("lr_drops", [[2.5, 0.1]]),
+        ("lr_drops", [[2, -0.1]]),
+    ],
+    ids=str,
+)
+def test_a_bad_value_is_refused_by_name(field: str, value: Any) -> None:
+    with pytest.raises(VGGError, match=rf"recipe\.{field}: got .*, wanted "):
+        Recipe.from_dict({field: value})

@@ -1,0 +1,91 @@
+"""What the suite runs backends on: small nets and data that cannot lie.
+
+Extents are pairwise distinct and of mixed parity, the last map is larger than 1x1, widths differ from layer to layer, every parameter and
+running statistic is noisy: no wrong axis, order or default can hide.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import cached_property
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import params
+from ..spec import Block, Conv, Head, Pool, Spec, arch, arch_names
+
+Array = NDArray[np.generic]
+Arrays = dict[str, Array]
+_ODD = {"input_shape": (3, 67, 101), "classes": 6}
+
+
+@dataclass(frozen=True)
+class Case:
+    """A spec with seeded parameters, ``batch`` images and labels."""
+
+    spec: Spec
+    batch: int = 3
+    seed: int = 0
+
+    def params(self, dtype: str) -> Arrays:
+        """Noisy canonical parameters, rounded to ``dtype``."""
+        return {name: array.astype(dtype) for name, array in self._params.items()}
+
+    def images(self, dtype: str) -> Array:
+        """(batch, C, H, W), standard normal."""
+        return self._random(1).standard_normal((self.batch, *self.spec.input_shape)).astype(dtype)
+
+    def labels(self) -> Array:
+        """(batch,), int64."""
+        return self._random(2).randint(0, self.spec.classes, self.batch).astype(np.int64)
+
+    @cached_property
+    def _params(self) -> dict[str, NDArray[np.float64]]:
+        random = self._random(3)
+        noisy = {}
+        for name, array in params.init(self.spec, self.seed, "he_normal", "float64").items():
+            noise = random.standard_normal(array.shape)
+            noisy[name] = array + (np.abs(noise) if name.endswith("running_var") else 0.2 * noise * (array.ndim == 1))
+        return noisy
+
+    def _random(self, stream: int) -> np.random.RandomState:
+        return np.random.RandomState([self.seed, stream])
+
+
+_PLAIN = Spec.from_blocks(((1, 5), (1, 7), (2, 11), (2, 13)), head=Head((19, 17)), name="plain", **_ODD)
+_LRN = Block((Conv(5, lrn=True),))
+
+CASES = {
+    "plain": Case(_PLAIN),
+    "single": Case(_PLAIN.modified(dropout=0.25), batch=1),
+    "batch_norm": Case(_PLAIN.modified(batch_norm=True)),
+    "lrn": Case(Spec((_LRN, *_PLAIN.blocks[1:]), head=Head((19,)), **_ODD)),
+    "conv1x1": Case(
+        Spec((Block((Conv(7), Conv(5, 1, 1, 0))), Block((Conv(11, 5, 1, 2), Conv(4, 1, 1, 0)), None)), head=Head((9,)), **_ODD)
+    ),
+    "strided": Case(
+        Spec((Block((Conv(6, 11, 4, 1),), Pool(3, 2)), Block((Conv(7, 5, 1, 2),), Pool(3, 2))), head=Head((9,)), **_ODD)
+    ),
+    "global_pool": Case(_PLAIN.modified(global_pool=True, hidden=(), batch_norm=True)),
+}
+"""Forward and backward, in float64 and float32, in eval and train mode."""
+
+TRAJECTORIES = {
+    "plain": Case(_PLAIN.modified(dropout=0), batch=5),
+    "batch_norm": Case(_PLAIN.modified(dropout=0, batch_norm=True), batch=5),
+}
+"""Training steps. Dropout draws masks that nobody can read off a step, so there is none here."""
+
+
+
+def _small(name: str) -> Case:
+    """An architecture of Table 1 or AlexNet at a sixteenth of its width, on images that are odd and not square."""
+    spec = arch(name)
+    return Case(spec.modified(narrow=16, input_shape=(2, 99, 131), hidden=(13, 11), classes=7), batch=2)
+
+
+STRUCTURES = {name: _small(name) for name in arch_names() if "narrow" not in name} | {
+    "vgg11_narrow at 224": Case(arch("vgg11_narrow"), batch=1)
+}
+"""Every architecture by name; the last at the book's input, 224 -> 7."""

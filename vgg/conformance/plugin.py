@@ -1,0 +1,150 @@
+"""The pytest plugin: picks the backends, holds one worker each, and prints the matrix of checks and backends."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import pytest
+
+if TYPE_CHECKING:
+    from ..client import Worker
+    from ..compare import Verdict
+
+Record = Callable[["Verdict"], None]
+
+
+@dataclass
+class Board:
+    """Verdicts of this session by check and backend, seconds by backend, and the workers."""
+
+    env: str
+    cells: dict[str, dict[str, str]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    workers: dict[str, Worker | Exception] = field(default_factory=dict)
+
+    def worker(self, backend: str) -> Worker:
+        """The worker of ``backend``, started at first use; one that could not start is not tried again."""
+        from .. import registry
+        from ..client import Worker
+        from ..errors import VGGError
+
+        if backend not in self.workers or _dead(self.workers[backend]):
+            try:
+                self.workers[backend] = Worker(registry.find(backend), env=self.env)
+            except VGGError as error:
+                self.workers[backend] = error
+        found = self.workers[backend]
+        if isinstance(found, Exception):
+            raise found
+        return found
+
+    def close(self) -> None:
+        """End every worker."""
+        for worker in self.workers.values():
+            if not isinstance(worker, Exception):
+                worker.close()
+
+
+def _dead(worker: Worker | Exception) -> bool:
+    return not isinstance(worker, Exception) and not worker.alive
+
+
+KEY = pytest.StashKey[Board]()
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """``--backend NAME`` (again for more; default: the four of this package) and ``--env auto|current|uv``."""
+    group = parser.getgroup("vgg", "conformance of VGG backends")
+    group.addoption("--backend", action="append", default=[], metavar="NAME", help="judge this backend; may be given again")
+    group.addoption("--env", default="auto", choices=["auto", "current", "uv"], help="where backends run")
+
+
+def pytest_configure(config: pytest.Config) -> None:
+    """Start with an empty board."""
+    config.stash[KEY] = Board(config.getoption("--env"))
+
+
+def pytest_unconfigure(config: pytest.Config) -> None:
+    """Leave no worker behind, however the session ends."""
+    config.stash[KEY].close()
+
+
+def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
+    """Give every test with a ``backend`` one run a backend, all of one backend together."""
+    if "backend" in metafunc.fixturenames:
+        metafunc.parametrize("backend", _backends(metafunc.config), scope="session")
+
+
+def _backends(config: pytest.Config) -> list[str]:
+    from .. import registry
+    from ..errors import VGGError
+
+    try:
+        return [registry.find(name).name for name in config.getoption("--backend")] or list(registry.own_names())
+    except VGGError as error:
+        raise pytest.UsageError(str(error)) from error
+
+
+@pytest.fixture
+def worker(request: pytest.FixtureRequest, backend: str) -> Worker:
+    """The process that runs ``backend``."""
+    from ..errors import VGGError
+
+    try:
+        return request.config.stash[KEY].worker(backend)
+    except VGGError as error:
+        pytest.fail(str(error), pytrace=False)
+
+
+@pytest.fixture
+def record(request: pytest.FixtureRequest, backend: str, record_property: Callable[[str, object], None]) -> Record:
+    """Note a verdict in the matrix and the JUnit file, then fail if it is not well."""
+
+    def note(verdict: Verdict) -> None:
+        _cell(request.config, request.node, backend, f"{verdict.error:.0e} / {verdict.limit:.0e}" if verdict.ok else "FAIL")
+        record_property("error", verdict.error)
+        record_property("limit", verdict.limit)
+        if not verdict.ok:
+            again = f"pytest --pyargs vgg.conformance --backend {backend} -k '{_check(request.node)}'"
+            pytest.fail(f"{backend}: {verdict.reason}\nto see just this: {again}", pytrace=False)
+
+    return note
+
+
+def _check(node: pytest.Item) -> str:
+    params = node.callspec.params if isinstance(node, pytest.Function) else {}
+    name = node.name.partition("[")[0].removeprefix("test_")
+    return " ".join([name, *(str(value) for key, value in params.items() if key != "backend")])
+
+
+def _cell(config: pytest.Config, node: pytest.Item, backend: str, text: str) -> None:
+    config.stash[KEY].cells.setdefault(_check(node), {})[backend] = text
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
+    """Count the seconds that each backend takes, and mark what failed before a verdict."""
+    backend = getattr(item, "callspec", None) and item.callspec.params.get("backend")
+    start = time.perf_counter()
+    yield
+    if backend:
+        seconds = item.config.stash[KEY].seconds
+        seconds[backend] = seconds.get(backend, 0.0) + time.perf_counter() - start
+
+
+def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The matrix: a row a check, a column a backend, a cell the measured error over its limit."""
+    board = config.stash[KEY]
+    if not board.seconds:
+        return
+    backends = list(board.seconds)
+    width = max([len(check) for check in board.cells] + [5])
+    terminalreporter.section("conformance: error / limit")
+    terminalreporter.line(" ".join([" " * width, *(f"{name:>15}" for name in backends)]))
+    for check, cells in board.cells.items():
+        terminalreporter.line(" ".join([f"{check:<{width}}", *(f"{cells.get(name, 'ERROR'):>15}" for name in backends)]))
+    times = (f"{seconds:>13.0f} s" for seconds in board.seconds.values())
+    terminalreporter.line(" ".join([f"{'time':<{width}}", *times]))
