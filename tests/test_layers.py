@@ -121,6 +121,19 @@ def test_a_row_carries_what_its_kind_needs(name: str, attributes: dict[str, floa
 
 
 @pytest.mark.parametrize(
+    ("name", "kinds"),
+    [
+        ("vgg11", ["conv", "relu", "max_pool"]),
+        ("vgg11_lrn", ["conv", "relu", "lrn", "max_pool"]),
+        ("vgg11_bn", ["conv", "batch_norm", "relu", "max_pool"]),
+        ("vgg11_lrn_bn", ["conv", "batch_norm", "relu", "lrn", "max_pool"]),
+    ],
+)
+def test_a_block_has_the_layers_of_its_column_in_order(name: str, kinds: list[str]) -> None:
+    assert [row.kind for row in expand(arch(name)) if row.name.startswith("block1.")] == kinds
+
+
+@pytest.mark.parametrize(
     ("head", "names"),
     [
         (Head((), 0.5), ["flatten", "fc1"]),

@@ -41,11 +41,12 @@ def test_a_named_recipe_bears_its_name(name: str) -> None:
 def test_the_chapters_recipes_are_the_chapters(name: str, epochs: int, lr: float) -> None:
     got = recipe(name)
     assert (got.epochs, got.lr, got.batch_size, got.size, got.init) == (epochs, lr, 128, 224, "xavier_uniform")
+    assert got.dataset == "fashion-mnist"
     assert (got.momentum, got.weight_decay, got.lr_drops, got.mean, got.std) == (0, 0, (), 0, 1)
 
 
 def test_a_named_recipe_takes_changes_and_keeps_the_rest() -> None:
-    assert recipe("d2l-1.0", lr=0.02, seed=5) == Recipe("d2l-1.0", epochs=10, lr=0.02, seed=5)
+    assert recipe("d2l-1.0", lr=0.02, seed=5) == Recipe("d2l-1.0", "fashion-mnist", epochs=10, lr=0.02, seed=5)
 
 
 @pytest.mark.parametrize("value", [DROPS, *map(recipe, recipe_names())], ids=lambda value: value.name)
@@ -75,6 +76,8 @@ def test_an_unknown_key_gets_a_suggestion() -> None:
 @pytest.mark.parametrize(
     ("field", "value"),
     [
+        ("name", 3),
+        ("dataset", 3),
         ("epochs", 0),
         ("epochs", 2.0),
         ("epochs", True),

@@ -235,11 +235,13 @@ def test_masks_do_nothing_outside_training() -> None:
     np.testing.assert_array_equal(tape.logits, _result("plain", False)[2].logits)
 
 
+@pytest.mark.parametrize("keep", [None, 0.75])
 @pytest.mark.parametrize("bessel", [False, True])
 @pytest.mark.parametrize("layer", ["block1.bn1", "block1.bn2", "block2.bn1"])
-def test_running_statistics_move_a_tenth_towards_the_batch(layer: str, bessel: bool) -> None:
-    params = _params("normalised")
-    tape = forward(SPECS["normalised"], params, _batch("normalised")[0], Mode(True, _masks("normalised"), bessel))
+def test_running_statistics_keep_nine_tenths_unless_told(layer: str, bessel: bool, keep: float | None) -> None:
+    params, mode = _params("normalised"), Mode(True, _masks("normalised"), bessel)
+    mode, share = (mode, 0.9) if keep is None else (mode._replace(keep=keep), keep)
+    tape = forward(SPECS["normalised"], params, _batch("normalised")[0], mode)
     x = tape.activations[layer.replace("bn", "conv")]
     count = x.size // x.shape[1]
     means, variances = np.array([_moments(x, c) for c in range(x.shape[1])]).T
@@ -247,7 +249,9 @@ def test_running_statistics_move_a_tenth_towards_the_batch(layer: str, bessel: b
     wanted = {"running_mean": means, "running_var": variances}
     for part, new in wanted.items():
         old = params[f"{layer}.{part}"]
-        np.testing.assert_allclose(tape.statistics[f"{layer}.{part}"], 0.9 * old + 0.1 * new, rtol=1e-12, atol=1e-14)
+        np.testing.assert_allclose(
+            tape.statistics[f"{layer}.{part}"], share * old + (1 - share) * new, rtol=1e-12, atol=1e-14
+        )
 
 
 @pytest.mark.parametrize("train", [False, True])

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from vgg import BackendError, Block, Conv, Head, Pool, Spec, VGGError, arch, arch_names
-from vgg.errors import mismatch, unknown
+from vgg.errors import UnavailableError, mismatch, unknown
 
 # Simonyan & Zisserman (2015), Table 1, columns A, A-LRN, B, C, D, E: "kernel-channels" of every convolution, by block.
 TABLE_1 = {
@@ -344,5 +344,6 @@ def test_an_unknown_name_is_answered_by_alias_then_likeness_then_list(name: str,
     assert str(unknown("backend", name, ["torch", "jax"], {"pytorch": "torch"})) == f"unknown backend {name!r}: {hint}"
 
 
-def test_a_backend_error_is_a_vgg_error() -> None:
-    assert issubclass(BackendError, VGGError)
+@pytest.mark.parametrize(("error", "root"), [(BackendError, VGGError), (UnavailableError, BackendError)])
+def test_every_error_is_caught_by_its_root(error: type, root: type) -> None:
+    assert issubclass(error, root)

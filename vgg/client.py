@@ -11,6 +11,7 @@ import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
+from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
@@ -18,7 +19,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from . import wire
-from .errors import BackendError
+from .errors import BackendError, UnavailableError
 from .recipe import Recipe
 from .registry import Entry
 from .spec import Spec
@@ -32,27 +33,33 @@ class Worker:
     """A backend in a process of its own. Use as a context manager: leaving it, however, leaves no process behind.
 
     ``env`` is ``current`` (this interpreter), ``uv`` (the lock file's environment) or ``auto`` (the first if it has the framework).
-    ``timeout`` is how many seconds a job may go without a sign of life. Every failure is a ``BackendError``.
+    ``timeout`` is how many seconds a job may go without a sign of life. Every failure is a ``BackendError``; after an exception in a
+    job the worker serves on, after a death it is closed.
     """
 
     def __init__(self, entry: Entry, *, env: str = "auto", timeout: float = 600) -> None:
         self.entry = entry
         self.timeout = timeout
-        self._home = tempfile.TemporaryDirectory(prefix="vgg-")
-        package = Path(__file__).parent
-        (Path(self._home.name) / package.name).symlink_to(package)
-        self._log = tempfile.TemporaryFile()
-        command, environ = launch(entry, env, self._home.name)
-        self._process = subprocess.Popen(
-            [*command, "-P", "-m", "vgg.worker", entry.module],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=self._log,
-            env=environ,
-            start_new_session=True,
-        )
-        self._inbox: queue.Queue[tuple[dict[str, Any], wire.Arrays] | None] = queue.Queue()
-        threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True).start()
+        self._inbox: queue.Queue[tuple[dict[str, Any], wire.Arrays] | Exception] = queue.Queue()
+        with ExitStack() as stack:
+            home = stack.enter_context(tempfile.TemporaryDirectory(prefix="vgg-"))
+            package = Path(__file__).parent
+            (Path(home) / package.name).symlink_to(package)
+            command, environ = launch(entry, env, home)
+            self._log = stack.enter_context(tempfile.TemporaryFile())
+            self._process = subprocess.Popen(
+                [*command, "-P", "-m", "vgg.worker", entry.module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                env=environ,
+                start_new_session=True,
+            )
+            stack.callback(self._end)
+            self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+            self._reader.start()
+            threading.Thread(target=self._watch, daemon=True).start()
+            self._closing = stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -67,13 +74,7 @@ class Worker:
 
     def close(self) -> None:
         """Kill the worker and whatever it started."""
-        try:
-            os.killpg(self._process.pid, signal.SIGKILL)
-        except ProcessLookupError:
-            pass
-        self._process.wait()
-        self._log.close()
-        self._home.cleanup()
+        self._closing.close()
 
     def facts(self) -> dict[str, Any]:
         """Versions, devices, flags that change numbers, declared differences."""
@@ -132,10 +133,12 @@ class Worker:
     ) -> tuple[Any, wire.Arrays]:
         """Send one job and wait for its answer, handing events on as they come; any sign of life restarts the clock."""
         assert self._process.stdin
+        if self._process.stdin.closed:
+            raise self._ended(job)
         try:
             wire.send(self._process.stdin, {"job": job, "arguments": arguments}, arrays)
         except BrokenPipeError:
-            raise self._death(job) from None
+            raise self._ended(job) from None
         while True:
             head, out = self._next(job)
             if "event" not in head:
@@ -150,27 +153,49 @@ class Worker:
         try:
             message = self._inbox.get(timeout=self.timeout)
         except queue.Empty:
-            self.close()
-            raise BackendError(f"{self.entry.name}: {job}: no sign of life for {self.timeout:g} s; killed it") from None
-        if message is None:
-            raise self._death(job)
+            raise self._ended(job, f"no sign of life for {self.timeout:g} s; killed it") from None
+        if isinstance(message, EOFError):
+            raise self._ended(job)
+        if isinstance(message, Exception):
+            raise self._ended(job, f"sent something that is not a message ({message!r}); killed it")
         return message
 
     def _read(self, stream: IO[bytes]) -> None:
-        try:
-            while True:
-                self._inbox.put(wire.receive(stream))
-        except (EOFError, ValueError):
-            self._inbox.put(None)
+        with stream:
+            try:
+                while True:
+                    self._inbox.put(wire.receive(stream))
+            except Exception as error:
+                if not isinstance(error, EOFError):
+                    self._kill()
+                self._inbox.put(error)
 
-    def _death(self, job: str) -> BackendError:
-        code = self._process.wait()
-        number = -code if code < 0 else code - 128  # uv reports a signal as a shell does
-        if 0 < number < signal.NSIG:
-            how = f"killed by {signal.Signals(number).name}"
-        else:
-            how = f"exited with status {code}"
-        return BackendError(f"{self.entry.name}: {job}: its process was {how}".replace("was exited", "exited") + self._tail())
+    def _watch(self) -> None:
+        """What the worker started dies with it: a forked child would hold the pipe open, and its death would go unnoticed."""
+        self._process.wait()
+        self._kill()
+
+    def _kill(self) -> None:
+        with suppress(ProcessLookupError, PermissionError):  # the latter: macOS, where only zombies are left
+            os.killpg(self._process.pid, signal.SIGKILL)
+
+    def _end(self) -> None:
+        assert self._process.stdin
+        self._kill()
+        self._process.wait()
+        self._reader.join(timeout=5)  # a process that left the group may hold the pipe open
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+
+    def _ended(self, job: str, how: str = "") -> BackendError:
+        """What to raise when there is no worker any more: how that came, and the last that it said."""
+        try:
+            how = how or f"its process {_fate(self._process.wait(timeout=min(self.timeout, 5)))}"
+        except subprocess.TimeoutExpired:
+            how = "closed its end of the pipe; killed it"
+        tail = self._tail()
+        self.close()
+        return BackendError(f"{self.entry.name}: {job}: {how}{tail}")
 
     def _tail(self) -> str:
         if self._log.closed:
@@ -178,6 +203,12 @@ class Worker:
         self._log.seek(0)
         lines = self._log.read().decode(errors="replace").strip().splitlines()[-15:]
         return "".join(f"\n  | {line}" for line in lines)
+
+
+def _fate(code: int) -> str:
+    number = -code if code < 0 else code - 128  # uv reports a signal as a shell does
+    names = [s.name for s in signal.Signals if s == number]
+    return f"was killed by {names[0]}" if names else f"exited with status {code}"
 
 
 class _Remote(Exception):
@@ -195,7 +226,7 @@ def launch(entry: Entry, env: str, home: str) -> tuple[list[str], dict[str, str]
     if env == "current" or entry.lock is None or (env == "auto" and entry.importable()):
         if not entry.importable():
             wanted = ", ".join(entry.imports)
-            raise BackendError(f"{entry.name}: {sys.executable} has no {wanted}; install it, or leave out --env current")
+            raise UnavailableError(f"{entry.name}: {sys.executable} has no {wanted}; install it, or leave out --env current")
         path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
         return [sys.executable], {**os.environ, "PYTHONPATH": path}
     environ = _uv_environ(home)
@@ -225,14 +256,29 @@ def _uv_environ(home: str) -> dict[str, str]:
 
 def _provision(entry: Entry, command: list[str], environ: dict[str, str]) -> None:
     """Build the environment unless it is cached: without the network first, then with it and with uv's own progress."""
-    probe = [*command[2:], "-c", ""]
-    cached = subprocess.run([*command[:2], "--offline", *probe], env=environ, capture_output=True)
-    if cached.returncode == 0:
+    if subprocess.run(_probe(command, offline=True), env=environ, capture_output=True).returncode == 0:
         return
     print(f"{entry.name}: building its environment from {entry.lock}", file=sys.stderr, flush=True)
     terminal = sys.stderr.isatty()
-    built = subprocess.run([*command[:2], *probe], env=environ, stderr=None if terminal else subprocess.PIPE)
+    built = subprocess.run(_probe(command), env=environ, stderr=None if terminal else subprocess.PIPE)
     if built.returncode:
         tail = (built.stderr or b"").decode(errors="replace").strip().splitlines()[-6:]
-        mend = shlex.join([*command[:2], *probe])
-        raise BackendError("\n  | ".join([f"{entry.name}: its environment could not be built; to see why: {mend}", *tail]))
+        said = f"{entry.name}: its environment could not be built; to see why: {shlex.join(_probe(command))}"
+        raise UnavailableError("\n  | ".join([said, *tail]))
+
+
+def _probe(command: list[str], *, offline: bool = False) -> list[str]:
+    return [*command[:2], *(["--offline"] if offline else []), *command[2:], "-c", ""]
+
+
+def home(entry: Entry) -> dict[str, str]:
+    """Where ``entry`` would run, in words, and the version of its framework there."""
+    from importlib import metadata
+
+    if entry.lock is None:
+        return {"where": "current interpreter", "version": "plug-in"}
+    if entry.importable():
+        return {"where": "current interpreter", "version": metadata.version(entry.name)}
+    pinned = next(line.split(";")[0] for line in entry.lock.read_text().splitlines() if line.startswith((f"{entry.name}==", f"{entry.name}-cpu==")))
+    cached = subprocess.run(_probe(_uv_command(entry.lock), offline=True), env=_uv_environ(""), capture_output=True)
+    return {"where": "own environment, " + ("built" if cached.returncode == 0 else "not built yet"), "version": pinned.split("==")[1].strip()}

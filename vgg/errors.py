@@ -10,7 +10,11 @@ class VGGError(Exception):
 
 
 class BackendError(VGGError):
-    """A backend that cannot start, raised, hung or died. The other backends are not affected."""
+    """A backend that raised, hung or died. The other backends are not affected."""
+
+
+class UnavailableError(BackendError):
+    """A backend whose environment is missing and cannot be built."""
 
 
 def mismatch(what: str, got: object, wanted: object, do: str = "") -> VGGError:

@@ -6,11 +6,11 @@ operations that IEEE 754 rounds exactly (+ - * / sqrt), never through ``log`` or
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
 import json
 import math
 import os
-import tempfile
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import NamedTuple
@@ -40,7 +40,9 @@ def init(spec: Spec, seed: int = 0, scheme: str = "xavier_uniform", dtype: str =
     """
     if scheme not in SCHEMES:
         raise unknown("initialiser", scheme, SCHEMES)
-    if not isinstance(seed, int) or seed < 0:
+    if dtype not in ("float32", "float64"):
+        raise mismatch("dtype", repr(dtype), "float32 or float64")
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
         raise mismatch("seed", repr(seed), "an integer >= 0")
     params: Params = {}
     for row in expand(spec):
@@ -85,35 +87,39 @@ def load_spec(path: str | Path) -> Spec:
         raise VGGError(f"{path}: not a readable safetensors file ({error}); write it again") from error
     if "spec" not in metadata:
         raise mismatch(f"{path}", "safetensors without a spec", "a file written by vgg", "convert it with 'vgg convert'")
-    return Spec.from_json(metadata["spec"])
+    try:
+        return Spec.from_json(metadata["spec"])
+    except VGGError as error:
+        raise VGGError(f"{path}: {error}") from error
 
 
 def check_params(params: Mapping[str, NDArray[np.generic]], spec: Spec, where: str = "parameters") -> None:
     """Raise ``VGGError`` unless ``params`` has exactly the names and shapes of ``spec``."""
     wanted = shapes(spec)
-    for name in wanted.keys() - params.keys():
-        raise mismatch(f"{where}: {name}", "nothing", f"an array of shape {wanted[name]}")
-    for name, array in params.items():
+    for name, shape in wanted.items():
+        if name not in params:
+            raise mismatch(f"{where}: {name}", "nothing", f"an array of shape {shape}")
+        if tuple(params[name].shape) != shape:
+            raise mismatch(f"{where}: {name}", tuple(params[name].shape), shape)
+    for name in params:
         if name not in wanted:
             raise unknown(f"parameter in {where}", name, wanted)
-        if tuple(array.shape) != wanted[name]:
-            raise mismatch(f"{where}: {name}", tuple(array.shape), wanted[name])
 
 
 def write_atomically(path: Path, data: bytes) -> None:
     """Write ``data`` to a file aside, then rename it to ``path``; an ``OSError`` becomes a ``VGGError``."""
+    aside = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with tempfile.NamedTemporaryFile(dir=path.parent, prefix=f".{path.name}.", delete=False) as file:
-            try:
-                file.write(data)
-                file.flush()
-                os.fsync(file.fileno())
-                os.replace(file.name, path)
-            except BaseException:
-                os.unlink(file.name)
-                raise
+        with aside.open("wb") as file:
+            file.write(data)
+            file.flush()
+            os.fsync(file.fileno())
+        aside.replace(path)
     except OSError as error:
         raise VGGError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+    finally:
+        with contextlib.suppress(OSError):
+            aside.unlink()
 
 
 def _fans(weight: Shape) -> tuple[int, int]:
@@ -176,7 +182,8 @@ def _log(x: NDArray[np.float64]) -> NDArray[np.float64]:
     total = np.zeros_like(t)
     for k in range(21, 0, -2):
         total = total * tt + 1.0 / k
-    return 2.0 * t * total + e * math.log(2.0)
+    result: NDArray[np.float64] = 2.0 * t * total + e * math.log(2.0)
+    return result
 
 
 class Rule(NamedTuple):

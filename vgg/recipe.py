@@ -3,11 +3,35 @@
 from __future__ import annotations
 
 import dataclasses
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
 from .errors import mismatch, unknown
+
+
+_NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "lr": ("a number > 0", lambda value: value > 0),
+    "momentum": ("a number in [0, 1)", lambda value: 0 <= value < 1),
+    "weight_decay": ("a number >= 0", lambda value: value >= 0),
+    "mean": ("a number", lambda value: True),
+    "std": ("a number > 0", lambda value: value > 0),
+}
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _drops(value: Any) -> tuple[tuple[int, float], ...]:
+    try:
+        drops = tuple((epoch, factor) for epoch, factor in value)
+    except (TypeError, ValueError):
+        drops = ((None, None),)
+    if not all(type(epoch) is int and epoch >= 0 and _is_number(factor) and factor > 0 for epoch, factor in drops):
+        raise mismatch("recipe.lr_drops", repr(value), "pairs (epoch >= 0, factor > 0)")
+    return drops
 
 
 @dataclass(frozen=True, slots=True)
@@ -19,6 +43,7 @@ class Recipe:
     """
 
     name: str = "custom"
+    dataset: str = "fashion-mnist"
     epochs: int = 10
     batch_size: int = 128
     size: int = 224
@@ -32,17 +57,23 @@ class Recipe:
     std: float = 1.0
 
     def __post_init__(self) -> None:
+        for name in ("name", "dataset", "init"):
+            if not isinstance(getattr(self, name), str):
+                raise mismatch(f"recipe.{name}", repr(getattr(self, name)), "a string")
         for name, low in (("epochs", 1), ("batch_size", 1), ("size", 1), ("seed", 0)):
             value = getattr(self, name)
-            if not isinstance(value, int) or value < low:
+            if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise mismatch(f"recipe.{name}", repr(value), f"an integer >= {low}")
-        if not (self.lr > 0 and 0 <= self.momentum < 1 and self.weight_decay >= 0 and self.std > 0):
-            raise mismatch(f"recipe {self.name}", self, "lr > 0, 0 <= momentum < 1, weight_decay >= 0, std > 0")
+        for name, (wanted, fits) in _NUMBERS.items():
+            value = getattr(self, name)
+            if not (_is_number(value) and fits(value)):
+                raise mismatch(f"recipe.{name}", repr(value), wanted)
+        object.__setattr__(self, "lr_drops", _drops(self.lr_drops))
 
     def lr_at(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0."""
-        passed = [factor for start, factor in self.lr_drops if start <= epoch]
-        return self.lr * (passed[-1] if passed else 1.0)
+        passed = [drop for drop in self.lr_drops if drop[0] <= epoch]
+        return self.lr * max(passed, default=(0, 1.0))[1]
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""
@@ -55,20 +86,20 @@ class Recipe:
         for key in data:
             if key not in names:
                 raise unknown("key in recipe", key, names)
-        drops = tuple((int(epoch), float(factor)) for epoch, factor in data.get("lr_drops", ()))
-        return Recipe(**{**data, "lr_drops": drops})
+        return Recipe(**data)
 
 
 _RECIPES = {
     r.name: r
     for r in (
-        Recipe("quick", epochs=6, batch_size=32, size=32, lr=0.01, momentum=0.9, init="he_uniform"),
+        Recipe("quick", "digits", epochs=6, batch_size=32, size=32, lr=0.01, momentum=0.9, init="he_uniform"),
+        Recipe("quick-fashion", epochs=1, batch_size=64, size=32, lr=0.01, momentum=0.9, init="he_uniform"),
         Recipe("chapter-2018", epochs=5, lr=0.05),
         Recipe("d2l-0.17", epochs=10, lr=0.05),
         Recipe("d2l-1.0", epochs=10, lr=0.01),
     )
 }
-"""``quick`` serves ``vgg compare``; the others are the textbook chapters' (narrow VGG-11, Fashion-MNIST at 224 px)."""
+"""``quick`` and ``quick-fashion`` serve ``vgg compare``; the others are the textbook chapters' (narrow VGG-11, Fashion-MNIST at 224 px)."""
 
 
 def recipe(name: str, **changes: Any) -> Recipe:

@@ -15,6 +15,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from .errors import mismatch
 from .layers import Layer, expand
+from .params import check_params
 from .spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Spec
 
 Array = NDArray[np.float64]
@@ -51,6 +52,7 @@ class Mode(NamedTuple):
 def forward(spec: Spec, params: Mapping[str, ArrayLike], x: ArrayLike, mode: Mode = Mode()) -> Tape:
     """Run images (N, C, H, W) through ``spec``; the last activation is the logits (N, classes)."""
     weights = {name: np.asarray(array, np.float64) for name, array in params.items()}
+    check_params(weights, spec)
     tape, out = Tape(), np.asarray(x, np.float64)
     if out.shape[1:] != spec.input_shape:
         raise mismatch("images", out.shape, f"(N, {', '.join(map(str, spec.input_shape))})")
@@ -63,6 +65,9 @@ def forward(spec: Spec, params: Mapping[str, ArrayLike], x: ArrayLike, mode: Mod
 def cross_entropy(logits: Array, y: ArrayLike) -> tuple[float, Array]:
     """Mean cross-entropy of logits (N, classes) at labels (N,), and its gradient (N, classes)."""
     labels = np.asarray(y)
+    count, classes = logits.shape
+    if labels.shape != (count,) or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < classes)).all():
+        raise mismatch("labels", labels.tolist(), f"{count} integers from 0 to {classes - 1}")
     shifted = logits - logits.max(axis=1, keepdims=True)
     log_p = shifted - np.log(np.exp(shifted).sum(axis=1, keepdims=True))
     hot = np.eye(logits.shape[1])[labels]
@@ -204,7 +209,8 @@ def _max_pool(row: Layer, own: Arrays, x: Array, tape: Tape, mode: Mode) -> Arra
     seen = [view for *_, view in _taps(x, row.attributes["kernel"], row.attributes["stride"], row.output_shape)]
     winner = np.argmax(seen, axis=0)
     tape.saved[row.name] = winner, x.shape
-    return np.max(seen, axis=0)
+    out: Array = np.max(seen, axis=0)
+    return out
 
 
 def _max_pool_back(row: Layer, own: Arrays, saved: Any, grad: Array) -> tuple[Array, Arrays]:
@@ -227,7 +233,8 @@ def _flatten_back(row: Layer, own: Arrays, shape: Any, grad: Array) -> tuple[Arr
 
 def _global_avg_pool(row: Layer, own: Arrays, x: Array, tape: Tape, mode: Mode) -> Array:
     tape.saved[row.name] = x.shape
-    return x.mean(axis=(2, 3))
+    out: Array = x.mean(axis=(2, 3))
+    return out
 
 
 def _global_avg_pool_back(row: Layer, own: Arrays, shape: Any, grad: Array) -> tuple[Array, Arrays]:
@@ -240,6 +247,8 @@ def _dropout(row: Layer, own: Arrays, x: Array, tape: Tape, mode: Mode) -> Array
         if mode.masks is None or row.name not in mode.masks:
             raise mismatch(row.name, "no dropout mask", f"a mask of shape {x.shape}", "read it off a backend's trace")
         mask = np.asarray(mode.masks[row.name], np.float64)
+        if mask.shape != x.shape:
+            raise mismatch(row.name, f"a mask of shape {mask.shape}", x.shape)
     tape.saved[row.name] = mask
     return x * mask
 

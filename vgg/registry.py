@@ -24,8 +24,8 @@ class Entry:
     lock: Path | None = None
 
     def importable(self) -> bool:
-        """Whether the current interpreter has everything that the module needs."""
-        return all(find_spec(name) for name in self.imports)
+        """Whether the current interpreter has everything that the module needs; a mere folder of that name does not count."""
+        return all((spec := find_spec(name)) and spec.origin for name in self.imports)
 
 
 _OWN = {

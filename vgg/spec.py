@@ -68,14 +68,15 @@ class Block:
     pool: Pool | None = Pool()
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "convs", tuple(self.convs))
         if not self.convs:
             raise mismatch("block.convs", "none", "at least one convolution")
 
     @staticmethod
     def of(pair: Sequence[int]) -> Block:
         """The chapters' notation for a block: (number of 3x3 convolutions, channels)."""
-        if len(pair) != 2:
-            raise mismatch("block", list(pair), "a pair (convolutions, channels)")
+        if not isinstance(pair, Sequence) or len(pair) != 2:
+            raise mismatch("block", repr(pair), "a pair (convolutions, channels)")
         _at_least("convolutions of a block", pair[0], 1)
         return Block((Conv(pair[1]),) * pair[0])
 
@@ -92,6 +93,7 @@ class Head:
     global_pool: bool = False
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "hidden", tuple(self.hidden))
         for width in self.hidden:
             _at_least("head.hidden", width, 1)
         if isinstance(self.dropout, bool) or not isinstance(self.dropout, (int, float)) or not 0 <= self.dropout < 1:
@@ -112,6 +114,8 @@ class Spec:
     name: str = "custom"
 
     def __post_init__(self) -> None:
+        object.__setattr__(self, "blocks", tuple(self.blocks))
+        object.__setattr__(self, "input_shape", tuple(self.input_shape))
         if not self.blocks:
             raise mismatch("spec.blocks", "none", "at least one block")
         if len(self.input_shape) != 3:
@@ -263,7 +267,7 @@ _ALEXNET = (
 )
 """Dive into Deep Learning, chapter "AlexNet": one stream, no LRN."""
 
-_BOOK = {"input_shape": (1, 224, 224), "classes": 10}
+_BOOK: dict[str, Any] = {"input_shape": (1, 224, 224), "classes": 10}
 _ARCHS: dict[str, Spec] = {name: Spec(blocks, name=name) for name, blocks in _TABLE_1.items()}
 _ARCHS["alexnet"] = Spec(_ALEXNET, name="alexnet", **_BOOK)
 _ARCHS["vgg11_narrow"] = dataclasses.replace(_ARCHS["vgg11"], name="vgg11_narrow", **_BOOK).modified(narrow=4)

@@ -58,14 +58,14 @@ class Loop:
         self.out, self.arrays, self.spec, self.recipe, self.emit, self.keep = out, arrays, spec, recipe, emit, keep
         self.device = device
         self.epoch = 0
-        self.times: list[float] = []
         self.rows: list[dict[str, Any]] = []
         model = backend.build(spec, dtype="float32", device=device)
         model = backend.load(model, params.init(spec, recipe.seed, recipe.init))
         self.learner = backend.learner(model, recipe)
 
     def begin(self, facts: dict[str, Any]) -> None:
-        """Write ``run.json``, or read the last checkpoint and cut ``metrics.jsonl`` back to it."""
+        """Write ``run.json``; read the last checkpoint, if there is one, and cut ``metrics.jsonl`` back to it."""
+        self.out.mkdir(parents=True, exist_ok=True)
         checkpoints = self._checkpoints()
         if checkpoints:
             state = load_file(checkpoints[-1])
@@ -85,10 +85,10 @@ class Loop:
             for i, chosen in enumerate(data.batches(len(labels), self.recipe.batch_size, self.recipe.seed, epoch)):
                 start = time.perf_counter()
                 loss = float(self.learner.step(images[chosen], labels[chosen], lr))
-                self.times.append(time.perf_counter() - start)
+                seconds = time.perf_counter() - start
                 if not math.isfinite(loss):
                     raise VGGError(f"loss is {loss} at epoch {epoch}, step {i}; take a smaller learning rate than {lr}")
-                row = {"epoch": epoch, "step": i, "loss": loss, "lr": lr, "seconds": self.times[-1]}
+                row = {"epoch": epoch, "step": i, "loss": loss, "lr": lr, "seconds": seconds}
                 self._log(metrics, row)
                 self.emit({**row, "images": len(chosen)})
 
@@ -97,6 +97,8 @@ class Loop:
         labels = self.arrays["test_labels"]
         logits = np.concatenate(list(self._logits(self.arrays["test_images"]))).astype(np.float64)
         loss, _ = reference.cross_entropy(logits, labels)
+        if not math.isfinite(loss):
+            raise VGGError(f"test loss is {loss} after epoch {epoch}; take a smaller learning rate than {self.recipe.lr_at(epoch)}")
         accuracy = float((logits.argmax(axis=1) == labels).mean())
         with (self.out / "metrics.jsonl").open("a") as metrics:
             self._log(metrics, {"epoch": epoch, "test_loss": loss, "test_accuracy": accuracy})
@@ -125,14 +127,15 @@ class Loop:
         """First and last loss, test accuracy; speed from the median step, the first one aside."""
         steps = [row for row in self.rows if "loss" in row]
         final = [row["loss"] for row in steps if row["epoch"] == self.recipe.epochs - 1]
-        steady = float(np.median(self.times[1:] or self.times or [math.nan]))
+        seconds = [row["seconds"] for row in steps]
+        steady = float(np.median(seconds[1:] or seconds))
         return {
             "first_loss": steps[0]["loss"],
             "last_loss": float(np.mean(final)),
             "test_accuracy": self.rows[-1]["test_accuracy"],
-            "images_per_second": self.recipe.batch_size / steady,
+            "images_per_second": min(self.recipe.batch_size, len(self.arrays["train_labels"])) / steady,
             "step_seconds": steady,
-            "compile_seconds": max(self.times[0] - steady, 0.0) if self.times else math.nan,
+            "compile_seconds": max(seconds[0] - steady, 0.0),
             "peak_bytes": peak_bytes(),
         }
 

@@ -1,6 +1,7 @@
 """The child process: holds one backend, its model and its learner; does the jobs that come in, one after another.
 
-``python -m vgg.worker MODULE`` speaks ``vgg.wire`` on its standard input and output. What a framework prints goes to standard error.
+``python -m vgg.worker MODULE`` speaks ``vgg.wire`` on its standard input and output. What a framework prints goes to standard error,
+and a process that it starts gets no end of either pipe.
 """
 
 from __future__ import annotations
@@ -91,11 +92,14 @@ class Session:
 
 def main() -> None:
     """Serve until standard input ends. A second thread waits for that end, so a worker never outlives its client."""
-    replies = os.fdopen(os.dup(1), "wb")
+    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    with open(os.devnull) as nothing:
+        os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
+    sys.stdout = sys.stderr
     jobs: queue.Queue[tuple[dict[str, Any], wire.Arrays]] = queue.Queue()
     session: Session | None = None
-    threading.Thread(target=_read, args=(sys.stdin.buffer, jobs), daemon=True).start()
+    threading.Thread(target=_read, args=(requests, jobs), daemon=True).start()
     while True:
         head, arrays = jobs.get()
         try:
@@ -113,11 +117,14 @@ def _described(error: BaseException) -> str:
 
 
 def _read(stream: BinaryIO, jobs: queue.Queue[tuple[dict[str, Any], wire.Arrays]]) -> None:
-    while True:
-        try:
+    try:
+        while True:
             jobs.put(wire.receive(stream))
-        except EOFError:
-            os._exit(0)
+    except EOFError:
+        os._exit(0)
+    except BaseException:
+        traceback.print_exc()
+        os._exit(1)
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ class Board:
     """Verdicts of this session by check and backend, seconds by backend, and the workers."""
 
     env: str
+    timeout: float = 600
     cells: dict[str, dict[str, str]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     workers: dict[str, Worker | Exception] = field(default_factory=dict)
@@ -33,7 +34,7 @@ class Board:
 
         if backend not in self.workers or _dead(self.workers[backend]):
             try:
-                self.workers[backend] = Worker(registry.find(backend), env=self.env)
+                self.workers[backend] = Worker(registry.find(backend), env=self.env, timeout=self.timeout)
             except VGGError as error:
                 self.workers[backend] = error
         found = self.workers[backend]
@@ -48,6 +49,21 @@ class Board:
                 worker.close()
 
 
+class Results:
+    """A plugin that keeps the board after the session, for ``vgg check --json``."""
+
+    def __init__(self) -> None:
+        self.board = Board("auto")
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Take the board along."""
+        self.board = session.config.stash[KEY]
+
+    def to_dict(self) -> dict[str, object]:
+        """Cells and seconds."""
+        return {"checks": self.board.cells, "seconds": self.board.seconds}
+
+
 def _dead(worker: Worker | Exception) -> bool:
     return not isinstance(worker, Exception) and not worker.alive
 
@@ -59,12 +75,13 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """``--backend NAME`` (again for more; default: the four of this package) and ``--env auto|current|uv``."""
     group = parser.getgroup("vgg", "conformance of VGG backends")
     group.addoption("--backend", action="append", default=[], metavar="NAME", help="judge this backend; may be given again")
+    group.addoption("--timeout-seconds", type=float, default=600, help="limit for a worker without a sign of life")
     group.addoption("--env", default="auto", choices=["auto", "current", "uv"], help="where backends run")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start with an empty board."""
-    config.stash[KEY] = Board(config.getoption("--env"))
+    config.stash[KEY] = Board(config.getoption("--env"), config.getoption("--timeout-seconds"))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

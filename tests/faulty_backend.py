@@ -1,0 +1,122 @@
+"""The oracle, misbehaving in ``forward`` or at import as ``VGG_FAULT`` says: what a client must survive."""
+
+from __future__ import annotations
+
+import os
+import resource
+import signal
+import subprocess
+import sys
+import time
+from typing import TYPE_CHECKING
+
+import numpy as np
+from vgg_oracle import DECLARED, build, dump, facts, learner, load, loss_and_grads, trace, vgg_block
+from vgg_oracle import forward as healthy
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
+
+    from vgg_oracle import Model
+
+    from vgg.backends import Array
+
+__all__ = ["DECLARED", "build", "dump", "facts", "forward", "learner", "load", "loss_and_grads", "trace", "vgg_block"]
+FAULT = os.environ["VGG_FAULT"]
+resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+
+
+def forward(model: Model, x: Array, *, train: bool = False) -> Array:
+    """The oracle's, after the fault; ``not finite`` spoils the result."""
+    FAULTS.get(FAULT, _none)()
+    logits = healthy(model, x, train=train)
+    return np.full_like(logits, np.nan) if FAULT == "not finite" else logits
+
+
+def _none() -> None:
+    pass
+
+
+def _raises() -> None:
+    raise ValueError("no kernel for this shape")
+
+
+def _exits() -> None:
+    sys.exit(7)
+
+
+def _hangs() -> None:
+    sys.stdout.write("waiting for the device\n")
+    time.sleep(600)
+
+
+def _killed() -> None:
+    os.kill(os.getpid(), signal.SIGKILL)
+
+
+def _crashes() -> None:
+    os.kill(os.getpid(), signal.SIGSEGV)
+
+
+def _aborts() -> None:
+    os.write(2, b"driver: out of memory\n")
+    os._exit(3)
+
+
+def _prints() -> None:
+    """As Python does, as C does, and as a command does."""
+    sys.stdout.write("progress " * 20_000)
+    os.write(1, b"progress " * 20_000)
+    subprocess.run(["echo", "progress"], check=True)
+
+
+def _reads() -> None:
+    """Takes all there is on standard input, as a debugger or a careless command would."""
+    subprocess.run(["cat"], check=True, stdout=subprocess.DEVNULL)
+
+
+def _garbles() -> None:
+    """Writes into whatever is open, as memory gone wild could."""
+    for number in range(3, 12):
+        try:
+            os.write(number, b"{}\n")
+        except OSError:
+            continue
+
+
+def _closes() -> None:
+    """Every file but the standard ones, as a careless daemon would."""
+    os.closerange(3, 64)
+    time.sleep(600)
+
+
+def _starts() -> None:
+    """A process that nobody waits for."""
+    subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+
+
+def _forks() -> None:
+    """A copy of this process, pipes included, outlives it."""
+    if os.fork():
+        os._exit(4)
+    time.sleep(600)
+
+
+FAULTS: dict[str, Callable[[], None]] = {
+    "raises": _raises,
+    "exits": _exits,
+    "hangs": _hangs,
+    "killed": _killed,
+    "crashes": _crashes,
+    "aborts": _aborts,
+    "prints": _prints,
+    "reads": _reads,
+    "garbles": _garbles,
+    "closes": _closes,
+    "starts": _starts,
+    "forks": _forks,
+}
+if FAULT == "incomplete":
+    del trace, learner
+if FAULT == "import":
+    raise ImportError("libframework.so: cannot open shared object file")

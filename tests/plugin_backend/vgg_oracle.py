@@ -1,0 +1,175 @@
+"""VGG in NumPy: the oracle as a backend, an example for those who bring their own.
+
+The docstring of ``vgg.backends`` says what each function must do; an entry point of that name makes the module known.
+Numbers are computed in float64, and a float32 model rounds its results. Native layout NCHW, OIHW: nothing to translate.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from vgg import expand, reference
+from vgg.backends import VELOCITY, Array, Arrays
+from vgg.errors import mismatch
+from vgg.params import check_params
+from vgg.pixels import resize_matrix
+
+if TYPE_CHECKING:
+    from collections.abc import Mapping
+
+    from numpy.typing import NDArray
+
+    from vgg import Block, Recipe, Spec
+
+DECLARED = {"running_var": "population"}
+
+
+@dataclass
+class Model:
+    """The native model: what to compute, in which dtype to give it, and canonical parameters."""
+
+    spec: Spec
+    dtype: str
+    params: Arrays
+
+
+def vgg_block(block: Block, channels: int, batch_norm: bool = False) -> Arrays:
+    """One block, which here is its parameters: convolutions on ``channels`` input channels, and their batch norms."""
+    params: Arrays = {}
+    for i, conv in enumerate(block.convs, 1):
+        params |= _affine(f"conv{i}", conv.channels, channels, conv.kernel, conv.kernel)
+        if batch_norm:
+            params |= {f"bn{i}.{part}": np.zeros(conv.channels) for part in ("bias", "running_mean")}
+            params |= {f"bn{i}.{part}": np.ones(conv.channels) for part in ("weight", "running_var")}
+        channels = conv.channels
+    return params
+
+
+def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> Model:
+    """``spec`` block by block, then the dense layers, all weights zero."""
+    if device != "cpu":
+        raise mismatch("device", device, "cpu")
+    params: Arrays = {}
+    channels, features = spec.input_shape[0], spec.feature_shape
+    for i, block in enumerate(spec.blocks, 1):
+        params |= {f"block{i}.{name}": a for name, a in vgg_block(block, channels, spec.batch_norm).items()}
+        channels = block.convs[-1].channels
+    width = channels if spec.head.global_pool else int(np.prod(features))
+    for i, hidden in enumerate((*spec.head.hidden, spec.classes), 1):
+        params |= _affine(f"fc{i}", hidden, width)
+        width = hidden
+    return Model(spec, dtype, _rounded(params, dtype))
+
+
+def load(model: Model, params: Mapping[str, Array]) -> Model:
+    """Copy canonical parameters into ``model``."""
+    check_params(params, model.spec)
+    model.params = _rounded(params, model.dtype)
+    return model
+
+
+def dump(model: Model) -> Arrays:
+    """Canonical parameters of ``model``, copied."""
+    return _rounded(model.params, model.dtype)
+
+
+def forward(model: Model, x: Array, *, train: bool = False) -> Array:
+    """Logits (N, classes) of images (N, C, H, W)."""
+    tape = reference.forward(model.spec, model.params, x, _mode(model, len(x), train))
+    return tape.logits.astype(model.dtype)
+
+
+def trace(model: Model, x: Array, *, train: bool = False) -> Arrays:
+    """Every layer's output, by layer name."""
+    tape = reference.forward(model.spec, model.params, x, _mode(model, len(x), train))
+    return _rounded(tape.activations, model.dtype)
+
+
+def loss_and_grads(model: Model, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
+    """Mean cross-entropy and the gradient of every parameter."""
+    loss, grads, _ = reference.loss_and_grads(model.spec, model.params, x, y, _mode(model, len(x), train))
+    return loss, _rounded(grads, model.dtype)
+
+
+def learner(model: Model, recipe: Recipe) -> Learner:
+    """SGD on ``model``."""
+    return Learner(model, recipe)
+
+
+def facts() -> dict[str, Any]:
+    """Versions, devices, flags that change numbers: none here."""
+    return {
+        "framework": f"numpy {np.__version__}",
+        "versions": {"numpy": np.__version__},
+        "devices": ["cpu"],
+        "flags": {},
+    }
+
+
+class Learner:
+    """A training step in float64, its results rounded to the model's dtype; see ``vgg.backends.Learner``."""
+
+    def __init__(self, model: Model, recipe: Recipe) -> None:
+        self.model = model
+        self.recipe = recipe
+        self.steps = 0
+        trained = {n: a for n, a in model.params.items() if not n.endswith(("running_mean", "running_var"))}
+        self.velocity: Arrays = {name: np.zeros_like(array) for name, array in trained.items()}
+
+    def step(self, x: Array, y: Array, lr: float) -> float:
+        """Forward, backward, update; the loss before it."""
+        model, mode = self.model, _mode(self.model, len(x), train=True, seed=(self.recipe.seed, self.steps))
+        loss, grads, tape = reference.loss_and_grads(model.spec, model.params, self._images(x), y, mode)
+        settings = {"lr": lr, "momentum": self.recipe.momentum, "weight_decay": self.recipe.weight_decay}
+        params, velocity = reference.sgd(_doubled(model.params), grads, _doubled(self.velocity), **settings)
+        model.params = _rounded({**params, **tape.statistics}, model.dtype)
+        self.velocity = _rounded(velocity, model.dtype)
+        self.steps += 1
+        return loss
+
+    def evaluate(self, x: Array) -> Array:
+        """Logits (N, classes) in eval mode."""
+        return forward(self.model, self._images(x))
+
+    def state(self) -> Arrays:
+        """Parameters, velocities and the number of steps."""
+        velocity = {VELOCITY + name: v.copy() for name, v in self.velocity.items()}
+        return {**dump(self.model), **velocity, "step": np.array(self.steps)}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Take over what ``state`` gave."""
+        load(self.model, {name: state[name] for name in self.model.params})
+        self.velocity = {name: state[VELOCITY + name].copy() for name in self.velocity}
+        self.steps = int(state["step"])
+
+    def _images(self, x: Array) -> Array:
+        if x.dtype != np.uint8:
+            return x
+        images = (x.astype(np.float64) / 255 - self.recipe.mean) / self.recipe.std
+        down, across = (resize_matrix(*s) for s in zip(x.shape[2:], self.model.spec.input_shape[1:], strict=True))
+        return down @ images @ across.T
+
+
+def _affine(name: str, *shape: int) -> Arrays:
+    return {f"{name}.weight": np.zeros(shape), f"{name}.bias": np.zeros(shape[0])}
+
+
+def _rounded(arrays: Mapping[str, Array], dtype: str) -> Arrays:
+    return {name: array.astype(dtype) for name, array in arrays.items()}
+
+
+def _doubled(arrays: Mapping[str, Array]) -> dict[str, NDArray[np.float64]]:
+    return {name: array.astype(np.float64) for name, array in arrays.items()}
+
+
+def _mode(model: Model, count: int, train: bool, seed: tuple[int, ...] = (0,)) -> reference.Mode:
+    """With dropout masks for ``count`` images, from a generator seeded afresh."""
+    random, masks = np.random.default_rng(seed), {}
+    for row in expand(model.spec):
+        if row.kind == "dropout":
+            rate = row.attributes["rate"]
+            masks[row.name] = (random.random((count, *row.output_shape)) >= rate) / (1 - rate)
+    return reference.Mode(train, masks)

@@ -1,0 +1,582 @@
+"""Workers that work, workers that misbehave, the wire, where a backend is found and how it is started."""
+
+from __future__ import annotations
+
+import io
+import os
+import re
+import signal
+import subprocess
+import sys
+import time
+import tomllib
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+
+from vgg import BackendError, Head, Recipe, Spec, VGGError, client, data, init, reference, registry, wire
+from vgg.client import Worker
+from vgg.registry import Entry
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+TESTS = Path(__file__).parent
+PLUGIN = TESTS / "plugin_backend"
+ORACLE, FAULTY = Entry("oracle", "vgg_oracle"), Entry("faulty", "faulty_backend")
+SPEC = Spec.from_blocks(((1, 4), (1, 6)), input_shape=(3, 9, 14), classes=5, head=Head((7,)))
+IMAGES = np.random.RandomState(0).standard_normal((3, 3, 9, 14)).astype(np.float32)
+LABELS = np.array([4, 0, 2])
+PATIENCE = 30.0
+"""Seconds to wait for what takes none on an idle machine."""
+
+Start = Callable[..., Worker]
+
+
+@pytest.fixture
+def start(monkeypatch: pytest.MonkeyPatch) -> Start:
+    """Starts a worker that shows ``fault``, or a healthy one, in this interpreter."""
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join((str(PLUGIN), str(TESTS))))
+
+    def started(fault: str = "", timeout: float = PATIENCE) -> Worker:
+        monkeypatch.setenv("VGG_FAULT", fault)
+        return Worker(FAULTY if fault else ORACLE, env="current", timeout=timeout)
+
+    return started
+
+
+def built(worker: Worker) -> Worker:
+    worker.build(SPEC, init(SPEC))
+    return worker
+
+
+def group(worker: Worker) -> int:
+    """The process group of a worker and of all it starts."""
+    return worker._process.pid
+
+
+def ends(pgid: int) -> bool:
+    """Whether the last process of that group ends, soon enough."""
+    deadline = time.monotonic() + PATIENCE
+    while running(pgid) and time.monotonic() < deadline:
+        time.sleep(0.02)
+    return not running(pgid)
+
+
+def running(pgid: int) -> bool:
+    """Whether a process of that group lives; on Linux, one that only waits for an idle PID 1 to take note does not."""
+    try:
+        os.killpg(pgid, 0)
+    except ProcessLookupError:
+        return False
+    states = [state for path in Path("/proc").glob("[0-9]*/stat") for state, of in [status(path)] if of == pgid]
+    return not states or set(states) != {"Z"}
+
+
+def status(path: Path) -> tuple[str, int]:
+    """(state, process group) from a file ``/proc/PID/stat``."""
+    try:
+        state, _parent, pgid, *_ = path.read_text().rpartition(")")[2].split()
+    except OSError:
+        return "", 0
+    return state, int(pgid)
+
+
+# Workers that work
+
+
+def test_a_worker_gives_the_logits_of_the_module_it_serves(start: Start) -> None:
+    with built(start()) as worker:
+        logits = worker.forward(IMAGES)
+    wanted = reference.forward(SPEC, init(SPEC), IMAGES).logits.astype(np.float32)
+    np.testing.assert_array_equal(logits, wanted, strict=True)
+
+
+def test_a_trace_keeps_the_order_in_which_the_backend_gave_it(start: Start) -> None:
+    with built(start()) as worker:
+        traced = worker.trace(IMAGES)
+    assert list(traced) == list(reference.forward(SPEC, init(SPEC), IMAGES).activations)
+
+
+def test_loss_and_gradients_come_back(start: Start) -> None:
+    with built(start()) as worker:
+        loss, grads = worker.loss_and_grads(IMAGES, LABELS)
+    wanted_loss, wanted, _ = reference.loss_and_grads(SPEC, init(SPEC), IMAGES, LABELS)
+    assert loss == wanted_loss
+    assert {name: g.tobytes() for name, g in grads.items()} == {n: g.astype("f4").tobytes() for n, g in wanted.items()}
+
+
+def test_parameters_come_back_bit_for_bit(start: Start) -> None:
+    with built(start()) as worker:
+        dumped = worker.dump()
+    assert {n: a.tobytes() for n, a in dumped.items()} == {n: a.tobytes() for n, a in init(SPEC).items()}
+
+
+def test_facts_name_the_framework_the_python_and_the_declared_differences(start: Start) -> None:
+    with start() as worker:
+        facts = worker.facts()
+    assert facts["framework"].startswith("numpy ")
+    assert facts["python"] == sys.version.split()[0]
+    assert facts["declared"] == {"running_var": "population"}
+
+
+def test_a_learner_in_another_worker_goes_on_bit_for_bit(start: Start) -> None:
+    recipe = Recipe(momentum=0.9, weight_decay=1e-3)
+    with built(start()) as one, built(start()) as other:
+        one.learner(recipe)
+        other.learner(recipe)
+        one.step(IMAGES, LABELS, 0.1)
+        other.restore(one.state())
+        assert one.step(IMAGES, LABELS, 0.1) == other.step(IMAGES, LABELS, 0.1)
+        np.testing.assert_array_equal(one.evaluate(IMAGES), other.evaluate(IMAGES), strict=True)
+
+
+def training(out: Path) -> dict[str, Any]:
+    """Arguments of a ``train`` job of one epoch and three steps."""
+    recipe = Recipe(epochs=1, batch_size=4)
+    return {"out": str(out), "spec": SPEC.to_dict(), "recipe": recipe.to_dict(), "device": "cpu", "keep": 0}
+
+
+def examples() -> dict[str, NDArray[np.generic]]:
+    """Twelve images to train on, four to test."""
+    some = data.load("synthetic")
+    labels = some.train_labels[:12] % SPEC.classes, some.test_labels[:4] % SPEC.classes
+    arrays = (some.train_images[:12], labels[0], some.test_images[:4], labels[1])
+    return dict(zip(("train_images", "train_labels", "test_images", "test_labels"), arrays, strict=True))
+
+
+def test_a_run_in_a_worker_tells_of_every_step_as_it_goes(start: Start, tmp_path: Path) -> None:
+    events: list[dict[str, Any]] = []
+    with start() as worker:
+        summary, _ = worker.call("train", examples(), on_event=events.append, **training(tmp_path))
+    assert [event.get("step") for event in events] == [0, 1, 2, None]
+    assert summary["test_accuracy"] == events[-1]["test_accuracy"]
+
+
+# Workers that misbehave
+
+DEATHS = {
+    "killed": r"^faulty: forward: its process was killed by SIGKILL$",
+    "crashes": r"^faulty: forward: its process was killed by SIGSEGV$",
+    "aborts": r"^faulty: forward: its process exited with status 3\n  \| driver: out of memory$",
+    "forks": r"^faulty: forward: its process exited with status 4",
+}
+HANGS = {
+    "hangs": r"^faulty: forward: no sign of life for 1 s; killed it\n  \| waiting for the device$",
+    "garbles": r"^faulty: forward: sent something that is not a message \(KeyError\('bytes'\)\); killed it$",
+    "closes": r"^faulty: forward: closed its end of the pipe; killed it$",
+}
+
+
+@pytest.mark.parametrize("fault", DEATHS)
+def test_a_death_is_reported_with_its_cause_and_leaves_nothing_behind(start: Start, fault: str) -> None:
+    with built(start(fault)) as worker, pytest.raises(BackendError, match=DEATHS[fault]):
+        worker.forward(IMAGES)
+    assert ends(group(worker))
+
+
+@pytest.mark.parametrize("fault", HANGS)
+def test_a_worker_that_cannot_be_heard_is_killed(start: Start, fault: str) -> None:
+    with built(start(fault)) as worker:
+        worker.timeout = 1
+        with pytest.raises(BackendError, match=HANGS[fault]):
+            worker.forward(IMAGES)
+        assert not worker.alive
+    assert ends(group(worker))
+
+
+def test_a_dead_worker_says_so_again_when_asked_again(start: Start) -> None:
+    with built(start("killed")) as worker:
+        with pytest.raises(BackendError, match="forward: its process was killed by SIGKILL"):
+            worker.forward(IMAGES)
+        with pytest.raises(BackendError, match="dump: its process was killed by SIGKILL"):
+            worker.dump()
+
+
+def test_a_worker_that_died_between_two_jobs_is_reported_at_the_next(start: Start) -> None:
+    with built(start()) as worker:
+        os.kill(group(worker), signal.SIGTERM)
+        assert ends(group(worker))
+        with pytest.raises(BackendError, match="oracle: dump: its process was killed by SIGTERM"):
+            worker.dump()
+
+
+def test_a_dead_worker_need_not_be_closed(start: Start) -> None:
+    worker = built(start("aborts"))
+    with pytest.raises(BackendError, match="status 3"):
+        worker.forward(IMAGES)
+    assert worker._log.closed
+    worker.close()
+
+
+@pytest.mark.parametrize(
+    ("fault", "reason"), [("raises", "ValueError: no kernel for this shape"), ("exits", r"called sys\.exit\(7\)")]
+)
+def test_after_an_exception_in_a_job_the_worker_serves_the_next(start: Start, fault: str, reason: str) -> None:
+    with built(start(fault)) as worker:
+        with pytest.raises(BackendError, match=rf"^faulty: forward: {reason}$"):
+            worker.forward(IMAGES)
+        assert worker.dump().keys() == init(SPEC).keys()
+
+
+def test_the_workers_traceback_is_chained_to_the_error(start: Start) -> None:
+    with built(start("raises")) as worker, pytest.raises(BackendError) as caught:
+        worker.forward(IMAGES)
+    assert "faulty_backend.py" in str(caught.value.__cause__)
+
+
+def test_a_vgg_error_in_a_job_comes_over_as_it_was_worded(start: Start) -> None:
+    with start() as worker, pytest.raises(BackendError, match=r"^oracle: build: device: got gpu, wanted cpu$"):
+        worker.build(SPEC, device="gpu")
+
+
+def test_a_module_that_cannot_be_imported_says_why(start: Start) -> None:
+    reason = r"^faulty: facts: ImportError: libframework\.so: cannot open shared object file$"
+    with start("import") as worker, pytest.raises(BackendError, match=reason):
+        worker.facts()
+
+
+def test_a_module_that_does_not_exist_is_named() -> None:
+    lost = Worker(Entry("lost", "vgg_lost"), env="current")
+    with lost, pytest.raises(BackendError, match=r"^lost: facts: ModuleNotFoundError: No module named 'vgg_lost'$"):
+        lost.facts()
+
+
+def test_a_module_that_lacks_functions_is_told_which(start: Start) -> None:
+    reason = "^faulty: facts: faulty_backend: got no trace, learner, wanted the functions vgg_block, build, "
+    with start("incomplete") as worker, pytest.raises(BackendError, match=reason):
+        worker.facts()
+
+
+@pytest.mark.parametrize("fault", ["prints", "reads", "starts"])
+def test_what_a_backend_does_to_the_standard_streams_does_not_disturb_the_jobs(start: Start, fault: str) -> None:
+    with built(start(fault)) as worker:
+        logits = worker.forward(IMAGES)
+    np.testing.assert_array_equal(logits, reference.forward(SPEC, init(SPEC), IMAGES).logits.astype(np.float32))
+
+
+def test_a_process_that_a_backend_started_does_not_outlive_it(start: Start) -> None:
+    with built(start("starts")) as worker:
+        worker.forward(IMAGES)
+        assert running(group(worker))
+    assert ends(group(worker))
+
+
+def test_values_that_are_not_finite_come_through(start: Start) -> None:
+    with built(start("not finite")) as worker:
+        assert np.isnan(worker.forward(IMAGES)).all()
+
+
+def test_an_interrupt_in_the_middle_of_a_job_leaves_nothing_behind(start: Start, tmp_path: Path) -> None:
+    def interrupt(_event: dict[str, Any]) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt), start() as worker:
+        worker.call("train", examples(), on_event=interrupt, **training(tmp_path))
+    assert ends(group(worker))
+    assert not list(tmp_path.glob(".*"))
+
+
+PARENT = """
+import sys
+from vgg.client import Worker
+from vgg.registry import Entry
+with Worker(Entry("oracle", "vgg_oracle"), env="current") as worker:
+    worker.facts()
+    print(worker._process.pid, flush=True)
+    sys.stdin.read()
+"""
+
+
+@pytest.mark.usefixtures("start")
+def test_a_worker_whose_client_is_killed_ends_by_itself() -> None:
+    pipe = subprocess.PIPE
+    with subprocess.Popen([sys.executable, "-c", PARENT], stdin=pipe, stdout=pipe) as parent:
+        assert parent.stdout
+        pgid = int(parent.stdout.readline())
+        assert running(pgid)
+        parent.kill()
+    assert ends(pgid)
+
+
+def test_closing_twice_is_harmless(start: Start) -> None:
+    worker = start()
+    worker.close()
+    worker.close()
+    assert not worker.alive
+
+
+def test_a_closed_worker_refuses_a_job(start: Start) -> None:
+    worker = start()
+    worker.close()
+    with pytest.raises(BackendError, match=r"^oracle: facts: "):
+        worker.facts()
+
+
+# The wire
+
+
+def _arrays() -> dict[str, NDArray[np.generic]]:
+    random = np.random.RandomState(1)
+    some = random.standard_normal((3, 5, 2))
+    dtypes = ("bool", "uint8", "int8", "int16", "int32", "int64", "uint64", "float16", "float32", "float64")
+    return {
+        **{dtype: (some * 50).astype(dtype) for dtype in dtypes},
+        "zero axes": np.array(-0.0),
+        "zero axes, int64": np.array(2**62 + 1),
+        "empty": np.zeros((3, 0, 2), np.float32),
+        "transposed": some.T,
+        "strided": some[::2, ::-1],
+        "broadcast": np.broadcast_to(np.float32(0.1), (4, 3)),
+        "fortran": np.asfortranarray(some),
+        "special": np.array([np.nan, np.inf, -np.inf, -0.0, 5e-324]),
+    }
+
+
+ARRAYS = _arrays()
+
+
+def message(head: dict[str, Any], arrays: dict[str, NDArray[np.generic]] | None = None) -> bytes:
+    stream = io.BytesIO()
+    wire.send(stream, head, arrays)
+    return stream.getvalue()
+
+
+@pytest.mark.parametrize("name", ARRAYS)
+def test_an_array_comes_through_bit_for_bit(name: str) -> None:
+    wanted = ARRAYS[name]
+    _, got = wire.receive(io.BytesIO(message({}, {"x": wanted})))
+    assert (got["x"].shape, got["x"].dtype, got["x"].tobytes()) == (wanted.shape, wanted.dtype, wanted.tobytes())
+
+
+def test_many_arrays_come_through_in_one_message() -> None:
+    _, got = wire.receive(io.BytesIO(message({}, ARRAYS)))
+    assert {name: array.tobytes() for name, array in got.items()} == {n: a.tobytes() for n, a in ARRAYS.items()}
+
+
+def test_numbers_in_the_head_come_through_exactly() -> None:
+    head = {"result": [0.1, 1e-320, float("inf"), 2**60 + 1, "block1.conv1 \N{MULTIPLICATION SIGN}\n", None]}
+    assert wire.receive(io.BytesIO(message(head))) == (head, {})
+
+
+def test_messages_follow_one_another() -> None:
+    stream = io.BytesIO(message({"n": 1}, ARRAYS) + message({"n": 2}) + message({"n": 3}, ARRAYS))
+    assert [wire.receive(stream)[0]["n"] for _ in range(3)] == [1, 2, 3]
+
+
+def test_a_stream_that_ends_anywhere_in_a_message_is_at_its_end() -> None:
+    whole = message({"n": 1}, {"x": ARRAYS["float32"]})
+    for cut in range(len(whole)):
+        with pytest.raises(EOFError):
+            wire.receive(io.BytesIO(whole[:cut]))
+
+
+# Where a backend is found
+
+
+@pytest.mark.parametrize("name", registry.own_names())
+def test_every_own_backend_pins_every_package_of_its_environment(name: str) -> None:
+    lock = registry.find(name).lock
+    assert lock
+    lines = [line for line in lock.read_text().splitlines() if line and not line.startswith("#")]
+    assert lines
+    assert [line for line in lines if not re.match(r"[a-z0-9._-]+==[0-9][^*\s]*( ;.*)?$", line)] == []
+
+
+@pytest.mark.parametrize("name", registry.own_names())
+def test_every_own_backend_has_its_framework_and_numpy_in_its_lock(name: str) -> None:
+    lock = registry.find(name).lock
+    assert lock
+    packages = {line.partition("==")[0] for line in lock.read_text().splitlines()}
+    assert {*registry.find(name).imports, "numpy", "safetensors"} <= packages
+
+
+@pytest.mark.parametrize(("alias", "name"), registry.ALIASES.items())
+def test_an_alias_is_answered_with_the_name(alias: str, name: str) -> None:
+    with pytest.raises(VGGError, match=rf"^unknown backend '{alias}': did you mean {name}\?$"):
+        registry.find(alias)
+
+
+def test_a_misspelt_backend_is_answered_with_the_nearest() -> None:
+    with pytest.raises(VGGError, match=r"^unknown backend 'tensrflow': did you mean tensorflow\?$"):
+        registry.find("tensrflow")
+
+
+def test_a_backend_like_no_other_is_answered_with_all_names() -> None:
+    with pytest.raises(VGGError, match=r"^unknown backend 'xyz': choose from .*jax, mxnet.*, tensorflow, torch"):
+        registry.find("xyz")
+
+
+@pytest.fixture
+def installed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The example plug-in, as far as its metadata go."""
+    points = tomllib.loads((PLUGIN / "pyproject.toml").read_text())["project"]["entry-points"]
+    text = "".join(f"[{group}]\n" + "".join(f"{k} = {v}\n" for k, v in of.items()) for group, of in points.items())
+    info = tmp_path / "vgg_oracle-0.1.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vgg-oracle\nVersion: 0.1\n")
+    (info / "entry_points.txt").write_text(text)
+    monkeypatch.syspath_prepend(tmp_path)
+
+
+@pytest.mark.usefixtures("installed")
+def test_an_installed_plug_in_is_found_by_its_entry_point() -> None:
+    assert registry.find("oracle") == ORACLE
+
+
+@pytest.mark.usefixtures("installed")
+def test_plug_ins_are_named_after_the_own_backends() -> None:
+    own = registry.own_names()
+    assert registry.names()[: len(own)] == own
+    assert "oracle" in registry.names()[len(own) :]
+
+
+def test_a_folder_that_happens_to_have_a_frameworks_name_is_not_the_framework(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "no_framework").mkdir()
+    monkeypatch.syspath_prepend(tmp_path)
+    assert not Entry("lost", "vgg_lost", ("no_framework",)).importable()
+
+
+# How it is started
+
+LOST = Entry("lost", "vgg_lost", ("json", "no_such_framework"), Path("lost.txt"))
+
+
+@pytest.fixture
+def cold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A lock file that nothing can satisfy, and a uv that may not even try."""
+    for name in ("UV_OFFLINE", "UV_NO_INDEX"):
+        monkeypatch.setenv(name, "1")
+    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
+    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
+    lock = tmp_path / "lost.txt"
+    lock.write_text("vgg-no-such-package==1.0\n")
+    return lock
+
+
+@pytest.fixture
+def provisioned(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As if every environment were built."""
+    monkeypatch.setattr(client, "_provision", lambda *_: None)
+
+
+def test_the_current_interpreter_without_the_framework_is_refused_with_a_way_out() -> None:
+    reason = r"^lost: .*python\S* has no .*no_such_framework; install it, or leave out --env current$"
+    with pytest.raises(BackendError, match=reason):
+        Worker(LOST, env="current")
+
+
+@pytest.mark.usefixtures("capsys")
+def test_an_environment_that_cannot_be_built_is_refused_with_the_command_that_shows_why(cold: Path) -> None:
+    with pytest.raises(BackendError, match=r"^lost: its environment could not be built; to see why: ") as caught:
+        Worker(Entry("lost", "vgg_lost", (), cold), env="uv")
+    command, *tail = str(caught.value).partition("to see why: ")[2].splitlines()
+    again = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
+    assert again.returncode
+    said = [word for line in tail for word in line.removeprefix("  | ").split()]
+    assert said
+    assert " ".join(said) in " ".join(again.stderr.split())
+
+
+def test_the_wait_for_an_environment_is_announced(cold: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(BackendError):
+        Worker(Entry("lost", "vgg_lost", (), cold), env="uv")
+    assert capsys.readouterr().err == f"lost: building its environment from {cold}\n"
+
+
+@pytest.mark.parametrize("module", ["vgg_lost", "vgg_oracle"])
+def test_a_plug_in_runs_in_the_current_interpreter(module: str) -> None:
+    command, _ = client.launch(Entry("plug-in", module), "auto", "/home")
+    assert command == [sys.executable]
+
+
+def test_the_current_interpreter_is_taken_if_it_has_the_framework() -> None:
+    command, _ = client.launch(Entry("json", "vgg_json", ("json",), Path("lock.txt")), "auto", "/home")
+    assert command == [sys.executable]
+
+
+@pytest.mark.usefixtures("start")
+def test_the_current_interpreter_sees_this_package_first_and_the_users_path_after_it() -> None:
+    _, environ = client.launch(ORACLE, "current", "/home")
+    assert environ["PYTHONPATH"].split(os.pathsep) == ["/home", str(PLUGIN), str(TESTS)]
+
+
+@pytest.mark.usefixtures("provisioned")
+@pytest.mark.parametrize("env", ["auto", "uv"])
+def test_a_framework_that_is_not_here_gets_its_lock_files_environment(env: str) -> None:
+    command, _ = client.launch(LOST, env, "/home")
+    assert command[1:3] == ["run", "--offline"]
+    assert command[command.index("--with-requirements") + 1] == "lost.txt"
+    assert command[-1] == "python"
+
+
+@pytest.mark.usefixtures("provisioned")
+def test_a_framework_that_is_here_is_left_alone_if_its_environment_is_asked_for() -> None:
+    command, _ = client.launch(Entry("json", "vgg_json", ("json",), Path("lock.txt")), "uv", "/home")
+    assert command[1:3] == ["run", "--offline"]
+
+
+@pytest.mark.usefixtures("provisioned")
+def test_nothing_of_this_pythons_leaks_into_an_environment_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
+    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
+        monkeypatch.setenv(name, "/elsewhere")
+    _, environ = client.launch(LOST, "uv", "/home")
+    assert environ["PYTHONPATH"] == "/home"
+    assert not {"PYTHONHOME", "VIRTUAL_ENV"} & environ.keys()
+
+
+SETTINGS = {
+    "PIP_INDEX_URL": ("https://a.example", "UV_DEFAULT_INDEX", "https://a.example"),
+    "PIP_EXTRA_INDEX_URL": ("https://b.example https://c.example", "UV_INDEX", "https://b.example https://c.example"),
+    "PIP_FIND_LINKS": ("/wheels https://d.example", "UV_FIND_LINKS", "/wheels,https://d.example"),
+    "PIP_CERT": ("/etc/cert.pem", "SSL_CERT_FILE", "/etc/cert.pem"),
+}
+
+
+@pytest.fixture
+def unset(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither pip nor uv is told anything."""
+    for theirs, (_, ours, _) in SETTINGS.items():
+        monkeypatch.delenv(theirs, raising=False)
+        monkeypatch.delenv(ours, raising=False)
+
+
+@pytest.mark.usefixtures("unset")
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_pips_settings_serve_uv_where_it_has_none(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    value, name, wanted = SETTINGS[setting]
+    monkeypatch.setenv(setting, value)
+    environ = client._uv_environ("/home")
+    assert {n: environ.get(n) for _, n, _ in SETTINGS.values()} == {
+        n: wanted if n == name else None for _, n, _ in SETTINGS.values()
+    }
+
+
+@pytest.mark.usefixtures("unset")
+@pytest.mark.parametrize("setting", SETTINGS)
+def test_uvs_own_settings_win_over_pips(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    value, name, _ = SETTINGS[setting]
+    monkeypatch.setenv(setting, value)
+    monkeypatch.setenv(name, "own")
+    assert client._uv_environ("/home")[name] == "own"
+
+
+def test_a_worker_that_cannot_be_started_leaves_no_folder_behind(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with pytest.raises(BackendError):
+        Worker(LOST, env="current")
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_closed_worker_leaves_no_folder_behind(start: Start, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    with start():
+        assert list(tmp_path.iterdir())
+    assert not list(tmp_path.iterdir())

@@ -1,0 +1,170 @@
+"""What each command does: parsed arguments in, a printed answer and an exit status out."""
+
+from __future__ import annotations
+
+import contextlib
+import dataclasses
+import json
+import os
+import sys
+from argparse import Namespace
+from collections.abc import Callable
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from . import data, layers, registry, spec
+from .errors import VGGError, mismatch
+from .recipe import Recipe, recipe
+from .spec import Spec
+
+QUICK = {"digits": "quick", "fashion-mnist": "quick-fashion", "synthetic": "quick"}
+
+
+def show_list(arguments: Namespace) -> int:
+    """Architectures with their counts, backends with their homes."""
+    from . import client, tables
+
+    counts = {name: layers.totals(layers.expand(spec.arch(name))) for name in spec.arch_names()}
+    homes = {name: client.home(registry.find(name)) for name in registry.names()}
+    if arguments.json:
+        short = {name: {"params": t.params, "macs": t.macs} for name, t in counts.items()}
+        return _print_json({"architectures": short, "backends": homes})
+    tables.listing(counts, homes)
+    return 0
+
+
+def show(arguments: Namespace) -> int:
+    """The layer table of one architecture."""
+    wanted = _spec(arguments)
+    table = layers.expand(wanted)
+    totals = layers.totals(table)
+    if arguments.json:
+        names = ("name", "kind", "output_shape", "params", "macs")
+        rows = [{name: getattr(row, name) for name in names} for row in table]
+        return _print_json({**dataclasses.asdict(totals), "layers": rows})
+    from . import tables
+
+    tables.layer_table(wanted, table, totals)
+    return 0
+
+
+def check(arguments: Namespace) -> int:
+    """The conformance suite, in one pytest session."""
+    import pytest
+
+    from .conformance.plugin import Results
+
+    backends = [registry.find(name).name for name in arguments.backends or registry.own_names()]
+    here = os.path.dirname(__file__)
+    options = ["-c", os.devnull, "--rootdir", here, "-p", "no:cacheprovider", "-q", "--tb=short", "--pyargs", "vgg.conformance"]
+    options += [f"--env={arguments.env}", f"--timeout-seconds={arguments.timeout}", *(f"--backend={name}" for name in backends)]
+    options += [f"--junit-xml={arguments.junit}"] if arguments.junit else []
+    options += ["-k", arguments.select] if arguments.select else []
+    results = Results()
+    with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
+        status = pytest.main(options, plugins=[results])
+    if arguments.json:
+        _print_json(results.to_dict())
+    if status == pytest.ExitCode.NO_TESTS_COLLECTED:
+        raise mismatch("-k", repr(arguments.select), "an expression that matches a check", "see the rows of vgg check")
+    return int(status != pytest.ExitCode.OK)
+
+
+def train(arguments: Namespace) -> int:
+    """One run in one backend, or the rest of one."""
+    from . import runs
+    from .tables import Progress
+
+    if arguments.resume:
+        place = Path(arguments.resume)
+        run = runs.read(place)
+        chosen, plan, name, folder = run["spec"], run["recipe"], run["backend"], run["data"]
+    else:
+        if not (arguments.backend and arguments.arch):
+            raise mismatch("vgg train", "no BACKEND and ARCH", "both, or --resume RUN")
+        name, plan, folder = registry.find(arguments.backend).name, _recipe(arguments), arguments.data
+    entry, dataset = registry.find(name), data.load(plan.dataset, folder)
+    if not arguments.resume:
+        chosen = _fitted(arguments, plan, dataset)
+        place = runs.create(_out(arguments, f"{name}-{chosen.name}"), name, chosen, plan, folder)
+    with Progress(quiet=arguments.json) as progress:
+        summary = runs.train(entry, place, chosen, plan, dataset, arguments, progress)
+    if arguments.json:
+        return _print_json({"run": str(place), **summary})
+    print(f"{place}: test accuracy {summary['test_accuracy']:.4f}, {summary['images_per_second']:.0f} images/s")
+    return 0
+
+
+def compare(arguments: Namespace) -> int:
+    """The main job."""
+    from . import runs, tables
+
+    names = [registry.find(name).name for name in arguments.backends or registry.own_names()]
+    plan = _recipe(arguments)
+    dataset = data.load(plan.dataset, arguments.data)
+    chosen = _fitted(arguments, plan, dataset)
+    place = runs.directory(_out(arguments, "compare"))
+    with tables.Progress(quiet=arguments.json) as progress:
+        result = runs.compare(names, place, chosen, plan, dataset, arguments, progress)
+    if arguments.json:
+        _print_json(result)
+    else:
+        tables.comparison(result)
+        print(f"report: {place / 'report.html'}")
+    return int(not result["ok"])
+
+
+COMMANDS: dict[str, Callable[[Namespace], int]] = {
+    "list": show_list,
+    "show": show,
+    "check": check,
+    "train": train,
+    "compare": compare,
+}
+
+
+def _spec(arguments: Namespace) -> Spec:
+    """The architecture that the arguments name, changed as they say."""
+    name, shape = arguments.arch, None
+    if arguments.input:
+        parts = arguments.input.lower().split("x")
+        if len(parts) != 3 or not all(part.isdigit() for part in parts):
+            raise mismatch("--input", arguments.input, "channels x height x width, as in 3x224x224")
+        shape = [int(part) for part in parts]
+    changes = {"input_shape": shape, "classes": arguments.classes, "narrow": arguments.narrow}
+    if name.endswith((".json", ".toml")) or os.sep in name:
+        return Spec.load(name).modified(**changes)
+    return spec.arch(name, **changes)
+
+
+def _recipe(arguments: Namespace) -> Recipe:
+    name = arguments.recipe or QUICK.get(arguments.dataset or "digits", "quick")
+    given = {key: getattr(arguments, key) for key in ("dataset", "epochs", "batch_size", "lr", "seed")}
+    return recipe(name, **{key: value for key, value in given.items() if value is not None})
+
+
+def _fitted(arguments: Namespace, plan: Recipe, dataset: data.Dataset) -> Spec:
+    """The architecture with the input and classes of the data, where neither a flag nor a file says otherwise."""
+    chosen = _spec(arguments)
+    if not arguments.arch.endswith((".json", ".toml")):
+        shape = chosen.input_shape if arguments.input else (dataset.channels, plan.size, plan.size)
+        chosen = chosen.modified(input_shape=shape, classes=arguments.classes or dataset.classes)
+    if chosen.input_shape[0] != dataset.channels:
+        wanted = f"{dataset.channels}, as {dataset.name} has"
+        raise mismatch("input channels", chosen.input_shape[0], wanted, f"use --input {dataset.channels}xHxW")
+    if chosen.classes < dataset.classes:
+        raise mismatch("--classes", chosen.classes, f"at least {dataset.classes}, as {dataset.name} has")
+    return chosen
+
+
+def _out(arguments: Namespace, name: str) -> Path:
+    return Path(arguments.out or f"runs/{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
+
+
+def _print_json(value: Any) -> int:
+    try:
+        print(json.dumps(value, allow_nan=False))
+    except ValueError as error:
+        raise VGGError(f"result is not JSON ({error})") from error
+    return 0

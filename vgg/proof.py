@@ -1,0 +1,62 @@
+"""The short proof that ``vgg compare`` shows: structure at the book's input, logits and gradients against the oracle."""
+
+from __future__ import annotations
+
+import math
+import os
+import platform
+from typing import Any
+
+from .client import Worker
+from .compare import compare, forward_limit, gradient_floors, gradient_limit
+from .conformance.cases import Case
+from .layers import expand
+from .params import shapes
+from .reference import loss_and_grads
+from .spec import Spec
+
+BOOK = (224, 224)
+ODD = (104, 136)
+"""Neither square nor odd-free: five pools leave 3x4, three of AlexNet's 2x3. A 1x1 or square map would hide the flatten order."""
+
+
+def prove(worker: Worker, spec: Spec, device: str = "cpu") -> dict[str, Any]:
+    """Layers that agree with the layer table at 224x224, parameters, worst float64 errors at 104x136; ``ok`` if all is well."""
+    book = Case(spec.modified(input_shape=(spec.input_shape[0], *BOOK)), batch=1)
+    worker.build(book.spec, device=device)
+    traced, rows = worker.trace(book.images("float32")), expand(book.spec)
+    agree = sum(name in traced and traced[name].shape == (1, *shape) for name, shape in ((r.name, r.output_shape) for r in rows))
+    dumped = worker.dump()
+    same = {name: array.shape for name, array in dumped.items()} == shapes(book.spec)
+    errors = numbers(worker, Case(spec.modified(input_shape=(spec.input_shape[0], *ODD)), batch=2), device)
+    return {
+        "ok": errors.pop("ok") and same and agree == len(rows) == len(traced),
+        "layers": len(rows),
+        "layers_agreeing": agree,
+        "parameters": sum(array.size for name, array in dumped.items() if "running_" not in name),
+        **errors,
+    }
+
+
+def numbers(worker: Worker, case: Case, device: str = "cpu") -> dict[str, Any]:
+    """Worst relative error of an activation or logits, and of a gradient, in float64 and eval mode."""
+    params, x, y = case.params("float64"), case.images("float64"), case.labels()
+    worker.build(case.spec, params, dtype="float64", device=device)
+    loss, grads, tape = loss_and_grads(case.spec, params, x, y)
+    forward = compare(worker.trace(x), tape.activations, limit=forward_limit(case.spec, "float64"), dtype="float64")
+    got_loss, got = worker.loss_and_grads(x, y)
+    limit = gradient_limit(case.spec, "float64", case.batch)
+    backward = compare(got, grads, limit=limit, floors=gradient_floors(grads))
+    ok = forward.ok and backward.ok and math.isclose(got_loss, loss, rel_tol=limit)
+    reasons = "; ".join(filter(None, (forward.reason, backward.reason)))
+    return {"ok": ok, "logits_error": _finite(forward.error), "gradient_error": _finite(backward.error), "reason": reasons}
+
+
+def machine() -> dict[str, Any]:
+    """What the figures were measured on."""
+    cpu = platform.processor() or platform.machine()
+    return {"system": platform.system(), "cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version()}
+
+
+def _finite(error: float) -> float | None:
+    return error if math.isfinite(error) else None

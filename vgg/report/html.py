@@ -1,0 +1,65 @@
+"""The page of a comparison: verdicts, curves, the network, the recipe, the facts. No script, no outside file."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from .. import layers
+from ..spec import Spec
+from ..tables import ROWS
+
+WIDTH, HEIGHT, MARGIN = 560, 240, 40
+COLOURS = ("#c8401f", "#d58a00", "#2660a4", "#2f7d4f", "#7b4397", "#555555")
+
+
+def page(place: Path, result: Mapping[str, Any]) -> str:
+    """HTML text of the comparison ``result`` whose runs lie below ``place``."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("vgg.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+    )
+    spec = Spec.from_dict(result["spec"])
+    table = layers.expand(spec)
+    metrics = {name: _metrics(place / name) for name in result["backends"]}
+    return environment.get_template("report.html.jinja").render(
+        result=result,
+        spec=spec,
+        table=table,
+        totals=layers.totals(table),
+        rows={row: [text(c) if "facts" in c else "failed" for c in result["backends"].values()] for row, text in ROWS.items()},
+        colours=dict(zip(result["backends"], COLOURS * 9, strict=False)),
+        charts={
+            "Training loss, each step": chart({name: [(i, row["loss"]) for i, row in enumerate(r for r in rows if "loss" in r)] for name, rows in metrics.items()}),
+            "Test accuracy, each epoch": chart({name: [(row["epoch"] + 1, row["test_accuracy"]) for row in rows if "test_accuracy" in row] for name, rows in metrics.items()}),
+        },
+    )
+
+
+def chart(series: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]:
+    """SVG coordinates of each line, and of the axes' ticks; lines without a point are left out."""
+    lines = {name: [point for point in points if math.isfinite(point[1])] for name, points in series.items()}
+    points = [point for line in lines.values() for point in line] or [(0.0, 0.0)]
+    left, right = min(x for x, _ in points), max(x for x, _ in points)
+    low, high = min(0.0, *(y for _, y in points), 0.0), max(y for _, y in points)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        across = (x - left) / ((right - left) or 1)
+        up = (y - low) / ((high - low) or 1)
+        return round(MARGIN + across * (WIDTH - 2 * MARGIN), 1), round(HEIGHT - MARGIN - up * (HEIGHT - 2 * MARGIN), 1)
+
+    ticks = [(*at(left, low + (high - low) * i / 4), f"{low + (high - low) * i / 4:.2f}") for i in range(5)]
+    return {
+        "lines": {name: " ".join(f"{x},{y}" for x, y in (at(*point) for point in line)) for name, line in lines.items() if line},
+        "ticks": ticks,
+        "ends": [(*at(left, low), f"{left:g}"), (*at(right, low), f"{right:g}")],
+    }
+
+
+def _metrics(run: Path) -> list[dict[str, Any]]:
+    path = run / "metrics.jsonl"
+    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

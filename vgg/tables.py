@@ -1,0 +1,131 @@
+"""What the commands print for people: rich tables and progress."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections.abc import Mapping
+from typing import Any, Self
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+from rich.table import Table
+
+from .layers import Layer, Totals
+from .spec import Spec
+
+FLOAT32 = 4
+
+
+def listing(counts: Mapping[str, Totals], homes: Mapping[str, Mapping[str, str]]) -> None:
+    """``vgg list``."""
+    table = _table("architecture", "parameters", "MACs")
+    for name, totals in counts.items():
+        table.add_row(name, f"{totals.params:,}", f"{totals.macs:,}")
+    _print(table)
+    table = _table("backend", "where", "version", right=0)
+    for name, home in homes.items():
+        table.add_row(name, home["where"], home["version"])
+    _print(table)
+
+
+def layer_table(spec: Spec, rows: tuple[Layer, ...], totals: Totals) -> None:
+    """``vgg show``."""
+    table = _table("layer", "kind", "output", "parameters", "MACs", "activation")
+    for row in rows:
+        memory = math.prod(row.output_shape) * FLOAT32
+        shape = "x".join(map(str, row.output_shape))
+        table.add_row(row.name, row.kind, shape, f"{row.params or '':,}" if row.params else "", f"{row.macs:,}" if row.macs else "", _bytes(memory))
+    table.title = f"{spec.name}: {'x'.join(map(str, spec.input_shape))} -> {spec.classes}"
+    _print(table)
+    print(f"parameters  {totals.params:,} ({_bytes(totals.params * FLOAT32)} in float32)")
+    print(f"MACs        {totals.macs:,} an image; FLOPs {2 * totals.macs:,}")
+    print(f"activations {totals.activations:,} ({_bytes(totals.activations * FLOAT32)} an image in float32)")
+    params, macs = totals.conv_params / totals.params, totals.conv_macs / totals.macs
+    print(f"convolutions hold {params:.1%} of the parameters and do {macs:.1%} of the MACs; dense layers {1 - params:.1%} and {1 - macs:.1%}")
+
+
+ROWS = {
+    "framework": lambda c: c["facts"]["framework"].replace(", ", "\n"),
+    "layers as in the table, 224 -> 7": lambda c: f"{c['layers_agreeing']} of {c['layers']}",
+    "parameters": lambda c: f"{c['parameters']:,}",
+    "worst float64 error, logits": lambda c: _error(c["logits_error"]),
+    "worst float64 error, gradients": lambda c: _error(c["gradient_error"]),
+    "the same network": lambda c: "yes" if c["ok"] else f"NO: {c['reason'] or 'structure'}",
+    "first training loss": lambda c: f"{c['first_loss']:.4f}",
+    "last training loss": lambda c: f"{c['last_loss']:.4f}",
+    "test accuracy": lambda c: f"{c['test_accuracy']:.4f}",
+    "images/s": lambda c: f"{c['images_per_second']:.0f}",
+    "compile time": lambda c: "" if c["compile_seconds"] is None else f"{c['compile_seconds']:.1f} s",
+    "peak memory": lambda c: _bytes(c["peak_bytes"]),
+}
+"""Row of the comparison -> its text from a backend's column in ``compare.json``."""
+
+
+def comparison(result: Mapping[str, Any]) -> None:
+    """``vgg compare``."""
+    table = _table("", *result["backends"])
+    for row, text in ROWS.items():
+        cells = (text(column) if "facts" in column else "-" for column in result["backends"].values())
+        table.add_row(row, *cells)
+    _print(table)
+    for name, column in result["backends"].items():
+        if "error" in column:
+            Console().print(f"{name} failed: {column['error']}", style="red", markup=False, highlight=False)
+
+
+class Progress:
+    """Bars on a terminal, plain lines otherwise, always on standard error."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._bar = Bar(
+            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn(),
+            console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(),
+        )
+        self._plain = not quiet and not sys.stderr.isatty()
+        self._task: Any = None
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def stage(self, backend: str, what: str, total: int | None = None) -> None:
+        """A backend begins something that has ``total`` steps."""
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(f"{backend}: {what}", total=total, note="")
+        if self._plain:
+            print(f"{backend}: {what}", file=sys.stderr, flush=True)
+
+    def event(self, backend: str, event: Mapping[str, Any]) -> None:
+        """A training step, or the test at the end of an epoch."""
+        if "loss" in event:
+            self._bar.update(self._task, advance=1, note=f"loss {event['loss']:.3f}")
+        elif self._plain:
+            line = f"epoch {event['epoch'] + 1}: test loss {event['test_loss']:.4f}, accuracy {event['test_accuracy']:.4f}"
+            print(f"{backend}: {line}", file=sys.stderr, flush=True)
+
+
+def _table(*columns: str, right: int = 1) -> Table:
+    table = Table(box=box.SIMPLE, title_justify="left")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if right and i else "left", overflow="fold")
+    return table
+
+
+def _print(table: Table) -> None:
+    """Whole words and numbers also where the output is no terminal."""
+    console = Console(highlight=False)
+    console.print(table) if console.is_terminal else Console(highlight=False, width=160).print(table)
+
+
+def _error(value: float | None) -> str:
+    return "over its limit" if value is None else f"{value:.1e}"
+
+
+def _bytes(count: int) -> str:
+    return f"{count / 1e6:,.2f} MB" if count < 1e9 else f"{count / 1e9:,.2f} GB"
