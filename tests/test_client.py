@@ -302,6 +302,18 @@ def test_a_worker_whose_client_is_killed_ends_by_itself() -> None:
     assert ends(pgid)
 
 
+def test_a_closed_worker_exits_by_itself(start: Start) -> None:
+    with start() as worker:
+        worker.facts()
+    assert worker._process.returncode == 0
+
+
+def test_a_worker_that_cannot_exit_by_itself_is_killed(start: Start) -> None:
+    with start() as worker:
+        os.kill(group(worker), signal.SIGSTOP)
+    assert worker._process.returncode == -signal.SIGKILL
+
+
 def test_closing_twice_is_harmless(start: Start) -> None:
     worker = start()
     worker.close()

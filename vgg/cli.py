@@ -46,13 +46,17 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def parser() -> argparse.ArgumentParser:
     """The parser of ``vgg`` and its commands."""
-    root = _Parser(prog="vgg", description="One VGG in PyTorch, TensorFlow, JAX and MXNet: built, proven equal, trained, compared.")
+    root = _Parser(
+        prog="vgg", description="One VGG in PyTorch, TensorFlow, JAX and MXNet: built, proven equal, trained, compared."
+    )
     root.add_argument("--version", action="version", version=f"vgg {__version__}")
     commands = root.add_subparsers(dest="command", required=True, metavar="COMMAND")
 
     _command(commands, "list", "architectures and backends, what is installed where", "vgg list")
 
-    show = _command(commands, "show", "layer table: shapes, parameters, MACs, memory", "vgg show vgg16 --input 3x224x224")
+    show = _command(
+        commands, "show", "layer table: shapes, parameters, MACs, memory", "vgg show vgg16 --input 3x224x224"
+    )
     _architecture(show)
 
     check = _command(commands, "check", "the conformance suite", "vgg check torch jax --junit report.xml")
@@ -60,23 +64,34 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--junit", metavar="FILE", help="write JUnit XML there")
     check.add_argument("-k", metavar="EXPRESSION", dest="select", help="only the checks that match, as in pytest")
 
-    train = _command(commands, "train", "one training run", "vgg train torch vgg11_narrow --recipe quick --out runs/first")
-    train.add_argument("backend", metavar="BACKEND", nargs="?", help="torch, tensorflow, jax, mxnet or a plug-in's name")
+    train = _command(
+        commands, "train", "one training run", "vgg train torch vgg11_narrow --recipe quick --out runs/first"
+    )
+    train.add_argument(
+        "backend", metavar="BACKEND", nargs="?", help="torch, tensorflow, jax, mxnet or a plug-in's name"
+    )
     _architecture(train, optional=True)
+    _environment(train)
     _run(train)
     train.add_argument("--recipe", default="quick", metavar="NAME", help="named recipe (default: quick)")
     train.add_argument("--resume", metavar="RUN", help="go on with the run in this directory")
 
-    compare = _command(commands, "compare", "build, prove equal, train, time and report", "vgg compare torch jax --out runs/both")
+    compare = _command(
+        commands, "compare", "build, prove equal, train, time and report", "vgg compare torch jax --out runs/both"
+    )
     _backends(compare)
     _architecture(compare, flag=True)
     _run(compare)
-    compare.add_argument("--recipe", metavar="NAME", help="named recipe (default: quick, or quick-fashion for fashion-mnist)")
+    compare.add_argument(
+        "--recipe", metavar="NAME", help="named recipe (default: quick, or quick-fashion for fashion-mnist)"
+    )
     return root
 
 
 def _command(commands: argparse._SubParsersAction[_Parser], name: str, does: str, example: str) -> _Parser:
-    command = commands.add_parser(name, help=does, description=f"{does[0].upper()}{does[1:]}.", epilog=f"example:\n  {example}")
+    command = commands.add_parser(
+        name, help=does, description=f"{does[0].upper()}{does[1:]}.", epilog=f"example:\n  {example}"
+    )
     command.add_argument("--json", action="store_true", help="print JSON, and only JSON, on standard output")
     command.add_argument("--debug", action="store_true", help="show tracebacks")
     return command
@@ -88,7 +103,9 @@ def _architecture(command: _Parser, *, optional: bool = False, flag: bool = Fals
         command.add_argument("--arch", metavar="ARCH", default="vgg11_narrow", help=f"{about}; default: vgg11_narrow")
     else:
         command.add_argument("arch", metavar="ARCH", nargs="?" if optional else None, help=about)
-    command.add_argument("--narrow", type=int, default=1, metavar="RATIO", help="divide the channels of every convolution")
+    command.add_argument(
+        "--narrow", type=int, default=1, metavar="RATIO", help="divide the channels of every convolution"
+    )
     command.add_argument("--input", metavar="CxHxW", help="input shape, as in 1x224x224")
     command.add_argument("--classes", type=int, metavar="N", help="width of the logits")
 
@@ -99,7 +116,9 @@ def _backends(command: _Parser) -> None:
 
 
 def _environment(command: _Parser) -> None:
-    command.add_argument("--env", choices=["auto", "current", "uv"], default="auto", help="where backends run (default: auto)")
+    command.add_argument(
+        "--env", choices=["auto", "current", "uv"], default="auto", help="where backends run (default: auto)"
+    )
     command.add_argument("--timeout", type=float, default=900, metavar="SECONDS", help="limit without a sign of life")
 
 
@@ -112,8 +131,6 @@ def _run(command: _Parser) -> None:
     command.add_argument("--batch-size", type=int, metavar="N")
     command.add_argument("--lr", type=float, metavar="RATE")
     command.add_argument("--seed", type=int, metavar="N")
-    if not any(action.dest == "env" for action in command._actions):
-        _environment(command)
 
 
 if __name__ == "__main__":

@@ -15,7 +15,6 @@ from contextlib import ExitStack, suppress
 from pathlib import Path
 from typing import IO, Any, Self
 
-import numpy as np
 from numpy.typing import NDArray
 
 from . import wire
@@ -24,7 +23,7 @@ from .recipe import Recipe
 from .registry import Entry
 from .spec import Spec
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 PYTHON = "3.11"
 """What the lock files are made for: MXNet 1.9.1 needs NumPy 1.23, whose last wheels are for this Python."""
 
@@ -32,9 +31,9 @@ PYTHON = "3.11"
 class Worker:
     """A backend in a process of its own. Use as a context manager: leaving it, however, leaves no process behind.
 
-    ``env`` is ``current`` (this interpreter), ``uv`` (the lock file's environment) or ``auto`` (the first if it has the framework).
-    ``timeout`` is how many seconds a job may go without a sign of life. Every failure is a ``BackendError``; after an exception in a
-    job the worker serves on, after a death it is closed.
+    ``env`` is ``current`` (this interpreter), ``uv`` (the lock file's environment) or ``auto`` (the first if it has the
+    framework). ``timeout`` is how many seconds a job may go without a sign of life. Every failure is a
+    ``BackendError``; after an exception in a job the worker serves on, after a death it is closed.
     """
 
     def __init__(self, entry: Entry, *, env: str = "auto", timeout: float = 600) -> None:
@@ -55,10 +54,11 @@ class Worker:
                 env=environ,
                 start_new_session=True,
             )
-            stack.callback(self._end)
             self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
             self._reader.start()
-            threading.Thread(target=self._watch, daemon=True).start()
+            self._watcher = threading.Thread(target=self._watch, daemon=True)
+            self._watcher.start()
+            stack.callback(self._end)
             self._closing = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -73,14 +73,16 @@ class Worker:
         return self._process.poll() is None
 
     def close(self) -> None:
-        """Kill the worker and whatever it started."""
+        """End the worker and whatever it started."""
         self._closing.close()
 
     def facts(self) -> dict[str, Any]:
         """Versions, devices, flags that change numbers, declared differences."""
         return dict(self.call("facts")[0])
 
-    def build(self, spec: Spec, params: Mapping[str, Array] | None = None, *, dtype: str = "float32", device: str = "cpu") -> None:
+    def build(
+        self, spec: Spec, params: Mapping[str, Array] | None = None, *, dtype: str = "float32", device: str = "cpu"
+    ) -> None:
         """Build the model that the other calls speak of, and load ``params`` into it."""
         self.call("build", spec=spec.to_dict(), dtype=dtype, device=device)
         if params is not None:
@@ -171,7 +173,9 @@ class Worker:
                 self._inbox.put(error)
 
     def _watch(self) -> None:
-        """What the worker started dies with it: a forked child would hold the pipe open, and its death would go unnoticed."""
+        """What the worker started dies with it: a forked child would hold the pipe open, and its death would go
+        unnoticed.
+        """
         self._process.wait()
         self._kill()
 
@@ -180,12 +184,16 @@ class Worker:
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def _end(self) -> None:
+        """End its input: a worker exits on that, and uv tidies up after it. What is left two seconds later is
+        killed.
+        """
         assert self._process.stdin
+        with suppress(BrokenPipeError):
+            self._process.stdin.close()
+        self._watcher.join(timeout=2)
         self._kill()
         self._process.wait()
         self._reader.join(timeout=5)  # a process that left the group may hold the pipe open
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
 
     def _ended(self, job: str, how: str = "") -> BackendError:
         """What to raise when there is no worker any more: how that came, and the last that it said."""
@@ -226,7 +234,9 @@ def launch(entry: Entry, env: str, home: str) -> tuple[list[str], dict[str, str]
     if env == "current" or entry.lock is None or (env == "auto" and entry.importable()):
         if not entry.importable():
             wanted = ", ".join(entry.imports)
-            raise UnavailableError(f"{entry.name}: {sys.executable} has no {wanted}; install it, or leave out --env current")
+            raise UnavailableError(
+                f"{entry.name}: {sys.executable} has no {wanted}; install it, or leave out --env current"
+            )
         path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
         return [sys.executable], {**os.environ, "PYTHONPATH": path}
     environ = _uv_environ(home)
@@ -243,8 +253,12 @@ def _uv_command(lock: Path) -> list[str]:
 
 
 def _uv_environ(home: str) -> dict[str, str]:
-    """This process's variables for uv: no Python of ours leaks in, and pip's mirrors and wheel folders serve uv too."""
-    environ = {k: v for k, v in os.environ.items() if k not in ("VIRTUAL_ENV", "PYTHONHOME")}
+    """This process's variables for uv: no Python of ours leaks in, and pip's mirrors and wheel folders serve uv too.
+
+    Bytecode is kept, in uv's own cache: without it every start of TensorFlow takes ten seconds longer.
+    """
+    dropped = ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
+    environ = {k: v for k, v in os.environ.items() if k not in dropped}
     given = {
         "UV_DEFAULT_INDEX": environ.get("PIP_INDEX_URL"),
         "UV_INDEX": environ.get("PIP_EXTRA_INDEX_URL"),
@@ -279,6 +293,13 @@ def home(entry: Entry) -> dict[str, str]:
         return {"where": "current interpreter", "version": "plug-in"}
     if entry.importable():
         return {"where": "current interpreter", "version": metadata.version(entry.name)}
-    pinned = next(line.split(";")[0] for line in entry.lock.read_text().splitlines() if line.startswith((f"{entry.name}==", f"{entry.name}-cpu==")))
+    pinned = next(
+        line.split(";")[0]
+        for line in entry.lock.read_text().splitlines()
+        if line.startswith((f"{entry.name}==", f"{entry.name}-cpu=="))
+    )
     cached = subprocess.run(_probe(_uv_command(entry.lock), offline=True), env=_uv_environ(""), capture_output=True)
-    return {"where": "own environment, " + ("built" if cached.returncode == 0 else "not built yet"), "version": pinned.split("==")[1].strip()}
+    return {
+        "where": "own environment, " + ("built" if cached.returncode == 0 else "not built yet"),
+        "version": pinned.split("==")[1].strip(),
+    }

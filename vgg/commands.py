@@ -56,9 +56,24 @@ def check(arguments: Namespace) -> int:
     from .conformance.plugin import Results
 
     backends = [registry.find(name).name for name in arguments.backends or registry.own_names()]
-    here = os.path.dirname(__file__)
-    options = ["-c", os.devnull, "--rootdir", here, "-p", "no:cacheprovider", "-q", "--tb=short", "--pyargs", "vgg.conformance"]
-    options += [f"--env={arguments.env}", f"--timeout-seconds={arguments.timeout}", *(f"--backend={name}" for name in backends)]
+    here = str(Path(__file__).parent)
+    options = [
+        "-c",
+        os.devnull,
+        "--rootdir",
+        here,
+        "-p",
+        "no:cacheprovider",
+        "-q",
+        "--tb=short",
+        "--pyargs",
+        "vgg.conformance",
+    ]
+    options += [
+        f"--env={arguments.env}",
+        f"--timeout-seconds={arguments.timeout}",
+        *(f"--backend={name}" for name in backends),
+    ]
     options += [f"--junit-xml={arguments.junit}"] if arguments.junit else []
     options += ["-k", arguments.select] if arguments.select else []
     results = Results()

@@ -1,7 +1,7 @@
 """The one comparator. Everything that says two things agree says it through ``compare``.
 
-Names, shapes, dtypes, finiteness and non-constancy come first; then the error of every array, as a relative 2-norm, against a
-limit that follows from the number format and the lengths of the sums behind it.
+Names, shapes, dtypes, finiteness and non-constancy come first; then the error of every array, as a relative 2-norm,
+against a limit that follows from the number format and the lengths of the sums behind it.
 """
 
 from __future__ import annotations
@@ -9,6 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -16,13 +17,13 @@ from numpy.typing import NDArray
 from .layers import expand
 from .spec import Spec
 
-Arrays = Mapping[str, NDArray[np.generic]]
+Arrays = Mapping[str, NDArray[Any]]
 ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
 FLOAT64_LIMIT = 1e-12
-"""For logits, activations and gradients in float64. Any wrong formula is far above it, any order of summation far below."""
+"""For activations and gradients in float64: any wrong formula is far above it, any order of summation far below."""
 CONFIDENCE = 5.0
-"""Higham & Mary (2019, SIAM J. Sci. Comput. 41): the error of a sum of n terms is below ``CONFIDENCE * sqrt(n)`` roundoffs
-with probability 1 - 2 exp(-CONFIDENCE**2 / 2), that is 1 - 7e-6."""
+"""Higham & Mary (2019, SIAM J. Sci. Comput. 41): the error of a sum of n terms is below ``CONFIDENCE * sqrt(n)``
+roundoffs with probability 1 - 2 exp(-CONFIDENCE**2 / 2), that is 1 - 7e-6."""
 
 
 @dataclass(frozen=True)
@@ -43,11 +44,13 @@ class Verdict:
         return self.reason or f"{self.error:.1e} of {self.limit:.1e}"
 
 
-def compare(got: Arrays, wanted: Arrays, *, limit: float, dtype: str | None = None, floors: Mapping[str, float] | None = None) -> Verdict:
+def compare(
+    got: Arrays, wanted: Arrays, *, limit: float, dtype: str | None = None, floors: Mapping[str, float] | None = None
+) -> Verdict:
     """Judge ``got`` against ``wanted``, in the order of ``wanted``: the first name to diverge is the one reported.
 
-    The error of an array is ``|got - wanted| / max(|wanted|, floor)`` in 2-norms; ``floors`` serve arrays that cancel to nothing,
-    such as the gradient of a bias that batch norm takes away again.
+    The error of an array is ``|got - wanted| / max(|wanted|, floor)`` in 2-norms; ``floors`` serve arrays that cancel
+    to nothing, such as the gradient of a bias that batch norm takes away again.
     """
     missing, extra = sorted(wanted.keys() - got.keys()), sorted(got.keys() - wanted.keys())
     if missing or extra:
@@ -61,13 +64,17 @@ def compare(got: Arrays, wanted: Arrays, *, limit: float, dtype: str | None = No
     return worst
 
 
-def _judged(name: str, got: NDArray[np.generic], wanted: NDArray[np.generic], limit: float, dtype: str | None, floor: float) -> Verdict:
+def _judged(
+    name: str, got: NDArray[Any], wanted: NDArray[Any], limit: float, dtype: str | None, floor: float
+) -> Verdict:
     if got.shape != wanted.shape:
         return _failed(limit, name, f"{name}: got shape {got.shape}, wanted {wanted.shape}")
     if dtype and got.dtype != dtype:
         return _failed(limit, name, f"{name}: got {got.dtype}, wanted {dtype}")
     if not np.isfinite(got).all():
-        return _failed(limit, name, f"{name}: {np.count_nonzero(~np.isfinite(got))} of {got.size} values are not finite")
+        return _failed(
+            limit, name, f"{name}: {np.count_nonzero(~np.isfinite(got))} of {got.size} values are not finite"
+        )
     if got.size > 1 and wanted.size and np.ptp(wanted) > 0 and np.ptp(got) == 0 and not floor:
         return _failed(limit, name, f"{name}: every value is {got.flat[0]}, wanted values that differ")
     scale = max(float(np.linalg.norm(wanted)), floor)
@@ -98,7 +105,11 @@ def _limit(dtype: str, roundings: float) -> float:
 
 def _lengths(spec: Spec) -> list[int]:
     """The length of the sum behind each layer's output: a weight's fan-in, one or two operations for the others."""
-    return [max(row.macs // math.prod(row.output_shape), 1) for row in expand(spec) if row.kind not in ("flatten", "dropout")]
+    return [
+        max(row.macs // math.prod(row.output_shape), 1)
+        for row in expand(spec)
+        if row.kind not in ("flatten", "dropout")
+    ]
 
 
 def gradient_floors(grads: Arrays, prefix: str = "") -> dict[str, float]:

@@ -1,7 +1,8 @@
 """Canonical parameters: names, shapes, seeded initial values, and safetensors files that carry their spec.
 
-Initial values are bit-identical under every NumPy and on every machine: raw Philox bits (a stream NumPy keeps fixed) go through
-operations that IEEE 754 rounds exactly (+ - * / sqrt), never through ``log`` or ``Generator.normal``, which may move by an ulp.
+Initial values are bit-identical under every NumPy and on every machine: raw Philox bits (a stream NumPy keeps fixed) go
+through operations that IEEE 754 rounds exactly (+ - * / sqrt), never through ``log`` or ``Generator.normal``, which may
+move by an ulp.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ import math
 import os
 from collections.abc import Callable, Mapping
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -22,7 +23,7 @@ from .errors import VGGError, mismatch, unknown
 from .layers import Shape, expand
 from .spec import Spec
 
-Params = dict[str, NDArray[np.generic]]
+Params = dict[str, NDArray[Any]]
 _CHUNK = 1 << 15
 _TRUNCATED_STD = 0.8796256610342398
 """Standard deviation of a standard normal cut at +-2; Flax and Keras divide by it."""
@@ -52,14 +53,14 @@ def init(spec: Spec, seed: int = 0, scheme: str = "xavier_uniform", dtype: str =
     return params
 
 
-def save_params(path: str | Path, params: Mapping[str, NDArray[np.generic]], spec: Spec) -> None:
+def save_params(path: str | Path, params: Mapping[str, NDArray[Any]], spec: Spec) -> None:
     """Write safetensors with the spec in the metadata; aside first, then renamed: never half a file."""
     from safetensors.numpy import save
 
     path = Path(path)
     check_params(params, spec, str(path))
     arrays = {name: np.ascontiguousarray(params[name]) for name in shapes(spec)}
-    write_atomically(path, save(arrays, metadata={"format": "vgg", "spec": spec.to_json()}))
+    write_atomically(path, save(arrays, metadata={"spec": spec.to_json()}))
 
 
 def load_params(path: str | Path) -> Params:
@@ -86,14 +87,16 @@ def load_spec(path: str | Path) -> Spec:
     except (SafetensorError, OSError) as error:
         raise VGGError(f"{path}: not a readable safetensors file ({error}); write it again") from error
     if "spec" not in metadata:
-        raise mismatch(f"{path}", "safetensors without a spec", "a file written by vgg", "convert it with 'vgg convert'")
+        raise mismatch(
+            f"{path}", "safetensors without a spec", "a file written by vgg", "convert it with 'vgg convert'"
+        )
     try:
         return Spec.from_json(metadata["spec"])
     except VGGError as error:
         raise VGGError(f"{path}: {error}") from error
 
 
-def check_params(params: Mapping[str, NDArray[np.generic]], spec: Spec, where: str = "parameters") -> None:
+def check_params(params: Mapping[str, NDArray[Any]], spec: Spec, where: str = "parameters") -> None:
     """Raise ``VGGError`` unless ``params`` has exactly the names and shapes of ``spec``."""
     wanted = shapes(spec)
     for name, shape in wanted.items():
@@ -130,7 +133,7 @@ def _fans(weight: Shape) -> tuple[int, int]:
 
 def _initial(
     name: str, kind: str, shape: Shape, fans: tuple[int, int], seed: int, scheme: str, dtype: str
-) -> NDArray[np.generic]:
+) -> NDArray[Any]:
     if kind == "batch_norm":
         return np.full(shape, float(name.endswith((".weight", ".running_var"))), dtype)
     weight, bias = SCHEMES[scheme]
@@ -143,7 +146,7 @@ def _initial(
     return out.reshape(shape)
 
 
-def _fill(out: NDArray[np.generic], bits: np.random.Philox, rule: Rule, scale: float) -> None:
+def _fill(out: NDArray[Any], bits: np.random.Philox, rule: Rule, scale: float) -> None:
     filled = 0
     while filled < out.size:
         some = rule.draw(bits)[: out.size - filled]
@@ -163,7 +166,8 @@ def _normal(bits: np.random.Philox) -> NDArray[np.float64]:
     s = pairs[0] ** 2 + pairs[1] ** 2
     inside = (s < 1.0) & (s > 0.0)
     pairs, s = pairs[:, inside], s[inside]
-    return (pairs * np.sqrt(-2.0 * _log(s) / s)).ravel()
+    numbers: NDArray[np.float64] = (pairs * np.sqrt(-2.0 * _log(s) / s)).ravel()
+    return numbers
 
 
 def _truncated(bits: np.random.Philox) -> NDArray[np.float64]:
@@ -210,7 +214,8 @@ SCHEMES: dict[str, tuple[Rule, Rule | None]] = {
 }
 """Scheme name -> rule for weights, rule for biases (none: zero).
 
-``xavier_uniform``: Glorot & Bengio (2010), the chapters' choice. ``he_*``: He et al. (2015). ``paper``: Simonyan & Zisserman
-(2015), section 3.1, variance 0.01. The last four are what each framework's stock layers do when left alone (torch 2.13
-``Conv2d.reset_parameters``, Keras 3.15 ``glorot_uniform``, Flax 0.12 ``lecun_normal``, MXNet 1.9 ``Uniform(0.07)``).
+``xavier_uniform``: Glorot & Bengio (2010), the chapters' choice. ``he_*``: He et al. (2015). ``paper``: Simonyan &
+Zisserman (2015), section 3.1, variance 0.01. The last four are what each framework's stock layers do when left alone
+(torch 2.13 ``Conv2d.reset_parameters``, Keras 3.15 ``glorot_uniform``, Flax 0.12 ``lecun_normal``, MXNet 1.9
+``Uniform(0.07)``).
 """

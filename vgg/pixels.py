@@ -12,8 +12,8 @@ from numpy.typing import NDArray
 def resize_matrix(source: int, target: int) -> NDArray[np.float64]:
     """(target, source) matrix M: ``M_height @ image @ M_width.T`` resizes (..., height, width) pixels.
 
-    Output pixel ``i`` looks at source coordinate ``(i + 0.5) * source / target - 0.5``, edges repeated, without antialiasing:
-    PyTorch's ``interpolate(mode="bilinear", align_corners=False)`` and ``tf.image.resize``.
+    Output pixel ``i`` looks at source coordinate ``(i + 0.5) * source / target - 0.5``, edges repeated, without
+    antialiasing: PyTorch's ``interpolate(mode="bilinear", align_corners=False)`` and ``tf.image.resize``.
     """
     where = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
     low = np.minimum(where.astype(int), max(source - 2, 0))

@@ -1,4 +1,4 @@
-"""The short proof that ``vgg compare`` shows: structure at the book's input, logits and gradients against the oracle."""
+"""The short proof that ``vgg compare`` shows: structure at the book's input, numbers against the oracle."""
 
 from __future__ import annotations
 
@@ -17,15 +17,17 @@ from .spec import Spec
 
 BOOK = (224, 224)
 ODD = (104, 136)
-"""Neither square nor odd-free: five pools leave 3x4, three of AlexNet's 2x3. A 1x1 or square map would hide the flatten order."""
+"""Five pools leave 3x4, AlexNet's three 2x3: a 1x1 or square map would hide the flatten order."""
 
 
 def prove(worker: Worker, spec: Spec, device: str = "cpu") -> dict[str, Any]:
-    """Layers that agree with the layer table at 224x224, parameters, worst float64 errors at 104x136; ``ok`` if all is well."""
+    """Layers that agree with the layer table at 224x224, parameters, worst float64 errors at 104x136."""
     book = Case(spec.modified(input_shape=(spec.input_shape[0], *BOOK)), batch=1)
     worker.build(book.spec, device=device)
     traced, rows = worker.trace(book.images("float32")), expand(book.spec)
-    agree = sum(name in traced and traced[name].shape == (1, *shape) for name, shape in ((r.name, r.output_shape) for r in rows))
+    agree = sum(
+        name in traced and traced[name].shape == (1, *shape) for name, shape in ((r.name, r.output_shape) for r in rows)
+    )
     dumped = worker.dump()
     same = {name: array.shape for name, array in dumped.items()} == shapes(book.spec)
     errors = numbers(worker, Case(spec.modified(input_shape=(spec.input_shape[0], *ODD)), batch=2), device)
@@ -49,7 +51,12 @@ def numbers(worker: Worker, case: Case, device: str = "cpu") -> dict[str, Any]:
     backward = compare(got, grads, limit=limit, floors=gradient_floors(grads))
     ok = forward.ok and backward.ok and math.isclose(got_loss, loss, rel_tol=limit)
     reasons = "; ".join(filter(None, (forward.reason, backward.reason)))
-    return {"ok": ok, "logits_error": _finite(forward.error), "gradient_error": _finite(backward.error), "reason": reasons}
+    return {
+        "ok": ok,
+        "logits_error": _finite(forward.error),
+        "gradient_error": _finite(backward.error),
+        "reason": reasons,
+    }
 
 
 def machine() -> dict[str, Any]:

@@ -10,12 +10,11 @@ from typing import Any
 
 from .errors import mismatch, unknown
 
-
 _NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "lr": ("a number > 0", lambda value: value > 0),
     "momentum": ("a number in [0, 1)", lambda value: 0 <= value < 1),
     "weight_decay": ("a number >= 0", lambda value: value >= 0),
-    "mean": ("a number", lambda value: True),
+    "mean": ("a number", lambda _: True),
     "std": ("a number > 0", lambda value: value > 0),
 }
 
@@ -38,8 +37,9 @@ def _drops(value: Any) -> tuple[tuple[int, float], ...]:
 class Recipe:
     """SGD with momentum on shuffled batches. ``size`` is the side, in pixels, that images are resized to.
 
-    ``lr_drops`` are (epoch, factor) pairs: from that epoch on, counted from 0, the learning rate is ``factor`` times ``lr``.
-    Pixels become ``(value / 255 - mean) / std``. Weight decay is coupled: its gradient joins the loss' before the momentum.
+    ``lr_drops`` are (epoch, factor) pairs: from that epoch on, counted from 0, the learning rate is ``factor`` times
+    ``lr``. Pixels become ``(value / 255 - mean) / std``. Weight decay is coupled: its gradient joins the loss' before
+    the momentum.
     """
 
     name: str = "custom"
@@ -99,7 +99,8 @@ _RECIPES = {
         Recipe("d2l-1.0", epochs=10, lr=0.01),
     )
 }
-"""``quick`` and ``quick-fashion`` serve ``vgg compare``; the others are the textbook chapters' (narrow VGG-11, Fashion-MNIST at 224 px)."""
+"""``quick`` and ``quick-fashion`` serve ``vgg compare``; the others are the textbook chapters' (narrow VGG-11,
+Fashion-MNIST at 224 px)."""
 
 
 def recipe(name: str, **changes: Any) -> Recipe:

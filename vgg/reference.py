@@ -1,7 +1,8 @@
 """The oracle: VGG in float64 NumPy, forward, loss, every gradient and the SGD step. The yardstick for every backend.
 
-It reads the layer table, never a builder. Images are NCHW, weights OIHW and (out, in), labels integers (N,). A convolution
-is written as the sum over its kernel's taps of a matrix product, so that BLAS does the work and no patch is copied twice.
+It reads the layer table, never a builder. Images are NCHW, weights OIHW and (out, in), labels integers (N,). A
+convolution is written as the sum over its kernel's taps of a matrix product, so that BLAS does the work and no patch is
+copied twice.
 """
 
 from __future__ import annotations
@@ -39,8 +40,8 @@ class Tape:
 class Mode(NamedTuple):
     """``train`` uses batch statistics and dropout; ``masks`` are what each dropout multiplies by: 0 or 1/(1-rate).
 
-    ``bessel`` says which variance enters the running statistic: n-1 in the denominator (torch), or n. ``keep`` is the share of
-    the old statistic that stays.
+    ``bessel`` says which variance enters the running statistic: n-1 in the denominator (torch), or n. ``keep`` is the
+    share of the old statistic that stays.
     """
 
     train: bool = False
@@ -49,7 +50,10 @@ class Mode(NamedTuple):
     keep: float = BATCH_NORM_MOMENTUM
 
 
-def forward(spec: Spec, params: Mapping[str, ArrayLike], x: ArrayLike, mode: Mode = Mode()) -> Tape:
+EVAL = Mode()
+
+
+def forward(spec: Spec, params: Mapping[str, ArrayLike], x: ArrayLike, mode: Mode = EVAL) -> Tape:
     """Run images (N, C, H, W) through ``spec``; the last activation is the logits (N, classes)."""
     weights = {name: np.asarray(array, np.float64) for name, array in params.items()}
     check_params(weights, spec)
@@ -75,7 +79,7 @@ def cross_entropy(logits: Array, y: ArrayLike) -> tuple[float, Array]:
 
 
 def loss_and_grads(
-    spec: Spec, params: Mapping[str, ArrayLike], x: ArrayLike, y: ArrayLike, mode: Mode = Mode()
+    spec: Spec, params: Mapping[str, ArrayLike], x: ArrayLike, y: ArrayLike, mode: Mode = EVAL
 ) -> tuple[float, Arrays, Tape]:
     """Mean cross-entropy, ``{canonical name: gradient}`` of every trained parameter, and the tape."""
     weights = {name: np.asarray(array, np.float64) for name, array in params.items()}
@@ -89,7 +93,13 @@ def loss_and_grads(
 
 
 def sgd(
-    params: Mapping[str, Array], grads: Arrays, velocity: Arrays, *, lr: float, momentum: float = 0.0, weight_decay: float = 0.0
+    params: Mapping[str, Array],
+    grads: Arrays,
+    velocity: Arrays,
+    *,
+    lr: float,
+    momentum: float = 0.0,
+    weight_decay: float = 0.0,
 ) -> tuple[Arrays, Arrays]:
     """One step: v = momentum v + (g + weight_decay w), w = w - lr v; returns (parameters, velocity).
 
@@ -135,7 +145,7 @@ def _conv_back(row: Layer, own: Arrays, padded: Array, grad: Array) -> tuple[Arr
     )
     for (i, j, seen), (_, _, dseen) in pairs:
         dweight[:, :, i, j] = (flat @ _flat(seen).swapaxes(1, 2)).sum(axis=0)
-        dseen += (np.ascontiguousarray(weight[:, :, i, j].T) @ flat).reshape(dseen.shape)
+        dseen[...] += (np.ascontiguousarray(weight[:, :, i, j].T) @ flat).reshape(dseen.shape)
     p = row.attributes["padding"]
     inner = dpadded[:, :, p : dpadded.shape[2] - p, p : dpadded.shape[3] - p]
     return inner, {"weight": dweight, "bias": flat.sum(axis=(0, 2))}
@@ -218,7 +228,7 @@ def _max_pool_back(row: Layer, own: Arrays, saved: Any, grad: Array) -> tuple[Ar
     winner, shape = saved
     dx: Array = np.zeros(shape)
     for tap, (*_, seen) in enumerate(_taps(dx, row.attributes["kernel"], row.attributes["stride"], row.output_shape)):
-        seen += grad * (winner == tap)
+        seen[...] += grad * (winner == tap)
     return dx, {}
 
 

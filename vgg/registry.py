@@ -16,7 +16,9 @@ _ENVS = Path(__file__).parent / "envs"
 
 @dataclass(frozen=True)
 class Entry:
-    """A backend by name: the module to import, what that needs, and the lock file of its environment (none: the current one)."""
+    """A backend by name: the module to import, what that needs, and the lock file of its environment (none: the current
+    one).
+    """
 
     name: str
     module: str
@@ -24,7 +26,9 @@ class Entry:
     lock: Path | None = None
 
     def importable(self) -> bool:
-        """Whether the current interpreter has everything that the module needs; a mere folder of that name does not count."""
+        """Whether the current interpreter has everything that the module needs; a mere folder of that name does not
+        count.
+        """
         return all((spec := find_spec(name)) and spec.origin for name in self.imports)
 
 

@@ -32,7 +32,9 @@ def directory(path: Path) -> Path:
         path.mkdir(parents=True, exist_ok=True)
         filled = any(path.iterdir())
     except OSError as error:
-        raise VGGError(f"{path}: cannot be made a run directory ({error.strerror}); choose another with --out") from error
+        raise VGGError(
+            f"{path}: cannot be made a run directory ({error.strerror}); choose another with --out"
+        ) from error
     if filled:
         raise mismatch(str(path), "a directory with files in it", "a new or empty one", "choose another with --out")
     return path
@@ -56,7 +58,14 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def train(
-    entry: Entry, place: Path, spec: Spec, recipe: Recipe, dataset: Dataset, options: Namespace, listener: Listener, keep: int = 2
+    entry: Entry,
+    place: Path,
+    spec: Spec,
+    recipe: Recipe,
+    dataset: Dataset,
+    options: Namespace,
+    listener: Listener,
+    keep: int = 2,
 ) -> dict[str, Any]:
     """Train in a worker of its own, so that its peak memory is the training's; the summary."""
     names = ("train_images", "train_labels", "test_images", "test_labels")
@@ -79,14 +88,16 @@ def train(
 def compare(
     names: list[str], place: Path, spec: Spec, recipe: Recipe, dataset: Dataset, options: Namespace, listener: Listener
 ) -> dict[str, Any]:
-    """Prove, train and time each backend; ``compare.json`` and ``report.html`` in ``place``. A failure is that backend's alone."""
+    """Prove, train and time each backend; ``compare.json`` and ``report.html`` in ``place``."""
     from .report import html
 
     result: dict[str, Any] = {"vgg": __version__, "date": datetime.now().astimezone().isoformat(timespec="seconds")}
     result |= {"machine": proof.machine(), "spec": spec.to_dict(), "recipe": recipe.to_dict(), "backends": {}}
     for name in names:
         try:
-            result["backends"][name] = _judged(registry.find(name), place / name, spec, recipe, dataset, options, listener)
+            result["backends"][name] = _judged(
+                registry.find(name), place / name, spec, recipe, dataset, options, listener
+            )
         except VGGError as error:
             result["backends"][name] = {"ok": False, "error": str(error)}
             listener.stage(name, "failed")

@@ -1,8 +1,8 @@
 """The spec: one frozen, framework-free description of a VGG-like network.
 
 A network is a sequence of blocks (convolutions, each followed by ReLU, then a max-pool) and a head of dense
-layers. All of Table 1 of Simonyan & Zisserman (2015, arXiv:1409.1556), their batch-norm variants, the narrow nets of the
-textbook chapters and AlexNet are values of the same type, ``Spec``.
+layers. All of Table 1 of Simonyan & Zisserman (2015, arXiv:1409.1556), their batch-norm variants, the narrow nets of
+the textbook chapters and AlexNet are values of the same type, ``Spec``.
 """
 
 from __future__ import annotations
@@ -166,7 +166,7 @@ class Spec:
         dropout: float | None = None,
         global_pool: bool | None = None,
     ) -> Spec:
-        """This spec with some of it changed; ``narrow`` divides the channels of every convolution."""
+        """A spec like this one with some of it changed; ``narrow`` divides the channels of every convolution."""
         _at_least("narrow", narrow, 1)
         head = _changed(
             self.head, hidden=None if hidden is None else tuple(hidden), dropout=dropout, global_pool=global_pool
@@ -236,7 +236,6 @@ def _changed(value: _T, **changes: Any) -> _T:
     return dataclasses.replace(value, **{k: v for k, v in changes.items() if v is not None})
 
 
-
 def _column(*counts: int, lrn: bool = False, last_kernel: int = 3) -> tuple[Block, ...]:
     """A column of Table 1: ``counts`` convolutions a block; ``last_kernel`` for the third of blocks 3, 4 and 5."""
     blocks = []
@@ -282,7 +281,8 @@ def arch_names() -> tuple[str, ...]:
 def arch(name: str, **changes: Any) -> Spec:
     """The spec of that name, with the changes of ``Spec.modified``.
 
-    Those of Table 1 take 3x224x224 and give 1000 classes; the chapters' ``vgg11_narrow`` and ``alexnet`` 1x224x224 and 10.
+    Those of Table 1 take 3x224x224 and give 1000 classes; the chapters' ``vgg11_narrow`` and ``alexnet`` 1x224x224 and
+    10.
     """
     if name not in _ARCHS:
         raise unknown("architecture", name, _ARCHS)

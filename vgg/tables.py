@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import math
 import sys
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Self
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress as Bar, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
 from rich.table import Table
 
 from .layers import Layer, Totals
@@ -36,17 +37,19 @@ def layer_table(spec: Spec, rows: tuple[Layer, ...], totals: Totals) -> None:
     for row in rows:
         memory = math.prod(row.output_shape) * FLOAT32
         shape = "x".join(map(str, row.output_shape))
-        table.add_row(row.name, row.kind, shape, f"{row.params or '':,}" if row.params else "", f"{row.macs:,}" if row.macs else "", _bytes(memory))
+        counts = (f"{count:,}" if count else "" for count in (row.params, row.macs))
+        table.add_row(row.name, row.kind, shape, *counts, _bytes(memory))
     table.title = f"{spec.name}: {'x'.join(map(str, spec.input_shape))} -> {spec.classes}"
     _print(table)
     print(f"parameters  {totals.params:,} ({_bytes(totals.params * FLOAT32)} in float32)")
     print(f"MACs        {totals.macs:,} an image; FLOPs {2 * totals.macs:,}")
     print(f"activations {totals.activations:,} ({_bytes(totals.activations * FLOAT32)} an image in float32)")
     params, macs = totals.conv_params / totals.params, totals.conv_macs / totals.macs
-    print(f"convolutions hold {params:.1%} of the parameters and do {macs:.1%} of the MACs; dense layers {1 - params:.1%} and {1 - macs:.1%}")
+    print(f"share of parameters: convolutions {params:.1%}, dense layers {1 - params:.1%}")
+    print(f"share of MACs:       convolutions {macs:.1%}, dense layers {1 - macs:.1%}")
 
 
-ROWS = {
+ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "framework": lambda c: c["facts"]["framework"].replace(", ", "\n"),
     "layers as in the table, 224 -> 7": lambda c: f"{c['layers_agreeing']} of {c['layers']}",
     "parameters": lambda c: f"{c['parameters']:,}",
@@ -80,8 +83,13 @@ class Progress:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._bar = Bar(
-            TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TextColumn("{task.fields[note]}"), TimeRemainingColumn(),
-            console=Console(stderr=True), disable=quiet or not sys.stderr.isatty(),
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=quiet or not sys.stderr.isatty(),
         )
         self._plain = not quiet and not sys.stderr.isatty()
         self._task: Any = None
@@ -106,7 +114,9 @@ class Progress:
         if "loss" in event:
             self._bar.update(self._task, advance=1, note=f"loss {event['loss']:.3f}")
         elif self._plain:
-            line = f"epoch {event['epoch'] + 1}: test loss {event['test_loss']:.4f}, accuracy {event['test_accuracy']:.4f}"
+            line = (
+                f"epoch {event['epoch'] + 1}: test loss {event['test_loss']:.4f}, accuracy {event['test_accuracy']:.4f}"
+            )
             print(f"{backend}: {line}", file=sys.stderr, flush=True)
 
 

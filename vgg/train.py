@@ -1,4 +1,6 @@
-"""The neutral training loop, run inside a worker: the same initial parameters, batches and bookkeeping for every backend."""
+"""The neutral training loop, run inside a worker: the same initial parameters, batches and bookkeeping for every
+backend.
+"""
 
 from __future__ import annotations
 
@@ -19,7 +21,7 @@ from .errors import VGGError
 from .recipe import Recipe
 from .spec import Spec
 
-Arrays = Mapping[str, NDArray[np.generic]]
+Arrays = Mapping[str, NDArray[Any]]
 Emit = Callable[[dict[str, Any]], None]
 
 
@@ -35,10 +37,11 @@ def run(
     emit: Emit,
     keep: int = 2,
 ) -> dict[str, Any]:
-    """Train ``backend`` on ``arrays`` (train_images, train_labels, test_images, test_labels) into the directory ``out``.
+    """Train ``backend`` on ``arrays`` (train_images, train_labels, test_images, test_labels) into the directory
+    ``out``.
 
-    Goes on from the last of ``out``'s checkpoints, if it has any; ``keep`` says how many to hold (0: write none). Returns
-    the summary that ``run.json`` ends with: losses, accuracy, images/s, compile seconds, peak bytes of memory.
+    Goes on from the last of ``out``'s checkpoints, if it has any; ``keep`` says how many to hold (0: write none).
+    Returns the summary that ``run.json`` ends with: losses, accuracy, images/s, compile seconds, peak bytes of memory.
     """
     loop = Loop(backend, out, arrays, Spec.from_dict(spec), Recipe.from_dict(recipe), device, emit, keep)
     loop.begin(facts)
@@ -65,7 +68,6 @@ class Loop:
 
     def begin(self, facts: dict[str, Any]) -> None:
         """Write ``run.json``; read the last checkpoint, if there is one, and cut ``metrics.jsonl`` back to it."""
-        self.out.mkdir(parents=True, exist_ok=True)
         checkpoints = self._checkpoints()
         if checkpoints:
             state = load_file(checkpoints[-1])
@@ -98,7 +100,9 @@ class Loop:
         logits = np.concatenate(list(self._logits(self.arrays["test_images"]))).astype(np.float64)
         loss, _ = reference.cross_entropy(logits, labels)
         if not math.isfinite(loss):
-            raise VGGError(f"test loss is {loss} after epoch {epoch}; take a smaller learning rate than {self.recipe.lr_at(epoch)}")
+            raise VGGError(
+                f"test loss is {loss} after epoch {epoch}; take a smaller learning rate than {self.recipe.lr_at(epoch)}"
+            )
         accuracy = float((logits.argmax(axis=1) == labels).mean())
         with (self.out / "metrics.jsonl").open("a") as metrics:
             self._log(metrics, {"epoch": epoch, "test_loss": loss, "test_accuracy": accuracy})
@@ -139,7 +143,7 @@ class Loop:
             "peak_bytes": peak_bytes(),
         }
 
-    def _logits(self, images: NDArray[np.generic]) -> Iterator[NDArray[np.generic]]:
+    def _logits(self, images: NDArray[Any]) -> Iterator[NDArray[Any]]:
         """In batches of one size, so that a compiled backend compiles once: the last is padded with the first image."""
         size = min(self.recipe.batch_size, len(images))
         for start in range(0, len(images), size):

@@ -1,4 +1,6 @@
-"""One message of the seam between client and worker: a line of JSON, then its arrays as safetensors. Nothing is pickled."""
+"""One message of the seam between client and worker: a line of JSON, then its arrays as safetensors. Nothing is
+pickled.
+"""
 
 from __future__ import annotations
 
@@ -10,10 +12,10 @@ import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
-Arrays = dict[str, NDArray[np.generic]]
+Arrays = dict[str, NDArray[Any]]
 
 
-def send(stream: BinaryIO, head: Mapping[str, Any], arrays: Mapping[str, NDArray[np.generic]] | None = None) -> None:
+def send(stream: BinaryIO, head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
     """Write one message and flush it."""
     body = save({name: np.asarray(array, order="C") for name, array in arrays.items()}) if arrays else b""
     stream.write(json.dumps({**head, "bytes": len(body)}).encode() + b"\n")

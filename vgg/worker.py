@@ -1,7 +1,7 @@
 """The child process: holds one backend, its model and its learner; does the jobs that come in, one after another.
 
-``python -m vgg.worker MODULE`` speaks ``vgg.wire`` on its standard input and output. What a framework prints goes to standard error,
-and a process that it starts gets no end of either pipe.
+``python -m vgg.worker MODULE`` speaks ``vgg.wire`` on its standard input and output. What a framework prints goes to
+standard error, and a process that it starts gets no end of either pipe.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any, BinaryIO
 import numpy as np
 
 from . import train, wire
-from .backends import FUNCTIONS, VELOCITY
+from .backends import FUNCTIONS
 from .errors import VGGError, mismatch
 from .recipe import Recipe
 from .spec import Spec
@@ -29,7 +29,9 @@ Reply = tuple[Any, wire.Arrays]
 
 
 class Session:
-    """The jobs. Each takes JSON arguments and arrays, and gives JSON and arrays; they mirror the contract of a backend."""
+    """The jobs. Each takes JSON arguments and arrays, and gives JSON and arrays; they mirror the contract of a
+    backend.
+    """
 
     def __init__(self, module: str, emit: Emit) -> None:
         self.backend: Any = importlib.import_module(module)
@@ -66,7 +68,8 @@ class Session:
         return list(activations), activations
 
     def loss_and_grads(self, arrays: wire.Arrays, train: bool) -> Reply:
-        return self.backend.loss_and_grads(self.model, arrays["x"], arrays["y"], train=train)
+        loss, grads = self.backend.loss_and_grads(self.model, arrays["x"], arrays["y"], train=train)
+        return float(loss), grads
 
     def learner(self, arrays: wire.Arrays, recipe: dict[str, Any]) -> Reply:
         self.learning = self.backend.learner(self.model, Recipe.from_dict(recipe))

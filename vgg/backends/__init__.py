@@ -1,8 +1,9 @@
 """The contract of a backend: one module with the functions below, in this order. At the seam everything is NumPy.
 
-Images are NCHW (float32, float64, or uint8 pixels for a learner), labels int64 (N,), parameters and gradients go under canonical
-names. ``forward``, ``trace`` and ``loss_and_grads`` leave the model as it was and give the same answer twice: in train mode they draw
-dropout masks from a generator seeded afresh, so the mask in a trace is the mask behind the gradients.
+Images are NCHW (float32, float64, or uint8 pixels for a learner), labels int64 (N,), parameters and gradients go under
+canonical names. ``forward``, ``trace`` and ``loss_and_grads`` leave the model as it was and give the same answer twice:
+in train mode they draw dropout masks from a generator seeded afresh, so the mask in a trace is the mask behind the
+gradients.
 """
 
 from __future__ import annotations
@@ -10,20 +11,19 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, SupportsFloat
 
-import numpy as np
 from numpy.typing import NDArray
 
 from ..recipe import Recipe
 from ..spec import Block, Spec
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 Arrays = dict[str, Array]
 
 FUNCTIONS = ("vgg_block", "build", "load", "dump", "forward", "trace", "loss_and_grads", "learner", "facts")
 """Every function that a backend has, in the order of the four siblings."""
 
 VELOCITY = "velocity/"
-"""In a learner's state, the prefix of the momentum buffer of a parameter; it holds gradients, as torch's and optax's do."""
+"""In a learner's state, the prefix of a parameter's momentum buffer; it holds gradients, as torch's and optax's do."""
 
 
 class Learner(Protocol):
@@ -31,7 +31,8 @@ class Learner(Protocol):
 
     def step(self, x: Array, y: Array, lr: float) -> SupportsFloat:
         """Train on one batch; the loss before the step, which ``float()`` may wait for. uint8 images are
-        scaled, normalised and resized inside; floating ones are taken as they are."""
+        scaled, normalised and resized inside; floating ones are taken as they are.
+        """
         ...
 
     def evaluate(self, x: Array) -> Array:
@@ -54,8 +55,10 @@ class Backend(Protocol):
     """A module that turns a spec into a framework's own model and moves numbers across the seam."""
 
     DECLARED: Mapping[str, str]
-    """What stock layers cannot make equal, all of batch norm's running statistics. ``running_var``: ``population`` or
-    ``unbiased``; ``momentum``: ``float32`` where a float64 layer keeps it rounded to that."""
+    """What stock layers cannot make equal, all of it in batch norm's running statistics.
+
+    ``running_var``: ``population`` or ``unbiased``; ``momentum``: ``float32`` where a float64 layer rounds it to that.
+    """
 
     def vgg_block(self, block: Block, *args: Any, **kwargs: Any) -> Any:
         """One block of that framework's stock layers."""

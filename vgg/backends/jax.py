@@ -1,4 +1,4 @@
-"""VGG in JAX: a ``flax.linen.Module`` of stock layers. Native layout NHWC, HWIO, dense (in, out) with ``in`` in H,W,C order."""
+"""VGG in JAX: a ``flax.linen.Module`` of stock layers. Native layout NHWC, HWIO, dense (in, out), in H,W,C."""
 
 from __future__ import annotations
 
@@ -41,7 +41,9 @@ class VGGBlock(nn.Module):
             x = _tap(self, f"relu{i}", nn.relu(x))
             if conv.lrn:
                 x = _tap(self, f"lrn{i}", _lrn(x))
-        return _tap(self, "pool", _max_pool(x, self.block.pool.kernel, self.block.pool.stride)) if self.block.pool else x
+        return (
+            _tap(self, "pool", _max_pool(x, self.block.pool.kernel, self.block.pool.stride)) if self.block.pool else x
+        )
 
 
 class VGG(nn.Module):
@@ -81,7 +83,9 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> VGG:
     shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, height, width, channels), dtype))
     # Flax makes running statistics float32 whatever param_dtype says.
     blank = jax.tree.map(lambda s: jnp.zeros(s.shape, dtype, device=_device(device)), shapes)
-    return load(module.bind(blank), init(spec, scheme="jax", dtype=dtype))  # module.init: the same, after 15 s of compiling
+    return load(
+        module.bind(blank), init(spec, scheme="jax", dtype=dtype)
+    )  # module.init: the same, after 15 s of compiling
 
 
 def load(model: VGG, params: Mapping[str, Array]) -> VGG:
@@ -190,7 +194,9 @@ class Learner:
         self.steps = int(state["step"])
 
     def _train(self, variables: Any, moments: Any, x: Any, y: Any, lr: Any, key: Any) -> tuple[Any, Any, jax.Array]:
-        (loss, moved), grads = _gradient(self.module, variables, self._images(x), y, jax.random.wrap_key_data(key), True)
+        (loss, moved), grads = _gradient(
+            self.module, variables, self._images(x), y, jax.random.wrap_key_data(key), True
+        )
         updates, moments = self.optimizer.update(grads, moments, variables["params"])
         lr = jnp.asarray(lr, self.module.dtype)
         params = jax.tree.map(lambda w, u: w - lr * u, variables["params"], updates)
@@ -199,7 +205,7 @@ class Learner:
     def _images(self, x: jax.Array) -> jax.Array:
         if x.dtype == np.uint8:
             x = (x.astype(self.module.dtype) / 255 - self.recipe.mean) / self.recipe.std
-            down, across = (resize_matrix(*s) for s in zip(x.shape[2:], self.model.spec.input_shape[1:]))
+            down, across = (resize_matrix(*s) for s in zip(x.shape[2:], self.model.spec.input_shape[1:], strict=True))
             x = jnp.asarray(down, x.dtype) @ x @ jnp.asarray(across.T, x.dtype)
         return x.transpose(0, 2, 3, 1)
 
@@ -228,7 +234,7 @@ def _lrn(x: jax.Array) -> jax.Array:
 
 
 def _max_pool(x: jax.Array, kernel: int, stride: int) -> jax.Array:
-    """``nn.max_pool``, but windows that do not overlap as reshape and max: their gradient is several times faster on a CPU."""
+    """``nn.max_pool``, but windows that do not overlap as reshape and max: a far faster gradient on a CPU."""
     if kernel != stride:
         return nn.max_pool(x, (kernel, kernel), (stride, stride))
     n, height, width, channels = x.shape

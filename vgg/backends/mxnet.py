@@ -1,4 +1,4 @@
-"""VGG in MXNet: ``gluon.nn.HybridSequential`` of stock layers. Native layout NCHW, OIHW, dense (out, in): nothing to translate."""
+"""VGG in MXNet: ``gluon.nn.HybridSequential`` of stock layers. Native layout NCHW, OIHW, dense (out, in)."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ DECLARED = {"running_var": "population", "momentum": "float32"}
 class LRN(nn.HybridBlock):
     """``F.LRN`` fails in float64: the sum over near channels as a sum-pool over (N, 1, C, H*W)."""
 
-    def hybrid_forward(self, F: Any, x: Any) -> Any:
+    def hybrid_forward(self, F: Any, x: Any) -> Any:  # noqa: N803 - its name in Gluon
         flat = F.expand_dims(F.reshape(x * x, (0, 0, -1)), 1)
         near = F.Pooling(flat, kernel=(LRN_SIZE, 1), pad=(LRN_SIZE // 2, 0), pool_type="sum")
         return x * (LRN_K + LRN_ALPHA * F.reshape_like(near, x)) ** -LRN_BETA
@@ -104,7 +104,7 @@ def loss_and_grads(model: nn.HybridSequential, x: Array, y: Array, *, train: boo
         with autograd.record(train_mode=train):
             out = _tensor(model, x)
             for layer in _layers(model):
-                # oneDNN's max-pool keeps what its gradient needs in train mode only: without it the gradient is garbage.
+                # oneDNN's max-pool keeps what its gradient needs in train mode only; else the gradient is garbage.
                 with _mode(train or isinstance(layer, nn.MaxPool2D)):
                     out = layer(out)
             loss = _loss(out, _tensor(model, y))
@@ -176,7 +176,7 @@ class Learner:
         images = _tensor(self.model, x)
         if x.dtype == np.uint8:
             images = (images / 255 - self.recipe.mean) / self.recipe.std
-            for source, target in zip(x.shape[2:], self.model.spec.input_shape[1:]):
+            for source, target in zip(x.shape[2:], self.model.spec.input_shape[1:], strict=True):
                 # Each turn resizes the last axis but one and swaps it with the last: two turns, both axes.
                 turned = images.swapaxes(2, 3)
                 images = mx.nd.dot(turned, _tensor(self.model, resize_matrix(source, target).T))

@@ -1,4 +1,4 @@
-"""VGG in TensorFlow: ``keras.Sequential`` of stock layers. Native layout NHWC, HWIO, dense (in, out) with ``in`` in H,W,C order."""
+"""VGG in TensorFlow: ``keras.Sequential`` of stock layers. Native layout NHWC, HWIO, dense (in, out), in H,W,C."""
 
 from __future__ import annotations
 
@@ -48,7 +48,11 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> keras.S
     channels, height, width = spec.input_shape
     stack: list[Any] = [layers.Input((height, width, channels), dtype=dtype)]
     stack += [vgg_block(block, f"block{i}", spec.batch_norm) for i, block in enumerate(spec.blocks, 1)]
-    stack.append(layers.GlobalAveragePooling2D(name="global_avg_pool") if spec.head.global_pool else layers.Flatten(name="flatten"))
+    stack.append(
+        layers.GlobalAveragePooling2D(name="global_avg_pool")
+        if spec.head.global_pool
+        else layers.Flatten(name="flatten")
+    )
     for i, hidden in enumerate(spec.head.hidden, 1):
         stack += [layers.Dense(hidden, name=f"fc{i}"), layers.ReLU(name=f"fc{i}.relu")]
         if spec.head.dropout:
@@ -158,17 +162,17 @@ class Learner:
         weights = self.model.trainable_variables
         for w, v, g in zip(weights, self.velocity, tape.gradient(loss, weights), strict=True):
             # Keras' own SGD keeps the step, not the gradient, in its momentum buffer, and decouples weight decay.
-            g += self.recipe.weight_decay * w
-            tf.raw_ops.ResourceApplyMomentum(
-                var=w.value.handle, accum=v.handle, lr=lr, grad=g, momentum=tf.constant(self.recipe.momentum, lr.dtype)
-            )
+            decayed = g + self.recipe.weight_decay * w
+            momentum = tf.constant(self.recipe.momentum, lr.dtype)
+            handles = {"var": w.value.handle, "accum": v.handle}
+            tf.raw_ops.ResourceApplyMomentum(**handles, lr=lr, grad=decayed, momentum=momentum)
         return loss
 
     def _images(self, x: tf.Tensor) -> tf.Tensor:
         dtype = self.model.compute_dtype
         if x.dtype == tf.uint8:
             x = (tf.cast(x, dtype) / 255 - self.recipe.mean) / self.recipe.std
-            down, across = (resize_matrix(*s) for s in zip(x.shape[2:], self.model.spec.input_shape[1:]))
+            down, across = (resize_matrix(*s) for s in zip(x.shape[2:], self.model.spec.input_shape[1:], strict=True))
             x = tf.constant(down, dtype) @ x @ tf.constant(across.T, dtype)
         return tf.transpose(x, (0, 2, 3, 1))
 

@@ -1,4 +1,4 @@
-"""VGG in PyTorch: ``torch.nn.Sequential`` of stock layers. Native layout NCHW, OIHW, dense (out, in): nothing to translate."""
+"""VGG in PyTorch: ``torch.nn.Sequential`` of stock layers. Native layout NCHW, OIHW, dense (out, in)."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 import torch
 from torch import nn
-from torch.nn import functional as F
+from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from ..pixels import resize_matrix
 from ..recipe import Recipe
@@ -168,7 +168,10 @@ class Learner:
         images = _tensor(self.model, x, keep=x.dtype == np.uint8)
         if x.dtype == np.uint8:
             images = (images.to(_where(self.model).dtype) / 255 - self.recipe.mean) / self.recipe.std
-            down, across = (_tensor(self.model, resize_matrix(*s)) for s in zip(x.shape[2:], self.model.spec.input_shape[1:]))
+            down, across = (
+                _tensor(self.model, resize_matrix(*s))
+                for s in zip(x.shape[2:], self.model.spec.input_shape[1:], strict=True)
+            )
             images = down @ images @ across.T
         return images.contiguous(memory_format=torch.channels_last)
 

@@ -1,13 +1,14 @@
 """What the suite runs backends on: small nets and data that cannot lie.
 
-Extents are pairwise distinct and of mixed parity, the last map is larger than 1x1, widths differ from layer to layer, every parameter and
-running statistic is noisy: no wrong axis, order or default can hide.
+Extents are pairwise distinct and of mixed parity, the last map is larger than 1x1, widths differ from layer to layer,
+every parameter and running statistic is noisy: no wrong axis, order or default can hide.
 """
 
 from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,9 +16,9 @@ from numpy.typing import NDArray
 from .. import params
 from ..spec import Block, Conv, Head, Pool, Spec, arch, arch_names
 
-Array = NDArray[np.generic]
+Array = NDArray[Any]
 Arrays = dict[str, Array]
-_ODD = {"input_shape": (3, 67, 101), "classes": 6}
+_ODD: dict[str, Any] = {"input_shape": (3, 67, 101), "classes": 6}
 
 
 @dataclass(frozen=True)
@@ -43,7 +44,7 @@ class Case:
     @cached_property
     def _params(self) -> dict[str, NDArray[np.float64]]:
         random = self._random(3)
-        noisy = {}
+        noisy: dict[str, NDArray[np.float64]] = {}
         for name, array in params.init(self.spec, self.seed, "he_normal", "float64").items():
             noise = random.standard_normal(array.shape)
             noisy[name] = array + (np.abs(noise) if name.endswith("running_var") else 0.2 * noise * (array.ndim == 1))
@@ -62,7 +63,11 @@ CASES = {
     "batch_norm": Case(_PLAIN.modified(batch_norm=True)),
     "lrn": Case(Spec((_LRN, *_PLAIN.blocks[1:]), head=Head((19,)), **_ODD)),
     "conv1x1": Case(
-        Spec((Block((Conv(7), Conv(5, 1, 1, 0))), Block((Conv(11, 5, 1, 2), Conv(4, 1, 1, 0)), None)), head=Head((9,)), **_ODD)
+        Spec(
+            (Block((Conv(7), Conv(5, 1, 1, 0))), Block((Conv(11, 5, 1, 2), Conv(4, 1, 1, 0)), None)),
+            head=Head((9,)),
+            **_ODD,
+        )
     ),
     "strided": Case(
         Spec((Block((Conv(6, 11, 4, 1),), Pool(3, 2)), Block((Conv(7, 5, 1, 2),), Pool(3, 2))), head=Head((9,)), **_ODD)
@@ -78,7 +83,6 @@ TRAJECTORIES = {
 """Training steps. Dropout draws masks that nobody can read off a step, so there is none here."""
 
 
-
 def _small(name: str) -> Case:
     """An architecture of Table 1 or AlexNet at a sixteenth of its width, on images that are odd and not square."""
     spec = arch(name)
@@ -86,6 +90,6 @@ def _small(name: str) -> Case:
 
 
 STRUCTURES = {name: _small(name) for name in arch_names() if "narrow" not in name} | {
-    "vgg11_narrow at 224": Case(arch("vgg11_narrow"), batch=1)
+    "vgg11_narrow": Case(arch("vgg11_narrow"), batch=1)
 }
 """Every architecture by name; the last at the book's input, 224 -> 7."""

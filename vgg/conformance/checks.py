@@ -46,7 +46,9 @@ def forward(worker: Worker, case: Case, dtype: str, train: bool) -> Verdict:
     wanted = dict(reference.forward(case.spec, case.params(dtype), x, mode).activations)
     last = next(reversed(wanted))
     got = {**traced, "logits of forward()": worker.forward(x, train=train)}
-    return compare(got, {**wanted, "logits of forward()": wanted[last]}, limit=forward_limit(case.spec, dtype), dtype=dtype)
+    return compare(
+        got, {**wanted, "logits of forward()": wanted[last]}, limit=forward_limit(case.spec, dtype), dtype=dtype
+    )
 
 
 def backward(worker: Worker, case: Case, dtype: str, train: bool) -> Verdict:
@@ -61,7 +63,7 @@ def backward(worker: Worker, case: Case, dtype: str, train: bool) -> Verdict:
 
 
 def trajectory(worker: Worker, case: Case, steps: int = 20) -> Verdict:
-    """SGD with momentum, weight decay and a drop of the learning rate, in float64: parameters, velocities, statistics."""
+    """SGD in float64, with momentum, weight decay and a drop of the learning rate: every array of the state."""
     recipe = Recipe(lr=DROPS[0], momentum=0.9, weight_decay=5e-3)
     _built(worker, case, "float64")
     worker.learner(recipe)
@@ -91,7 +93,9 @@ def round_trip(worker: Worker, case: Case, dtype: str) -> Verdict:
 def exchange(logits: Mapping[str, Array], worker: Worker, case: Case, params: Arrays) -> Verdict:
     """Parameters from elsewhere give the logits that they gave there."""
     worker.build(case.spec, params, dtype="float64")
-    return compare({"logits": worker.forward(case.images("float64"))}, logits, limit=forward_limit(case.spec, "float64"))
+    return compare(
+        {"logits": worker.forward(case.images("float64"))}, logits, limit=forward_limit(case.spec, "float64")
+    )
 
 
 def modes(worker: Worker, case: Case) -> Verdict:

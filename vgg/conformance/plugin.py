@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import pytest
 
@@ -27,17 +27,18 @@ class Board:
     workers: dict[str, Worker | Exception] = field(default_factory=dict)
 
     def worker(self, backend: str) -> Worker:
-        """The worker of ``backend``, started at first use; one that could not start is not tried again."""
+        """The worker of ``backend``, started at first use and after a death; one that cannot start stays so."""
         from .. import registry
         from ..client import Worker
         from ..errors import VGGError
 
-        if backend not in self.workers or _dead(self.workers[backend]):
+        found = self.workers.get(backend)
+        if found is None or not (isinstance(found, Exception) or found.alive):
             try:
-                self.workers[backend] = Worker(registry.find(backend), env=self.env, timeout=self.timeout)
+                found = Worker(registry.find(backend), env=self.env, timeout=self.timeout)
             except VGGError as error:
-                self.workers[backend] = error
-        found = self.workers[backend]
+                found = error
+            self.workers[backend] = found
         if isinstance(found, Exception):
             raise found
         return found
@@ -64,24 +65,22 @@ class Results:
         return {"checks": self.board.cells, "seconds": self.board.seconds}
 
 
-def _dead(worker: Worker | Exception) -> bool:
-    return not isinstance(worker, Exception) and not worker.alive
-
-
 KEY = pytest.StashKey[Board]()
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     """``--backend NAME`` (again for more; default: the four of this package) and ``--env auto|current|uv``."""
     group = parser.getgroup("vgg", "conformance of VGG backends")
-    group.addoption("--backend", action="append", default=[], metavar="NAME", help="judge this backend; may be given again")
-    group.addoption("--timeout-seconds", type=float, default=600, help="limit for a worker without a sign of life")
-    group.addoption("--env", default="auto", choices=["auto", "current", "uv"], help="where backends run")
+    group.addoption(
+        "--backend", action="append", default=[], metavar="NAME", help="judge this backend; may be given again"
+    )
+    group.addoption("--vgg-timeout", type=float, default=600, help="limit for a worker without a sign of life")
+    group.addoption("--vgg-env", default="auto", choices=["auto", "current", "uv"], help="where backends run")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start with an empty board."""
-    config.stash[KEY] = Board(config.getoption("--env"), config.getoption("--timeout-seconds"))
+    config.stash[KEY] = Board(config.getoption("--vgg-env"), config.getoption("--vgg-timeout"))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
@@ -90,9 +89,9 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give every test with a ``backend`` one run a backend, all of one backend together."""
-    if "backend" in metafunc.fixturenames:
-        metafunc.parametrize("backend", _backends(metafunc.config), scope="session")
+    """Give every test that judges a backend one run for each, all of one backend together."""
+    if "vgg_backend" in metafunc.fixturenames:
+        metafunc.parametrize("vgg_backend", _backends(metafunc.config), scope="session")
 
 
 def _backends(config: pytest.Config) -> list[str]:
@@ -106,45 +105,48 @@ def _backends(config: pytest.Config) -> list[str]:
 
 
 @pytest.fixture
-def worker(request: pytest.FixtureRequest, backend: str) -> Worker:
-    """The process that runs ``backend``."""
+def vgg_worker(request: pytest.FixtureRequest, vgg_backend: str) -> Worker:
+    """The process that runs this test's backend."""
     from ..errors import VGGError
 
     try:
-        return request.config.stash[KEY].worker(backend)
+        return request.config.stash[KEY].worker(vgg_backend)
     except VGGError as error:
         pytest.fail(str(error), pytrace=False)
 
 
 @pytest.fixture
-def record(request: pytest.FixtureRequest, backend: str, record_property: Callable[[str, object], None]) -> Record:
+def vgg_record(
+    request: pytest.FixtureRequest, vgg_backend: str, record_property: Callable[[str, object], None]
+) -> Record:
     """Note a verdict in the matrix and the JUnit file, then fail if it is not well."""
 
     def note(verdict: Verdict) -> None:
-        _cell(request.config, request.node, backend, f"{verdict.error:.0e} / {verdict.limit:.0e}" if verdict.ok else "FAIL")
+        check = _check(request.node)
+        cell = f"{verdict.error:.0e} / {verdict.limit:.0e}" if verdict.ok else "FAIL"
+        request.config.stash[KEY].cells.setdefault(check, {})[vgg_backend] = cell
         record_property("error", verdict.error)
         record_property("limit", verdict.limit)
         if not verdict.ok:
-            again = f"pytest --pyargs vgg.conformance --backend {backend} -k '{_check(request.node)}'"
-            pytest.fail(f"{backend}: {verdict.reason}\nto see just this: {again}", pytrace=False)
+            again = f"vgg check {vgg_backend} -k '{' and '.join(check.split())}'"
+            pytest.fail(f"{vgg_backend}: {verdict.reason}\nto see just this: {again}", pytrace=False)
 
     return note
 
 
 def _check(node: pytest.Item) -> str:
-    params = node.callspec.params if isinstance(node, pytest.Function) else {}
     name = node.name.partition("[")[0].removeprefix("test_")
-    return " ".join([name, *(str(value) for key, value in params.items() if key != "backend")])
+    return " ".join([name, *(str(value) for key, value in _parameters(node).items() if key != "vgg_backend")])
 
 
-def _cell(config: pytest.Config, node: pytest.Item, backend: str, text: str) -> None:
-    config.stash[KEY].cells.setdefault(_check(node), {})[backend] = text
+def _parameters(node: pytest.Item) -> dict[str, Any]:
+    return dict(node.callspec.params) if hasattr(node, "callspec") else {}
 
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     """Count the seconds that each backend takes, and mark what failed before a verdict."""
-    backend = getattr(item, "callspec", None) and item.callspec.params.get("backend")
+    backend = _parameters(item).get("vgg_backend")
     start = time.perf_counter()
     yield
     if backend:
@@ -158,10 +160,10 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     if not board.seconds:
         return
     backends = list(board.seconds)
-    width = max([len(check) for check in board.cells] + [5])
+    rows = [["", *backends]]
+    rows += [[check, *(cells.get(name, "ERROR") for name in backends)] for check, cells in board.cells.items()]
+    rows += [["time", *(f"{board.seconds[name]:.0f} s" for name in backends)]]
+    width = max(len(row[0]) for row in rows)
     terminalreporter.section("conformance: error / limit")
-    terminalreporter.line(" ".join([" " * width, *(f"{name:>15}" for name in backends)]))
-    for check, cells in board.cells.items():
-        terminalreporter.line(" ".join([f"{check:<{width}}", *(f"{cells.get(name, 'ERROR'):>15}" for name in backends)]))
-    times = (f"{seconds:>13.0f} s" for seconds in board.seconds.values())
-    terminalreporter.line(" ".join([f"{'time':<{width}}", *times]))
+    for check, *texts in rows:
+        terminalreporter.line(" ".join([f"{check:<{width}}", *(f"{text:>15}" for text in texts)]))

@@ -21,7 +21,11 @@ def page(place: Path, result: Mapping[str, Any]) -> str:
     from jinja2 import Environment, PackageLoader, StrictUndefined
 
     environment = Environment(
-        loader=PackageLoader("vgg.report", "."), autoescape=True, undefined=StrictUndefined, trim_blocks=True, lstrip_blocks=True
+        loader=PackageLoader("vgg.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
     )
     spec = Spec.from_dict(result["spec"])
     table = layers.expand(spec)
@@ -31,11 +35,24 @@ def page(place: Path, result: Mapping[str, Any]) -> str:
         spec=spec,
         table=table,
         totals=layers.totals(table),
-        rows={row: [text(c) if "facts" in c else "failed" for c in result["backends"].values()] for row, text in ROWS.items()},
+        rows={
+            row: [text(c) if "facts" in c else "failed" for c in result["backends"].values()]
+            for row, text in ROWS.items()
+        },
         colours=dict(zip(result["backends"], COLOURS * 9, strict=False)),
         charts={
-            "Training loss, each step": chart({name: [(i, row["loss"]) for i, row in enumerate(r for r in rows if "loss" in r)] for name, rows in metrics.items()}),
-            "Test accuracy, each epoch": chart({name: [(row["epoch"] + 1, row["test_accuracy"]) for row in rows if "test_accuracy" in row] for name, rows in metrics.items()}),
+            "Training loss, each step": chart(
+                {
+                    name: [(i, row["loss"]) for i, row in enumerate(r for r in rows if "loss" in r)]
+                    for name, rows in metrics.items()
+                }
+            ),
+            "Test accuracy, each epoch": chart(
+                {
+                    name: [(row["epoch"] + 1, row["test_accuracy"]) for row in rows if "test_accuracy" in row]
+                    for name, rows in metrics.items()
+                }
+            ),
         },
     )
 
@@ -54,7 +71,11 @@ def chart(series: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]
 
     ticks = [(*at(left, low + (high - low) * i / 4), f"{low + (high - low) * i / 4:.2f}") for i in range(5)]
     return {
-        "lines": {name: " ".join(f"{x},{y}" for x, y in (at(*point) for point in line)) for name, line in lines.items() if line},
+        "lines": {
+            name: " ".join(f"{x},{y}" for x, y in (at(*point) for point in line))
+            for name, line in lines.items()
+            if line
+        },
         "ticks": ticks,
         "ends": [(*at(left, low), f"{left:g}"), (*at(right, low), f"{right:g}")],
     }

@@ -1,0 +1,174 @@
+"""The command line: contracts of output and exit status, errors, and the main job on a backend without a framework."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from vgg import registry
+from vgg.cli import main
+from vgg.registry import Entry
+
+PLUGIN = Path(__file__).parent / "plugin_backend"
+SMALL = ["--input", "1x32x32", "--narrow", "4"]
+
+
+@pytest.fixture
+def oracle(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A backend over the oracle, and one that cannot start, in place of the four."""
+    entries = {"oracle": Entry("oracle", "vgg_oracle"), "broken": Entry("broken", "no_such_module")}
+    monkeypatch.setattr(registry, "_OWN", entries)
+    monkeypatch.setenv("PYTHONPATH", str(PLUGIN))
+
+
+@pytest.fixture
+def tiny(tmp_path: Path) -> str:
+    """A spec file that the oracle trains in a moment."""
+    path = tmp_path / "tiny.json"
+    head = {"hidden": [16], "dropout": 0.25}
+    path.write_text(json.dumps({"blocks": [[1, 4], [1, 8]], "input_shape": [1, 8, 8], "classes": 10, "head": head}))
+    return str(path)
+
+
+def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
+    """The one error that the command prints, having exited with 2 and printed nothing else."""
+    try:
+        status = main(arguments)
+    except SystemExit as exit_:
+        status = int(exit_.code or 0)
+    out, err = capsys.readouterr()
+    assert (status, out) == (2, "")
+    assert "Traceback" not in err
+    return err
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (["show", "vgg99"], "unknown architecture 'vgg99': did you mean vgg19?"),
+        (["show"], "arguments are required: ARCH"),
+        (["show", "vgg11", "--input", "3x4"], "--input: got 3x4, wanted channels x height x width"),
+        (["show", "vgg11", "--input", "3x8x8"], "take a larger input"),
+        (["show", "vgg11", "--narrow", "7"], "narrow: got 7, wanted a divisor"),
+        (["show", "vgg11", "--classes", "0"], "spec.classes: got 0"),
+        (["show", "missing.json"], "missing.json: cannot be read as a spec"),
+        (["shwo"], "invalid choice: 'shwo'"),
+        (["check", "pytorch"], "unknown backend 'pytorch': did you mean torch?"),
+        (["train", "flax", "vgg11"], "unknown backend 'flax': did you mean jax?"),
+        (["train", "torch"], "vgg train: got no BACKEND and ARCH"),
+        (["train", "torch", "vgg11", "--recipe", "quik"], "unknown recipe 'quik': did you mean quick?"),
+        (["train", "torch", "vgg11", "--lr", "-1"], "recipe.lr: got -1.0, wanted a number > 0"),
+        (["train", "torch", "vgg11", "--input", "3x32x32"], "input channels: got 3, wanted 1, as digits has"),
+        (["train", "--resume", "nowhere"], "nowhere: not a run directory"),
+        (["compare", "--dataset", "mnist"], "unknown dataset 'mnist': did you mean fashion-mnist?"),
+        (["compare", "tf"], "unknown backend 'tf': did you mean tensorflow?"),
+    ],
+)
+def test_wrong_usage_is_one_error_and_status_2(
+    capsys: pytest.CaptureFixture[str], arguments: list[str], message: str
+) -> None:
+    assert message in refused(capsys, *arguments)
+
+
+def test_a_missing_data_file_is_named(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    error = refused(capsys, "train", "torch", "vgg11", "--dataset", "fashion-mnist", "--data", str(tmp_path))
+    assert "train-images-idx3-ubyte.gz" in error
+
+
+def test_a_run_directory_that_holds_something_is_left_alone(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "precious").write_text("kept")
+    assert "wanted a new or empty one" in refused(capsys, "compare", "--out", str(tmp_path))
+    assert [path.name for path in tmp_path.iterdir()] == ["precious"]
+
+
+def test_a_run_directory_below_a_file_is_refused(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("")
+    assert "cannot be made a run directory" in refused(capsys, "compare", "--out", str(tmp_path / "file" / "run"))
+
+
+def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "vgg99", "--debug"]) == 2
+    assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("command", ["list", "show", "check", "train", "compare"])
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str], command: str) -> None:
+    with pytest.raises(SystemExit):
+        main([command, "--help"])
+    assert f"example:\n  vgg {command}" in capsys.readouterr().out
+
+
+def test_show_json_keeps_its_contract(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "vgg16", "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    assert (shown["params"], shown["macs"]) == (138_357_544, 15_470_264_320)
+    assert shown["layers"][0] == {
+        "name": "block1.conv1",
+        "kind": "conv",
+        "output_shape": [64, 224, 224],
+        "params": 1792,
+        "macs": 86_704_128,
+    }
+
+
+def test_show_prints_the_table_and_the_shares(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["show", "vgg11_narrow"]) == 0
+    out = capsys.readouterr().out
+    for text in ("block5.pool", "128x7x7", "43,093,322", "512,155,648", "dense layers"):
+        assert text in out
+
+
+def test_show_reads_a_spec_file(capsys: pytest.CaptureFixture[str], tiny: str) -> None:
+    assert main(["show", tiny, "--classes", "3", "--json"]) == 0
+    assert json.loads(capsys.readouterr().out)["layers"][-1]["output_shape"] == [3]
+
+
+def test_no_framework_is_imported_to_show() -> None:
+    code = "import sys; from vgg.cli import main; main(['show', 'vgg16']); print(sorted(sys.modules))"
+    out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    loaded = out.splitlines()[-1]
+    assert "'vgg.tables'" in loaded
+    assert not any(f"'{name}'" in loaded for name in ("torch", "tensorflow", "keras", "jax", "flax", "mxnet"))
+
+
+@pytest.mark.usefixtures("oracle")
+def test_compare_proves_trains_and_reports(capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny: str) -> None:
+    out = tmp_path / "run"
+    assert main(["compare", "oracle", "--arch", tiny, "--epochs", "2", "--out", str(out), "--json"]) == 0
+    shown = json.loads(capsys.readouterr().out)
+    column = shown["backends"]["oracle"]
+    assert (column["layers_agreeing"], column["ok"], shown["ok"]) == (column["layers"], True, True)
+    assert column["last_loss"] < column["first_loss"]
+    assert json.loads((out / "compare.json").read_text()) == shown
+    page = (out / "report.html").read_text()
+    assert "every backend agrees" in page
+    assert "<polyline" in page
+    assert (out / "oracle" / "weights.safetensors").exists()
+
+
+@pytest.mark.usefixtures("oracle")
+def test_a_backend_that_cannot_start_is_red_and_the_other_finishes(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny: str
+) -> None:
+    out = tmp_path / "run"
+    assert main(["compare", "broken", "oracle", "--arch", tiny, "--epochs", "1", "--out", str(out)]) == 1
+    shown = json.loads((out / "compare.json").read_text())
+    assert "no_such_module" in shown["backends"]["broken"]["error"]
+    assert shown["backends"]["oracle"]["ok"]
+    assert "broken failed" in (out / "report.html").read_text()
+    assert "broken failed" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("oracle")
+def test_train_writes_a_run_and_resumes_it(capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny: str) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "oracle", tiny, "--epochs", "2", "--out", str(run)]) == 0
+    assert {path.name for path in run.iterdir()} == {"run.json", "metrics.jsonl", "checkpoints", "weights.safetensors"}
+    before = (run / "weights.safetensors").read_bytes()
+    assert main(["train", "--resume", str(run)]) == 0
+    assert (run / "weights.safetensors").read_bytes() == before
+    assert "test accuracy" in capsys.readouterr().out

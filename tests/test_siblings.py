@@ -1,0 +1,86 @@
+"""The four backend files are siblings: compared as syntax trees, with no framework installed."""
+
+from __future__ import annotations
+
+import ast
+import sys
+from pathlib import Path
+
+import pytest
+
+import vgg.backends
+from vgg.registry import own_names
+
+FOLDER = Path(vgg.backends.__file__).parent
+OWN = {
+    "torch": {"torch"},
+    "tensorflow": {"tensorflow", "keras"},
+    "jax": {"jax", "flax", "optax"},
+    "mxnet": {"mxnet"},
+}
+SIGNATURES = {
+    "build": ["spec", "dtype", "device"],
+    "load": ["model", "params"],
+    "dump": ["model"],
+    "forward": ["model", "x", "train"],
+    "trace": ["model", "x", "train"],
+    "loss_and_grads": ["model", "x", "y", "train"],
+    "learner": ["model", "recipe"],
+    "facts": [],
+}
+
+
+def tree(backend: str) -> ast.Module:
+    return ast.parse((FOLDER / f"{backend}.py").read_text())
+
+
+def functions(body: list[ast.stmt]) -> dict[str, ast.FunctionDef]:
+    return {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+
+
+@pytest.mark.parametrize("backend", own_names())
+def test_public_functions_are_the_contract_in_its_order(backend: str) -> None:
+    public = [name for name in functions(tree(backend).body) if not name.startswith("_")]
+    assert tuple(public) == vgg.backends.FUNCTIONS
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+@pytest.mark.parametrize("backend", own_names())
+def test_functions_take_what_the_contract_says(backend: str, name: str) -> None:
+    arguments = functions(tree(backend).body)[name].args
+    assert [a.arg for a in (*arguments.args, *arguments.kwonlyargs)] == SIGNATURES[name]
+
+
+@pytest.mark.parametrize("backend", own_names())
+def test_learners_have_the_same_methods_in_the_same_order(backend: str) -> None:
+    learner = next(node for node in tree(backend).body if isinstance(node, ast.ClassDef) and node.name == "Learner")
+    public = [name for name in functions(learner.body) if not name.startswith("_")]
+    assert public == ["step", "evaluate", "state", "restore"]
+
+
+@pytest.mark.parametrize("backend", own_names())
+def test_blocks_are_read_from_the_spec_not_from_the_layer_table(backend: str) -> None:
+    inside = {node.module for node in ast.walk(tree(backend)) if isinstance(node, ast.ImportFrom) and node.level}
+    assert inside <= {None, "params", "pixels", "recipe", "spec"}
+
+
+@pytest.mark.parametrize("backend", own_names())
+def test_imports_are_numpy_the_standard_library_and_its_own_framework(backend: str) -> None:
+    named: set[str] = set()
+    for node in ast.walk(tree(backend)):
+        if isinstance(node, ast.Import):
+            named |= {alias.name.partition(".")[0] for alias in node.names}
+        elif isinstance(node, ast.ImportFrom) and not node.level and node.module:
+            named.add(node.module.partition(".")[0])
+    assert named - sys.stdlib_module_names <= {"numpy"} | OWN[backend]
+
+
+@pytest.mark.parametrize("backend", own_names())
+def test_declared_differences_are_known_to_the_oracle(backend: str) -> None:
+    declared = next(
+        ast.literal_eval(node.value)
+        for node in tree(backend).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "DECLARED"
+    )
+    assert declared["running_var"] in ("population", "unbiased")
+    assert declared.get("momentum", "float32") == "float32"

@@ -1,0 +1,370 @@
+"""The neutral training loop over the oracle, in this process: files, resumption, bookkeeping, and when it stops."""
+
+from __future__ import annotations
+
+import dataclasses
+import importlib
+import json
+import math
+from collections.abc import Callable
+from pathlib import Path
+from types import SimpleNamespace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+from safetensors.numpy import load_file
+
+from vgg import Head, Recipe, Spec, VGGError, data, init, load_params, load_spec, reference, shapes
+from vgg.backends import VELOCITY
+from vgg.pixels import resize_matrix
+from vgg.train import run
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+PLUGIN = Path(__file__).with_name("plugin_backend")
+SPEC = Spec.from_blocks(((1, 4), (1, 6)), input_shape=(3, 13, 10), classes=7, head=Head((9,)), batch_norm=True)
+RECIPE = Recipe(epochs=3, batch_size=8, lr=0.05, momentum=0.9, weight_decay=1e-3, lr_drops=((2, 0.1),), seed=5)
+TRAIN, TEST = 20, 11
+STEPS = math.ceil(TRAIN / RECIPE.batch_size)
+SETTINGS: dict[str, Any] = {"device": "cpu", "facts": {"framework": "numpy"}}
+
+Train = Callable[..., dict[str, Any]]
+
+
+@pytest.fixture
+def oracle(monkeypatch: pytest.MonkeyPatch) -> Any:
+    """The oracle as a backend module."""
+    monkeypatch.syspath_prepend(PLUGIN)
+    return importlib.import_module("vgg_oracle")
+
+
+@pytest.fixture
+def out(tmp_path: Path) -> Path:
+    return tmp_path / "run"
+
+
+@pytest.fixture
+def train(oracle: Any, out: Path) -> Train:
+    """A run of ``RECIPE`` into ``out``; gives the summary."""
+
+    def trained(recipe: Recipe = RECIPE, *, spec: Spec = SPEC, into: Path = out, **options: Any) -> dict[str, Any]:
+        into.mkdir(exist_ok=True)
+        arguments: dict[str, Any] = {"backend": oracle, "arrays": examples(), "emit": lambda _: None, **SETTINGS}
+        return run(**arguments | {"out": into, "spec": spec.to_dict(), "recipe": recipe.to_dict()} | options)
+
+    return trained
+
+
+def examples(train: int = TRAIN, test: int = TEST) -> dict[str, NDArray[np.generic]]:
+    """The first images of the synthetic data set."""
+    full = data.load("synthetic")
+    return {
+        "train_images": full.train_images[:train],
+        "train_labels": full.train_labels[:train],
+        "test_images": full.test_images[:test],
+        "test_labels": full.test_labels[:test],
+    }
+
+
+def rows(out: Path) -> list[dict[str, Any]]:
+    """``metrics.jsonl`` without the times."""
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+
+
+def description(out: Path) -> dict[str, Any]:
+    """``run.json``, which any JSON parser can read."""
+
+    def refuse(word: str) -> None:
+        raise AssertionError(word)
+
+    return dict(json.loads((out / "run.json").read_text(), parse_constant=refuse))
+
+
+def checkpoints(out: Path) -> list[str]:
+    return sorted(path.name for path in out.glob("checkpoints/*"))
+
+
+def files(out: Path) -> dict[str, Any]:
+    """What must not depend on how often a run was interrupted."""
+    return {"metrics": rows(out)} | {path.name: tensors(path) for path in out.rglob("*.safetensors")}
+
+
+def tensors(path: Path) -> dict[str, tuple[str, bytes]]:
+    """{name: (dtype, bytes)}; the file's own bytes would not do, as safetensors writes metadata in any order."""
+    return {name: (str(array.dtype), array.tobytes()) for name, array in load_file(path).items()}
+
+
+def pixels(images: NDArray[np.generic]) -> NDArray[np.float64]:
+    """What ``RECIPE`` makes of uint8 images: scaled, resized to ``SPEC``'s input."""
+    down, across = (resize_matrix(*sizes) for sizes in zip(images.shape[2:], SPEC.input_shape[1:], strict=True))
+    resized: NDArray[np.float64] = down @ (images.astype(np.float64) / 255) @ across.T
+    return resized
+
+
+def altered(oracle: Any, **functions: Any) -> SimpleNamespace:
+    """The oracle with other functions in place of its own."""
+    return SimpleNamespace(**{**vars(oracle), **functions})
+
+
+def diverging(oracle: Any, fatal: int, value: float = math.nan) -> SimpleNamespace:
+    """The oracle with a learner whose loss is ``value`` at step ``fatal``, counted from 0."""
+
+    class Diverging(oracle.Learner):  # type: ignore[misc]
+        def step(self, *batch: Any) -> float:
+            return value if self.steps == fatal else super().step(*batch)
+
+    return altered(oracle, learner=Diverging)
+
+
+def stop_at(epoch: int, step: int | None = 0) -> Callable[[dict[str, Any]], None]:
+    """An ``emit`` that interrupts the run at that step."""
+
+    def emit(event: dict[str, Any]) -> None:
+        if (event["epoch"], event.get("step")) == (epoch, step):
+            raise KeyboardInterrupt
+
+    return emit
+
+
+# What a run leaves
+
+
+def test_a_run_leaves_its_description_metrics_checkpoints_and_weights(train: Train, out: Path) -> None:
+    train()
+    assert sorted(path.name for path in out.iterdir()) == [
+        "checkpoints",
+        "metrics.jsonl",
+        "run.json",
+        "weights.safetensors",
+    ]
+
+
+def test_run_json_tells_what_was_run_and_how_it_ended(train: Train, out: Path) -> None:
+    summary = train()
+    text = description(out)
+    assert Spec.from_dict(text["spec"]) == SPEC
+    assert Recipe.from_dict(text["recipe"]) == RECIPE
+    assert {key: text[key] for key in SETTINGS} == SETTINGS
+    assert text["summary"] == summary
+
+
+def test_run_json_keeps_what_others_wrote_into_it(train: Train, out: Path) -> None:
+    out.mkdir()
+    (out / "run.json").write_text('{"dataset": "synthetic"}')
+    train()
+    assert description(out)["dataset"] == "synthetic"
+
+
+def test_run_json_is_there_from_the_start_without_a_summary(train: Train, out: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(emit=stop_at(0))
+    assert description(out)["summary"] is None
+
+
+def test_metrics_have_a_row_a_step_and_one_a_test(train: Train, out: Path) -> None:
+    train()
+    wanted = [(epoch, step) for epoch in range(RECIPE.epochs) for step in [*range(STEPS), None]]
+    assert [(row["epoch"], row.get("step")) for row in rows(out)] == wanted
+
+
+def test_metrics_tell_the_learning_rate_of_each_epoch(train: Train, out: Path) -> None:
+    train()
+    got = [row["lr"] for row in rows(out) if "lr" in row]
+    assert got == [RECIPE.lr_at(epoch) for epoch in range(RECIPE.epochs) for _ in range(STEPS)]
+
+
+def test_every_row_is_emitted_with_the_images_of_its_step(train: Train, out: Path) -> None:
+    events: list[dict[str, Any]] = []
+    train(emit=events.append)
+    assert [{k: v for k, v in event.items() if k not in ("images", "seconds")} for event in events] == rows(out)
+    assert [event["images"] for event in events if "step" in event] == [8, 8, 4] * RECIPE.epochs
+
+
+def test_the_summary_agrees_with_the_metrics(train: Train, out: Path) -> None:
+    summary = train()
+    losses = [row["loss"] for row in rows(out) if "loss" in row]
+    assert summary["first_loss"] == losses[0]
+    assert summary["last_loss"] == np.mean(losses[-STEPS:])
+    assert summary["test_accuracy"] == rows(out)[-1]["test_accuracy"]
+
+
+def test_speed_is_that_of_the_median_step_after_the_first(train: Train, out: Path) -> None:
+    summary = train()
+    lines = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
+    first, *others = [row["seconds"] for row in lines if "seconds" in row]
+    steady = np.median(others)
+    assert summary["step_seconds"] == steady
+    assert summary["images_per_second"] == RECIPE.batch_size / steady
+    assert summary["compile_seconds"] == max(first - steady, 0.0)
+
+
+def test_speed_counts_no_image_twice_where_the_batch_is_larger_than_the_data(train: Train) -> None:
+    summary = train(arrays=examples(train=5))
+    assert summary["images_per_second"] == 5 / summary["step_seconds"]
+
+
+def test_the_loss_falls(train: Train) -> None:
+    summary = train(dataclasses.replace(RECIPE, epochs=6))
+    assert summary["last_loss"] < 0.7 * summary["first_loss"]
+
+
+def test_the_first_loss_is_that_of_the_initial_parameters_on_the_first_batch(train: Train) -> None:
+    spec, arrays = SPEC.modified(dropout=0), examples()
+    summary = train(spec=spec)
+    chosen = next(data.batches(TRAIN, RECIPE.batch_size, RECIPE.seed, epoch=0))
+    images, labels = pixels(arrays["train_images"][chosen]), arrays["train_labels"][chosen]
+    params = init(spec, RECIPE.seed, RECIPE.init)
+    wanted, _, _ = reference.loss_and_grads(spec, params, images, labels, reference.Mode(train=True))
+    assert summary["first_loss"] == pytest.approx(wanted, rel=1e-12)
+
+
+def test_two_runs_give_the_same_bits(train: Train, tmp_path: Path) -> None:
+    train(into=tmp_path / "one")
+    train(into=tmp_path / "two")
+    assert files(tmp_path / "one") == files(tmp_path / "two")
+
+
+# Weights and accuracy
+
+
+def test_the_weights_carry_their_spec_and_are_those_of_the_last_checkpoint(train: Train, out: Path) -> None:
+    train()
+    assert load_spec(out / "weights.safetensors") == SPEC
+    last = tensors(out / "checkpoints" / "epoch-0003.safetensors")
+    assert tensors(out / "weights.safetensors") == {name: last[name] for name in shapes(SPEC)}
+
+
+def test_the_test_accuracy_is_what_the_oracle_gets_from_the_weights(train: Train, out: Path) -> None:
+    summary, arrays = train(), examples()
+    weights = load_params(out / "weights.safetensors")
+    logits = reference.forward(SPEC, weights, pixels(arrays["test_images"])).logits
+    assert summary["test_accuracy"] == (logits.argmax(axis=1) == arrays["test_labels"]).mean()
+
+
+@pytest.mark.parametrize("count", [1, 7, 8, 9, 16, 17])
+def test_padding_the_last_batch_changes_neither_loss_nor_accuracy(train: Train, out: Path, count: int) -> None:
+    arrays = examples(test=count)
+    train(dataclasses.replace(RECIPE, epochs=1), arrays=arrays)
+    weights = load_params(out / "weights.safetensors")
+    logits = reference.forward(SPEC, weights, pixels(arrays["test_images"])).logits
+    assert rows(out)[-1] == {
+        "epoch": 0,
+        "test_loss": pytest.approx(reference.cross_entropy(logits, arrays["test_labels"])[0], rel=1e-6),
+        "test_accuracy": (logits.argmax(axis=1) == arrays["test_labels"]).mean(),
+    }
+
+
+@pytest.mark.parametrize(("count", "size"), [(5, 5), (8, 8), (11, 8), (17, 8)])
+def test_every_evaluation_has_the_same_number_of_images(train: Train, oracle: Any, count: int, size: int) -> None:
+    sizes: set[int] = set()
+
+    class Watched(oracle.Learner):  # type: ignore[misc]
+        def evaluate(self, x: NDArray[np.generic]) -> Any:
+            sizes.add(len(x))
+            return super().evaluate(x)
+
+    train(arrays=examples(test=count), backend=altered(oracle, learner=Watched))
+    assert sizes == {size}
+
+
+# Checkpoints and going on
+
+
+@pytest.mark.parametrize("epoch", [1, 2])
+@pytest.mark.parametrize("step", [0, STEPS - 1, None], ids=["first step", "last step", "test"])
+def test_an_interrupted_run_goes_on_to_the_same_bits(
+    train: Train, out: Path, tmp_path: Path, epoch: int, step: int | None
+) -> None:
+    train(into=tmp_path / "undisturbed")
+    with pytest.raises(KeyboardInterrupt):
+        train(emit=stop_at(epoch, step))
+    train()
+    assert files(out) == files(tmp_path / "undisturbed")
+
+
+def test_a_run_that_goes_on_takes_no_step_twice(train: Train) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(emit=stop_at(2))
+    events: list[dict[str, Any]] = []
+    train(emit=events.append)
+    assert [(event["epoch"], event.get("step")) for event in events] == [(2, 0), (2, 1), (2, 2), (2, None)]
+
+
+def test_a_finished_run_is_left_as_it_was(train: Train, out: Path) -> None:
+    summary, before = train(), files(out)
+    again = train(emit=stop_at(0))
+    assert files(out) == before
+    assert again | {"peak_bytes": 0} == summary | {"peak_bytes": 0}
+
+
+def test_a_finished_run_can_be_given_more_epochs(train: Train, out: Path, tmp_path: Path) -> None:
+    longer = dataclasses.replace(RECIPE, epochs=RECIPE.epochs + 1)
+    train()
+    train(longer)
+    train(longer, into=tmp_path / "at once")
+    assert files(out) == files(tmp_path / "at once")
+
+
+@pytest.mark.parametrize("keep", [1, 2, 3, 4])
+def test_only_the_last_checkpoints_stay(train: Train, out: Path, keep: int) -> None:
+    train(keep=keep)
+    assert checkpoints(out) == [f"epoch-{epoch:04d}.safetensors" for epoch in (1, 2, 3)][-keep:]
+
+
+def test_a_run_may_keep_no_checkpoints(train: Train, out: Path) -> None:
+    train(keep=0)
+    assert sorted(path.name for path in out.iterdir()) == ["metrics.jsonl", "run.json", "weights.safetensors"]
+
+
+def test_a_run_without_checkpoints_starts_over(train: Train, out: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(keep=0, emit=stop_at(2))
+    train(keep=0)
+    train(keep=0, into=tmp_path / "undisturbed")
+    assert files(out) == files(tmp_path / "undisturbed")
+
+
+def test_a_checkpoint_holds_parameters_velocities_and_the_place(train: Train, out: Path) -> None:
+    train()
+    state = load_file(out / "checkpoints" / "epoch-0002.safetensors")
+    trained = [name for name in shapes(SPEC) if not name.endswith(("running_mean", "running_var"))]
+    assert state.keys() == {*shapes(SPEC), *(VELOCITY + name for name in trained), "step", "epoch"}
+    assert (int(state["epoch"]), int(state["step"])) == (2, 2 * STEPS)
+
+
+# Runs that fail
+
+
+@pytest.mark.parametrize("value", [math.nan, math.inf])
+def test_a_loss_that_is_not_finite_stops_the_run(train: Train, oracle: Any, value: float) -> None:
+    reason = rf"^loss is {value} at epoch 1, step 2; take a smaller learning rate than 0\.05$"
+    with pytest.raises(VGGError, match=reason):
+        train(backend=diverging(oracle, STEPS + 2, value))
+
+
+def test_a_run_that_diverged_keeps_its_last_checkpoint_and_the_metrics_until_then(
+    train: Train, oracle: Any, out: Path
+) -> None:
+    with pytest.raises(VGGError):
+        train(backend=diverging(oracle, STEPS + 2))
+    assert checkpoints(out) == ["epoch-0001.safetensors"]
+    assert [(row["epoch"], row.get("step")) for row in rows(out)[-3:]] == [(0, None), (1, 0), (1, 1)]
+    assert not (out / "weights.safetensors").exists()
+
+
+def test_logits_that_are_not_finite_at_the_test_stop_the_run(train: Train, oracle: Any, out: Path) -> None:
+    class Spoilt(oracle.Learner):  # type: ignore[misc]
+        def evaluate(self, x: NDArray[np.generic]) -> Any:
+            return np.full((len(x), SPEC.classes), np.nan)
+
+    with pytest.raises(VGGError, match=r"^test loss is nan after epoch 0; take a smaller learning rate than 0\.05$"):
+        train(backend=altered(oracle, learner=Spoilt))
+    assert checkpoints(out) == []
+
+
+def test_a_run_into_a_directory_that_is_not_there_says_so(oracle: Any, out: Path) -> None:
+    with pytest.raises(VGGError, match=r"metrics\.jsonl: cannot be written"):
+        run(oracle, out, examples(), spec=SPEC.to_dict(), recipe=RECIPE.to_dict(), emit=print, **SETTINGS)
