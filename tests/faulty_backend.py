@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import fcntl
 import os
 import resource
 import signal
@@ -76,18 +77,26 @@ def _reads() -> None:
 
 
 def _garbles() -> None:
-    """Writes into whatever is open, as memory gone wild could."""
-    for number in range(3, 12):
-        try:
-            os.write(number, b"{}\n")
-        except OSError:
-            continue
+    """Says something else where replies are awaited."""
+    os.write(_replies(), b"{}\n")
 
 
 def _closes() -> None:
-    """Every file but the standard ones, as a careless daemon would."""
-    os.closerange(3, 64)
+    """Hangs up, and hangs."""
+    os.close(_replies())
     time.sleep(600)
+
+
+def _replies() -> int:
+    """The first file beyond the standard ones that is open for writing alone."""
+    return next(number for number in range(3, 64) if _mode(number) == os.O_WRONLY)
+
+
+def _mode(number: int) -> int | None:
+    try:
+        return fcntl.fcntl(number, fcntl.F_GETFL) & os.O_ACCMODE
+    except OSError:
+        return None
 
 
 def _starts() -> None:

@@ -4,28 +4,25 @@ from __future__ import annotations
 
 import os
 import queue
-import shlex
 import signal
 import subprocess
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
-from typing import IO, Any, Self
+from typing import Any, BinaryIO, Self, cast
 
 from numpy.typing import NDArray
 
 from . import wire
-from .errors import BackendError, UnavailableError
+from .environments import launch
+from .errors import BackendError
 from .recipe import Recipe
 from .registry import Entry
 from .spec import Spec
 
 Array = NDArray[Any]
-PYTHON = "3.11"
-"""What the lock files are made for: MXNet 1.9.1 needs NumPy 1.23, whose last wheels are for this Python."""
 
 
 class Worker:
@@ -54,7 +51,9 @@ class Worker:
                 env=environ,
                 start_new_session=True,
             )
-            self._reader = threading.Thread(target=self._read, args=(self._process.stdout,), daemon=True)
+            self._reader = threading.Thread(
+                target=self._read, args=(cast("BinaryIO", self._process.stdout),), daemon=True
+            )
             self._reader.start()
             self._watcher = threading.Thread(target=self._watch, daemon=True)
             self._watcher.start()
@@ -138,7 +137,7 @@ class Worker:
         if self._process.stdin.closed:
             raise self._ended(job)
         try:
-            wire.send(self._process.stdin, {"job": job, "arguments": arguments}, arrays)
+            wire.send(cast("BinaryIO", self._process.stdin), {"job": job, "arguments": arguments}, arrays)
         except BrokenPipeError:
             raise self._ended(job) from None
         while True:
@@ -148,7 +147,7 @@ class Worker:
             if on_event:
                 on_event(head["event"])
         if "error" in head:
-            raise BackendError(f"{self.entry.name}: {job}: {head['error']}") from _Remote(head["traceback"])
+            raise BackendError(f"{self.entry.name}: {job}: {head['error']}") from _RemoteError(head["traceback"])
         return head["result"], out
 
     def _next(self, job: str) -> tuple[dict[str, Any], wire.Arrays]:
@@ -162,12 +161,12 @@ class Worker:
             raise self._ended(job, f"sent something that is not a message ({message!r}); killed it")
         return message
 
-    def _read(self, stream: IO[bytes]) -> None:
+    def _read(self, stream: BinaryIO) -> None:
         with stream:
             try:
                 while True:
                     self._inbox.put(wire.receive(stream))
-            except Exception as error:
+            except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the caller's thread
                 if not isinstance(error, EOFError):
                     self._kill()
                 self._inbox.put(error)
@@ -219,87 +218,8 @@ def _fate(code: int) -> str:
     return f"was killed by {names[0]}" if names else f"exited with status {code}"
 
 
-class _Remote(Exception):
+class _RemoteError(Exception):
     """The worker's traceback, chained below a ``BackendError`` for --debug."""
 
     def __str__(self) -> str:
         return f"in the worker\n{self.args[0]}"
-
-
-def launch(entry: Entry, env: str, home: str) -> tuple[list[str], dict[str, str]]:
-    """(command, environment variables) of a Python that has ``entry``'s framework; builds its environment if need be.
-
-    ``home`` is a folder with a link to this package and nothing else: the parent's site-packages would leak its NumPy.
-    """
-    if env == "current" or entry.lock is None or (env == "auto" and entry.importable()):
-        if not entry.importable():
-            wanted = ", ".join(entry.imports)
-            raise UnavailableError(
-                f"{entry.name}: {sys.executable} has no {wanted}; install it, or leave out --env current"
-            )
-        path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
-        return [sys.executable], {**os.environ, "PYTHONPATH": path}
-    environ = _uv_environ(home)
-    command = _uv_command(entry.lock)
-    _provision(entry, command, environ)
-    return [*command[:2], "--offline", *command[2:]], environ
-
-
-def _uv_command(lock: Path) -> list[str]:
-    from uv import find_uv_bin
-
-    uv = os.fsdecode(find_uv_bin())
-    return [uv, "run", "--no-project", "--isolated", "--python", PYTHON, "--with-requirements", str(lock), "python"]
-
-
-def _uv_environ(home: str) -> dict[str, str]:
-    """This process's variables for uv: no Python of ours leaks in, and pip's mirrors and wheel folders serve uv too.
-
-    Bytecode is kept, in uv's own cache: without it every start of TensorFlow takes ten seconds longer.
-    """
-    dropped = ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
-    environ = {k: v for k, v in os.environ.items() if k not in dropped}
-    given = {
-        "UV_DEFAULT_INDEX": environ.get("PIP_INDEX_URL"),
-        "UV_INDEX": environ.get("PIP_EXTRA_INDEX_URL"),
-        "UV_FIND_LINKS": ",".join(environ.get("PIP_FIND_LINKS", "").split()),
-        "SSL_CERT_FILE": environ.get("PIP_CERT"),
-    }
-    return {**{k: v for k, v in given.items() if v}, **environ, "PYTHONPATH": home}
-
-
-def _provision(entry: Entry, command: list[str], environ: dict[str, str]) -> None:
-    """Build the environment unless it is cached: without the network first, then with it and with uv's own progress."""
-    if subprocess.run(_probe(command, offline=True), env=environ, capture_output=True).returncode == 0:
-        return
-    print(f"{entry.name}: building its environment from {entry.lock}", file=sys.stderr, flush=True)
-    terminal = sys.stderr.isatty()
-    built = subprocess.run(_probe(command), env=environ, stderr=None if terminal else subprocess.PIPE)
-    if built.returncode:
-        tail = (built.stderr or b"").decode(errors="replace").strip().splitlines()[-6:]
-        said = f"{entry.name}: its environment could not be built; to see why: {shlex.join(_probe(command))}"
-        raise UnavailableError("\n  | ".join([said, *tail]))
-
-
-def _probe(command: list[str], *, offline: bool = False) -> list[str]:
-    return [*command[:2], *(["--offline"] if offline else []), *command[2:], "-c", ""]
-
-
-def home(entry: Entry) -> dict[str, str]:
-    """Where ``entry`` would run, in words, and the version of its framework there."""
-    from importlib import metadata
-
-    if entry.lock is None:
-        return {"where": "current interpreter", "version": "plug-in"}
-    if entry.importable():
-        return {"where": "current interpreter", "version": metadata.version(entry.name)}
-    pinned = next(
-        line.split(";")[0]
-        for line in entry.lock.read_text().splitlines()
-        if line.startswith((f"{entry.name}==", f"{entry.name}-cpu=="))
-    )
-    cached = subprocess.run(_probe(_uv_command(entry.lock), offline=True), env=_uv_environ(""), capture_output=True)
-    return {
-        "where": "own environment, " + ("built" if cached.returncode == 0 else "not built yet"),
-        "version": pinned.split("==")[1].strip(),
-    }

@@ -23,10 +23,10 @@ QUICK = {"digits": "quick", "fashion-mnist": "quick-fashion", "synthetic": "quic
 
 def show_list(arguments: Namespace) -> int:
     """Architectures with their counts, backends with their homes."""
-    from . import client, tables
+    from . import environments, tables
 
     counts = {name: layers.totals(layers.expand(spec.arch(name))) for name in spec.arch_names()}
-    homes = {name: client.home(registry.find(name)) for name in registry.names()}
+    homes = {name: environments.home(registry.find(name)) for name in registry.names()}
     if arguments.json:
         short = {name: {"params": t.params, "macs": t.macs} for name, t in counts.items()}
         return _print_json({"architectures": short, "backends": homes})

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import os
 import platform
+from pathlib import Path
 from typing import Any
 
 from .client import Worker
@@ -61,7 +62,13 @@ def numbers(worker: Worker, case: Case, device: str = "cpu") -> dict[str, Any]:
 
 def machine() -> dict[str, Any]:
     """What the figures were measured on."""
-    cpu = platform.processor() or platform.machine()
+    info = Path("/proc/cpuinfo")
+    models = (
+        [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
+        if info.exists()
+        else []
+    )
+    cpu = (models or [platform.processor() or platform.machine()])[0]
     return {"system": platform.system(), "cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version()}
 
 

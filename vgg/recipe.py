@@ -89,16 +89,12 @@ class Recipe:
         return Recipe(**data)
 
 
-_RECIPES = {
-    r.name: r
-    for r in (
-        Recipe("quick", "digits", epochs=6, batch_size=32, size=32, lr=0.01, momentum=0.9, init="he_uniform"),
-        Recipe("quick-fashion", epochs=1, batch_size=64, size=32, lr=0.01, momentum=0.9, init="he_uniform"),
-        Recipe("chapter-2018", epochs=5, lr=0.05),
-        Recipe("d2l-0.17", epochs=10, lr=0.05),
-        Recipe("d2l-1.0", epochs=10, lr=0.01),
-    )
-}
+_QUICK = Recipe("quick", "digits", 5, 32, 32, momentum=0.9, lr_drops=((4, 0.1),), init="he_uniform")
+_FASHION = dataclasses.replace(
+    _QUICK, name="quick-fashion", dataset="fashion-mnist", epochs=1, batch_size=64, lr_drops=()
+)
+_CHAPTERS = (Recipe("chapter-2018", epochs=5, lr=0.05), Recipe("d2l-0.17", epochs=10, lr=0.05), Recipe("d2l-1.0"))
+_RECIPES = {r.name: r for r in (_QUICK, _FASHION, *_CHAPTERS)}
 """``quick`` and ``quick-fashion`` serve ``vgg compare``; the others are the textbook chapters' (narrow VGG-11,
 Fashion-MNIST at 224 px)."""
 

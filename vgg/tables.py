@@ -52,7 +52,7 @@ def layer_table(spec: Spec, rows: tuple[Layer, ...], totals: Totals) -> None:
 ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "framework": lambda c: c["facts"]["framework"].replace(", ", "\n"),
     "layers as in the table, 224 -> 7": lambda c: f"{c['layers_agreeing']} of {c['layers']}",
-    "parameters": lambda c: f"{c['parameters']:,}",
+    "parameters, at 224 px": lambda c: f"{c['parameters']:,}",
     "worst float64 error, logits": lambda c: _error(c["logits_error"]),
     "worst float64 error, gradients": lambda c: _error(c["gradient_error"]),
     "the same network": lambda c: "yes" if c["ok"] else f"NO: {c['reason'] or 'structure'}",

@@ -96,7 +96,7 @@ class Session:
 def main() -> None:
     """Serve until standard input ends. A second thread waits for that end, so a worker never outlives its client."""
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
-    with open(os.devnull) as nothing:
+    with Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
@@ -109,7 +109,7 @@ def main() -> None:
             session = session or Session(sys.argv[1], lambda event: wire.send(replies, {"event": event}))
             result, out = getattr(session, head["job"])(arrays, **head["arguments"])
             wire.send(replies, {"result": result}, {name: np.asarray(array) for name, array in out.items()})
-        except BaseException as error:
+        except BaseException as error:  # noqa: BLE001 - sys.exit and Ctrl-C in a backend are its failures, not ours
             wire.send(replies, {"error": _described(error), "traceback": traceback.format_exc()})
 
 
@@ -125,7 +125,7 @@ def _read(stream: BinaryIO, jobs: queue.Queue[tuple[dict[str, Any], wire.Arrays]
             jobs.put(wire.receive(stream))
     except EOFError:
         os._exit(0)
-    except BaseException:
+    except BaseException:  # noqa: BLE001 - a thread that dies silently would leave the client waiting
         traceback.print_exc()
         os._exit(1)
 
