@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from vgg import BackendError, Head, Recipe, Spec, VGGError, client, data, environments, init, reference, registry, wire
+from vgg import BackendError, Head, Recipe, Spec, VGGError, data, environments, init, reference, registry, wire
 from vgg.client import Worker
 from vgg.registry import Entry
 

@@ -70,8 +70,8 @@ def check(arguments: Namespace) -> int:
         "vgg.conformance",
     ]
     options += [
-        f"--env={arguments.env}",
-        f"--timeout-seconds={arguments.timeout}",
+        f"--vgg-env={arguments.env}",
+        f"--vgg-timeout={arguments.timeout}",
         *(f"--backend={name}" for name in backends),
     ]
     options += [f"--junit-xml={arguments.junit}"] if arguments.junit else []
