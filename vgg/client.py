@@ -190,8 +190,9 @@ class Worker:
         with suppress(BrokenPipeError):
             self._process.stdin.close()
         self._watcher.join(timeout=2)
-        self._kill()
-        self._process.wait()
+        if self._watcher.is_alive():  # else its number may be another's by now
+            self._kill()
+            self._watcher.join()
         self._reader.join(timeout=5)  # a process that left the group may hold the pipe open
 
     def _ended(self, job: str, how: str = "") -> BackendError:

@@ -56,24 +56,10 @@ def check(arguments: Namespace) -> int:
     from .conformance.plugin import Results
 
     backends = [registry.find(name).name for name in arguments.backends or registry.own_names()]
-    here = str(Path(__file__).parent)
-    options = [
-        "-c",
-        os.devnull,
-        "--rootdir",
-        here,
-        "-p",
-        "no:cacheprovider",
-        "-q",
-        "--tb=short",
-        "--pyargs",
-        "vgg.conformance",
-    ]
-    options += [
-        f"--vgg-env={arguments.env}",
-        f"--vgg-timeout={arguments.timeout}",
-        *(f"--backend={name}" for name in backends),
-    ]
+    options = f"-c {os.devnull} -p no:cacheprovider -q --tb=short --pyargs vgg.conformance".split()
+    options += ["--rootdir", str(Path(__file__).parent), "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    options += [f"--vgg-env={arguments.env}", f"--vgg-timeout={arguments.timeout}"]
+    options += [f"--backend={name}" for name in backends]
     options += [f"--junit-xml={arguments.junit}"] if arguments.junit else []
     options += ["-k", arguments.select] if arguments.select else []
     results = Results()
@@ -95,6 +81,7 @@ def train(arguments: Namespace) -> int:
         place = Path(arguments.resume)
         run = runs.read(place)
         chosen, plan, name, folder = run["spec"], run["recipe"], run["backend"], run["data"]
+        arguments.device = run.get("device", arguments.device)
     else:
         if not (arguments.backend and arguments.arch):
             raise mismatch("vgg train", "no BACKEND and ARCH", "both, or --resume RUN")

@@ -91,7 +91,7 @@ class Recipe:
 
 _QUICK = Recipe("quick", "digits", 5, 32, 32, momentum=0.9, lr_drops=((4, 0.1),), init="he_uniform")
 _FASHION = dataclasses.replace(
-    _QUICK, name="quick-fashion", dataset="fashion-mnist", epochs=1, batch_size=64, lr_drops=()
+    _QUICK, name="quick-fashion", dataset="fashion-mnist", epochs=1, batch_size=128, lr_drops=()
 )
 _CHAPTERS = (Recipe("chapter-2018", epochs=5, lr=0.05), Recipe("d2l-0.17", epochs=10, lr=0.05), Recipe("d2l-1.0"))
 _RECIPES = {r.name: r for r in (_QUICK, _FASHION, *_CHAPTERS)}

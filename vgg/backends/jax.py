@@ -76,6 +76,7 @@ def vgg_block(block: Block, name: str, batch_norm: bool = False, dtype: Any = jn
 
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> VGG:
     """``spec`` as a ``flax.linen.Module`` bound to its variables."""
+    jax.config.update("jax_default_matmul_precision", "float32")
     if dtype == "float64":
         jax.config.update("jax_enable_x64", True)
     channels, height, width = spec.input_shape

@@ -44,6 +44,7 @@ def vgg_block(block: Block, name: str, batch_norm: bool = False) -> keras.Sequen
 
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> keras.Sequential:
     """``spec`` as ``keras.Sequential``; its layers carry the layer table's names."""
+    tf.config.experimental.enable_tensor_float_32_execution(False)
     keras.config.set_dtype_policy(dtype)
     channels, height, width = spec.input_shape
     stack: list[Any] = [layers.Input((height, width, channels), dtype=dtype)]

@@ -38,6 +38,7 @@ def vgg_block(block: Block, channels: int, batch_norm: bool = False) -> nn.Seque
 
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> nn.Sequential:
     """``spec`` as ``nn.Sequential``; its state dict carries canonical names."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels, features = spec.input_shape[0], spec.feature_shape
     for i, block in enumerate(spec.blocks, 1):
