@@ -132,7 +132,7 @@ def test_no_framework_is_imported_to_show() -> None:
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     loaded = out.splitlines()[-1]
     assert "'vgg.tables'" in loaded
-    assert not any(f"'{name}'" in loaded for name in ("torch", "tensorflow", "keras", "jax", "flax", "mxnet"))
+    assert not any(f"'{name}'" in loaded for name in ("numpy", "torch", "tensorflow", "keras", "jax", "mxnet"))
 
 
 @pytest.mark.usefixtures("oracle")

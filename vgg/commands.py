@@ -11,12 +11,15 @@ from argparse import Namespace
 from collections.abc import Callable
 from datetime import datetime
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-from . import data, layers, registry, spec
+from . import layers, registry, spec
 from .errors import VGGError, mismatch
 from .recipe import Recipe, recipe
 from .spec import Spec
+
+if TYPE_CHECKING:
+    from .data import Dataset
 
 QUICK = {"digits": "quick", "fashion-mnist": "quick-fashion", "synthetic": "quick"}
 
@@ -74,7 +77,7 @@ def check(arguments: Namespace) -> int:
 
 def train(arguments: Namespace) -> int:
     """One run in one backend, or the rest of one."""
-    from . import runs
+    from . import data, runs
     from .tables import Progress
 
     if arguments.resume:
@@ -100,7 +103,7 @@ def train(arguments: Namespace) -> int:
 
 def compare(arguments: Namespace) -> int:
     """The main job."""
-    from . import runs, tables
+    from . import data, runs, tables
 
     names = [registry.find(name).name for name in arguments.backends or registry.own_names()]
     plan = _recipe(arguments)
@@ -146,7 +149,7 @@ def _recipe(arguments: Namespace) -> Recipe:
     return recipe(name, **{key: value for key, value in given.items() if value is not None})
 
 
-def _fitted(arguments: Namespace, plan: Recipe, dataset: data.Dataset) -> Spec:
+def _fitted(arguments: Namespace, plan: Recipe, dataset: Dataset) -> Spec:
     """The architecture with the input and classes of the data, where neither a flag nor a file says otherwise."""
     chosen = _spec(arguments)
     if not arguments.arch.endswith((".json", ".toml")):

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from importlib import metadata
 from importlib.util import find_spec
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 from .errors import unknown
+
+if TYPE_CHECKING:
+    from importlib.metadata import EntryPoints
 
 GROUP = "vgg.backends"
 ALIASES = {"pytorch": "torch", "flax": "jax", "gluon": "mxnet", "keras": "tensorflow", "tf": "tensorflow"}
@@ -43,6 +46,12 @@ _OWN = {
 }
 
 
+def _announced() -> EntryPoints:
+    from importlib.metadata import entry_points  # slow to import, and few commands ask
+
+    return entry_points(group=GROUP)
+
+
 def own_names() -> tuple[str, ...]:
     """The four backends of this package, in the order of every table."""
     return tuple(_OWN)
@@ -50,13 +59,13 @@ def own_names() -> tuple[str, ...]:
 
 def names() -> tuple[str, ...]:
     """Every backend that can be named, third-party ones last."""
-    return (*_OWN, *sorted({point.name for point in metadata.entry_points(group=GROUP)} - _OWN.keys()))
+    return (*_OWN, *sorted({point.name for point in _announced()} - _OWN.keys()))
 
 
 def find(name: str) -> Entry:
     """The backend of that name; ``VGGError`` with the nearest one otherwise."""
     if name in _OWN:
         return _OWN[name]
-    for point in metadata.entry_points(group=GROUP, name=name):
+    for point in _announced().select(name=name):
         return Entry(point.name, point.value)
     raise unknown("backend", name, names(), ALIASES)
