@@ -172,3 +172,10 @@ def test_train_writes_a_run_and_resumes_it(capsys: pytest.CaptureFixture[str], t
     assert main(["train", "--resume", str(run)]) == 0
     assert (run / "weights.safetensors").read_bytes() == before
     assert "test accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("oracle")
+def test_a_backend_that_cannot_start_leaves_no_run_behind(tmp_path: Path, tiny: str) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "broken", tiny, "--out", str(run)]) == 1
+    assert list(run.iterdir()) == []

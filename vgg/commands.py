@@ -92,9 +92,10 @@ def train(arguments: Namespace) -> int:
     entry, dataset = registry.find(name), data.load(plan.dataset, folder)
     if not arguments.resume:
         chosen = _fitted(arguments, plan, dataset)
-        place = runs.create(_out(arguments, f"{name}-{chosen.name}"), name, chosen, plan, folder)
+        place = runs.directory(_out(arguments, f"{name}-{chosen.name}"))
     with Progress(quiet=arguments.json) as progress:
-        summary = runs.train(entry, place, chosen, plan, dataset, arguments, progress)
+        resume = bool(arguments.resume)
+        summary = runs.train(entry, place, chosen, plan, dataset, arguments, progress, resume=resume)
     if arguments.json:
         return _print_json({"run": str(place), **summary})
     print(f"{place}: test accuracy {summary['test_accuracy']:.4f}, {summary['images_per_second']:.0f} images/s")

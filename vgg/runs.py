@@ -65,13 +65,21 @@ def train(
     dataset: Dataset,
     options: Namespace,
     listener: Listener,
+    *,
     keep: int = 2,
+    resume: bool = False,
 ) -> dict[str, Any]:
-    """Train in a worker of its own, so that its peak memory is the training's; the summary."""
+    """Train in a worker of its own, so that its peak memory is the training's; the summary.
+
+    The run directory is filled once the backend has started: one that cannot leaves nothing behind.
+    """
     names = ("train_images", "train_labels", "test_images", "test_labels")
     batches = -(-len(dataset.train_labels) // recipe.batch_size)
     listener.stage(entry.name, "training", batches * recipe.epochs)
     with Worker(entry, env=options.env, timeout=options.timeout) as worker:
+        worker.facts()
+        if not resume:
+            create(place, entry.name, spec, recipe, options.data)
         summary, _ = worker.call(
             "train",
             {name: getattr(dataset, name) for name in names},
@@ -115,7 +123,6 @@ def _judged(
         facts = worker.facts()
         listener.stage(entry.name, "proving")
         proven = proof.prove(worker, spec, device=options.device)
-    create(place, entry.name, spec, recipe, options.data)
     summary = train(entry, place, spec, recipe, dataset, options, listener, keep=0)
     return {"facts": facts, **proven, **summary}
 
