@@ -77,7 +77,7 @@ def _judged(
         )
     if got.size > 1 and wanted.size and np.ptp(wanted) > 0 and np.ptp(got) == 0 and not floor:
         return _failed(limit, name, f"{name}: every value is {got.flat[0]}, wanted values that differ")
-    scale = max(float(np.linalg.norm(wanted)), floor)
+    scale = max(float(np.linalg.norm(wanted.astype(np.float64))), floor)
     difference = float(np.linalg.norm(got.astype(np.float64) - wanted))
     error = difference / scale if scale else (math.inf if difference else 0.0)
     reason = "" if error <= limit else f"{name}: error {error:.1e} is over its limit {limit:.1e}"

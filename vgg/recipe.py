@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import hashlib
 import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -74,6 +75,11 @@ class Recipe:
         """The learning rate of an epoch, counted from 0."""
         passed = [drop for drop in self.lr_drops if drop[0] <= epoch]
         return self.lr * max(passed, default=(0, 1.0))[1]
+
+    def mask_seed(self, step: int) -> int:
+        """What the dropout generator is seeded with before a step: 31 bits, all that every framework takes."""
+        digest = hashlib.sha256(f"{self.seed} {step}".encode()).digest()
+        return int.from_bytes(digest[:4], "little") >> 1
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values for JSON."""

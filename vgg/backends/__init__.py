@@ -42,12 +42,14 @@ class Learner(Protocol):
     def state(self) -> Arrays:
         """Canonical parameters, ``velocity/`` + name for each trained one, and ``step``, the number of steps taken.
 
+        Without momentum a velocity is of no consequence and may hold anything.
+
         The masks of step ``n`` depend on the recipe's seed and ``n`` alone, so this is all there is.
         """
         ...
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        """Go on from what ``state`` gave, here or in another process, bit for bit."""
+        """Go on from what ``state`` gave, here or in another process, bit for bit on a CPU."""
         ...
 
 

@@ -134,16 +134,17 @@ class Learner:
         self.model = model
         self.recipe = recipe
         self.steps = 0
-        self.velocity = {name: mx.nd.zeros_like(p.data()) for name, p in _trained(model).items()}
+        self.trained = _trained(model)
+        self.velocity = {name: mx.nd.zeros_like(p.data()) for name, p in self.trained.items()}
         model.hybridize(static_alloc=True)
 
     def step(self, x: Array, y: Array, lr: float) -> mx.np.ndarray:
         """Forward, backward, update; the loss before it."""
-        _seed(self.recipe.seed, self.steps)
+        mx.random.seed(self.recipe.mask_seed(self.steps))
         with autograd.record():
             loss = _loss(self.model(self._images(x)), _tensor(self.model, y))
         loss.backward()
-        for name, p in _trained(self.model).items():
+        for name, p in self.trained.items():
             self._update(p.data(), p.grad(), self.velocity[name], lr)
         self.steps += 1
         return loss.as_np_ndarray()  # an NDArray has no float()
@@ -233,15 +234,13 @@ def _mode(train: bool) -> Any:
     return autograd.train_mode() if train else autograd.predict_mode()
 
 
-def _seed(seed: int, step: int) -> None:
-    mx.random.seed((seed * 1_000_003 + step) % 2**31)
-
-
 @contextmanager
 def _pure(model: nn.HybridSequential) -> Iterator[None]:
     """Seed the dropout masks afresh, and put running statistics back afterwards."""
     kept = [(p, p.data().copy()) for p in _parameters(model).values() if p.grad_req == "null"]
-    _seed(0, 0)
-    yield
-    for parameter, old in kept:
-        parameter.set_data(old)
+    mx.random.seed(0)
+    try:
+        yield
+    finally:
+        for parameter, old in kept:
+            parameter.set_data(old)

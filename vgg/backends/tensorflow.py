@@ -20,6 +20,7 @@ from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA,
 from . import VELOCITY, Array, Arrays
 
 DECLARED = {"running_var": "population"}
+tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 means float32
 
 
 def vgg_block(block: Block, name: str, batch_norm: bool = False) -> keras.Sequential:
@@ -44,7 +45,6 @@ def vgg_block(block: Block, name: str, batch_norm: bool = False) -> keras.Sequen
 
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> keras.Sequential:
     """``spec`` as ``keras.Sequential``; its layers carry the layer table's names."""
-    tf.config.experimental.enable_tensor_float_32_execution(False)
     keras.config.set_dtype_policy(dtype)
     channels, height, width = spec.input_shape
     stack: list[Any] = [layers.Input((height, width, channels), dtype=dtype)]
@@ -130,12 +130,12 @@ class Learner:
         self.steps = 0
         with tf.device(model.place):
             self.velocity = [tf.Variable(tf.zeros_like(v)) for v in model.trainable_variables]
-        self._step = tf.function(self._train, reduce_retracing=False)
+        self._step = tf.function(self._train)
         self._evaluate = tf.function(lambda x: model(self._images(x), training=False))
 
     def step(self, x: Array, y: Array, lr: float) -> tf.Tensor:
         """Forward, backward, update; the loss before it."""
-        _seed(self.model, self.recipe.seed, self.steps)
+        _seed(self.model, self.recipe.mask_seed(self.steps))
         self.steps += 1
         with tf.device(self.model.place):
             return self._step(tf.constant(x), tf.constant(y), tf.constant(lr, self.model.compute_dtype))
@@ -256,16 +256,19 @@ def _to_nchw(spec: Spec, name: str, x: Array) -> Array:
     return np.array(x.transpose(0, 3, 1, 2) if x.ndim == 4 else x, order="C")
 
 
-def _seed(model: keras.Sequential, seed: int, step: int) -> None:
+def _seed(model: keras.Sequential, seed: int) -> None:
     for i, layer in enumerate(layer for _, layer in _layers(model) if isinstance(layer, layers.Dropout)):
-        layer.seed_generator.state.assign([(seed << 8) + i, step])
+        layer.seed_generator.state.assign([seed, i << 32])
 
 
 @contextmanager
 def _pure(model: keras.Sequential) -> Iterator[None]:
     """Seed the dropout masks afresh, and put running statistics back afterwards."""
     kept = [v.numpy() for v in model.non_trainable_variables]
-    _seed(model, 0, 0)
-    yield
-    for v, old in zip(model.non_trainable_variables, kept, strict=True):
-        v.assign(old)
+    _seed(model, 0)
+    try:
+        with tf.device(model.place):
+            yield
+    finally:
+        for v, old in zip(model.non_trainable_variables, kept, strict=True):
+            v.assign(old)

@@ -18,6 +18,7 @@ from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA,
 from . import VELOCITY, Array, Arrays
 
 DECLARED = {"running_var": "unbiased"}
+torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # float32 means float32
 
 
 def vgg_block(block: Block, channels: int, batch_norm: bool = False) -> nn.Sequential:
@@ -38,7 +39,6 @@ def vgg_block(block: Block, channels: int, batch_norm: bool = False) -> nn.Seque
 
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> nn.Sequential:
     """``spec`` as ``nn.Sequential``; its state dict carries canonical names."""
-    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels, features = spec.input_shape[0], spec.feature_shape
     for i, block in enumerate(spec.blocks, 1):
@@ -133,7 +133,7 @@ class Learner:
 
     def step(self, x: Array, y: Array, lr: float) -> torch.Tensor:
         """Forward, backward, update; the loss before it."""
-        torch.manual_seed((self.recipe.seed << 32) + self.steps)
+        torch.manual_seed(self.recipe.mask_seed(self.steps))
         self.optimizer.param_groups[0]["lr"] = lr
         self.model.train()
         loss = F.cross_entropy(self.model(self._images(x)), torch.as_tensor(y, device=_where(self.model).device))
@@ -210,9 +210,12 @@ def _layers(model: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
 @contextmanager
 def _pure(model: nn.Sequential, train: bool) -> Iterator[None]:
     """Set the mode, seed the dropout masks afresh, and put running statistics back afterwards."""
-    kept = [buffer.clone() for buffer in model.buffers()]
+    kept, before = [buffer.clone() for buffer in model.buffers()], model.training
     torch.manual_seed(0)
     model.train(train)
-    yield
-    for buffer, old in zip(model.buffers(), kept, strict=True):
-        buffer.copy_(old)
+    try:
+        yield
+    finally:
+        model.train(before)
+        for buffer, old in zip(model.buffers(), kept, strict=True):
+            buffer.copy_(old)

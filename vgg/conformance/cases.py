@@ -76,6 +76,12 @@ CASES = {
 }
 """Forward and backward, in float64 and float32, in eval and train mode."""
 
+DROPOUTS = {
+    "half": Case(Spec.from_blocks(((1, 7),), head=Head((2003, 997)), **_ODD)),
+    "quarter": Case(Spec.from_blocks(((1, 7),), head=Head((2003,), dropout=0.25), batch_norm=True, **_ODD)),
+}
+"""Wide heads: enough units that a wrong rate stands out."""
+
 TRAJECTORIES = {
     "plain": Case(_PLAIN.modified(dropout=0), batch=5),
     "batch_norm": Case(_PLAIN.modified(dropout=0, batch_norm=True), batch=5),

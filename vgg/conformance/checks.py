@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from functools import lru_cache
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,6 +16,7 @@ from ..client import Worker
 from ..compare import Verdict, compare, forward_limit, gradient_floors, gradient_limit
 from ..layers import expand
 from ..params import shapes
+from ..pixels import resize_matrix
 from ..recipe import Recipe
 from ..reference import Mode
 from .cases import Array, Arrays, Case
@@ -25,17 +27,19 @@ DROPS = {0: 0.01, 10: 0.002}
 
 
 def structure(worker: Worker, case: Case) -> Verdict:
-    """Every row of the layer table and every parameter: names in order, shapes, dtype."""
+    """Every row of the layer table, in its order, and every parameter: names, shapes, dtype."""
     worker.build(case.spec, dtype="float32")
-    dumped = {name: _blank(array.shape) for name, array in worker.dump().items()}
-    verdict = compare(dumped, {name: _blank(shape) for name, shape in shapes(case.spec).items()}, limit=0.0)
+    dumped = {name: _blank(array.shape, array.dtype) for name, array in worker.dump().items()}
+    wanted = {name: _blank(shape) for name, shape in shapes(case.spec).items()}
+    verdict = compare(dumped, wanted, limit=0.0, dtype="float32")
     if not verdict.ok:
         return verdict
     traced = worker.trace(case.images("float32"))
     rows = {row.name: _blank((case.batch, *row.output_shape)) for row in expand(case.spec)}
     if list(traced) != list(rows):
         return Verdict(math.inf, 0.0, "", f"layers: got {list(traced)}, wanted {list(rows)}")
-    return compare({name: _blank(array.shape) for name, array in traced.items()}, rows, limit=0.0)
+    seen = {name: _blank(array.shape, array.dtype) for name, array in traced.items()}
+    return compare(seen, rows, limit=0.0, dtype="float32")
 
 
 def forward(worker: Worker, case: Case, dtype: str, train: bool) -> Verdict:
@@ -59,7 +63,8 @@ def backward(worker: Worker, case: Case, dtype: str, train: bool) -> Verdict:
     got_loss, got = worker.loss_and_grads(x, y, train=train)
     wanted = {"loss": np.array(loss)} | dict(reversed(grads.items()))
     limit = gradient_limit(case.spec, dtype, case.batch)
-    return compare({"loss": np.array(got_loss), **got}, wanted, limit=limit, floors=gradient_floors(grads))
+    found = {"loss": np.array(got_loss, dtype), **got}
+    return compare(found, wanted, limit=limit, dtype=dtype, floors=gradient_floors(grads))
 
 
 def trajectory(worker: Worker, case: Case, steps: int = 20) -> Verdict:
@@ -105,11 +110,12 @@ def modes(worker: Worker, case: Case) -> Verdict:
     for before, row in _dropouts(case):
         if not np.array_equal(evaluated[row], evaluated[before]):
             return _refused(row, "dropout is alive in eval mode")
-        alive = trained[before] != 0
-        kept = trained[row] != 0
-        share, rate = np.mean(kept[alive]), _rate(case)
+        alive, kept = trained[before] != 0, trained[row] != 0
+        if not kept.any():
+            return _refused(row, "train mode keeps nothing")
+        share, rate = np.mean(kept[alive]), case.spec.head.dropout
         band = 5 * math.sqrt(rate * (1 - rate) / np.count_nonzero(alive))
-        if abs(share - (1 - rate)) > band:
+        if not abs(share - (1 - rate)) <= band:
             return _refused(row, f"train mode keeps {share:.2f}, wanted {1 - rate:.2f} +- {band:.2f}")
         scale = trained[row][kept] / trained[before][kept]
         if not np.allclose(scale, 1 / (1 - rate), rtol=1e-6):
@@ -121,7 +127,44 @@ def repeatable(worker: Worker, case: Case) -> Verdict:
     """The same call twice gives the same bits, in train mode too: its masks come from a generator seeded afresh."""
     x, y = _built(worker, case, "float32"), case.labels()
     first, again = (worker.loss_and_grads(x, y, train=True)[1] for _ in range(2))
-    return compare(again, first, limit=0.0, floors=gradient_floors(first))
+    worker.forward(x, train=True)
+    moved = compare(worker.dump(), case.params("float32"), limit=0.0)
+    return compare(again, first, limit=0.0, floors=gradient_floors(first)) if moved.ok else moved
+
+
+def learning(worker: Worker, case: Case) -> Verdict:
+    """The way users train: float32, uint8 pixels of another size. One step, then evaluation, against the oracle."""
+    recipe = Recipe(lr=DROPS[0], momentum=0.9, mean=0.3, std=0.4)
+    weights = {name: array.astype(np.float64) for name, array in case.params("float32").items()}
+    worker.build(case.spec, case.params("float32"))
+    worker.learner(recipe)
+    channels, height, width = case.spec.input_shape
+    pixels = np.random.RandomState(0).randint(0, 256, (case.batch, channels, 9, 14)).astype(np.uint8)
+    rows, columns = resize_matrix(9, height), resize_matrix(14, width)
+    x, y = rows @ ((pixels / 255 - recipe.mean) / recipe.std) @ columns.T, case.labels()
+    mode = _mode(worker, case, {}, train=True)
+    loss, grads, tape = reference.loss_and_grads(case.spec, weights, x, y, mode)
+    weights, _ = reference.sgd(weights, grads, {n: np.zeros_like(g) for n, g in grads.items()}, lr=DROPS[0])
+    wanted = reference.forward(case.spec, weights | tape.statistics, x).logits
+    got = {"loss": np.array(worker.step(pixels, y, DROPS[0])), "logits": worker.evaluate(pixels)}
+    limit = gradient_limit(case.spec, "float32", case.batch)
+    return compare(got, {"loss": np.array(loss), "logits": wanted}, limit=limit)
+
+
+def resuming(worker: Worker, case: Case) -> Verdict:
+    """Every step draws its own dropout masks, another seed other ones, and a restored learner the same, bit for bit."""
+    x, y = _built(worker, case, "float32"), case.labels()
+    worker.learner(Recipe(momentum=0.9))
+    start = worker.state()
+    still = [worker.step(x, y, 0.0) for _ in range(3)]
+    worker.restore(start)
+    again = [worker.step(x, y, 0.0) for _ in range(3)]
+    if len(set(still)) < len(still):
+        return _refused("dropout", f"the masks of {len(still)} steps are not all different")
+    worker.learner(Recipe(momentum=0.9, seed=1))
+    if worker.step(x, y, 0.0) == still[0]:
+        return _refused("dropout", "another seed draws the same masks")
+    return compare({"losses": np.array(again)}, {"losses": np.array(still)}, limit=0.0)
 
 
 def _built(worker: Worker, case: Case, dtype: str) -> Array:
@@ -129,8 +172,8 @@ def _built(worker: Worker, case: Case, dtype: str) -> Array:
     return case.images(dtype)
 
 
-def _blank(shape: tuple[int, ...]) -> Array:
-    return np.broadcast_to(np.float32(0), shape)
+def _blank(shape: tuple[int, ...], dtype: Any = "float32") -> Array:
+    return np.broadcast_to(np.zeros((), dtype), shape)
 
 
 def _batch(case: Case, step: int) -> tuple[Array, Array]:
@@ -158,10 +201,6 @@ def _dropouts(case: Case) -> list[tuple[str, str]]:
     """(the layer before it, the layer) for every dropout."""
     rows = expand(case.spec)
     return [(rows[i - 1].name, row.name) for i, row in enumerate(rows) if row.kind == "dropout"]
-
-
-def _rate(case: Case) -> float:
-    return case.spec.head.dropout
 
 
 def _refused(where: str, reason: str) -> Verdict:

@@ -9,7 +9,7 @@ import pytest
 from vgg import load_params, save_params
 from vgg.client import Worker
 from vgg.conformance import checks
-from vgg.conformance.cases import CASES, STRUCTURES, TRAJECTORIES
+from vgg.conformance.cases import CASES, DROPOUTS, STRUCTURES, TRAJECTORIES
 from vgg.conformance.plugin import KEY, Record
 
 DTYPES = ("float64", "float32")
@@ -46,9 +46,19 @@ def test_round_trip(vgg_worker: Worker, vgg_record: Record, case: str, dtype: st
     vgg_record(checks.round_trip(vgg_worker, CASES[case], dtype))
 
 
-@pytest.mark.parametrize("case", ["plain", "single"])
+@pytest.mark.parametrize("case", DROPOUTS)
 def test_modes(vgg_worker: Worker, vgg_record: Record, case: str) -> None:
-    vgg_record(checks.modes(vgg_worker, CASES[case]))
+    vgg_record(checks.modes(vgg_worker, DROPOUTS[case]))
+
+
+@pytest.mark.parametrize("case", TRAJECTORIES)
+def test_learning(vgg_worker: Worker, vgg_record: Record, case: str) -> None:
+    vgg_record(checks.learning(vgg_worker, TRAJECTORIES[case]))
+
+
+@pytest.mark.parametrize("case", ["plain", "batch_norm"])
+def test_resuming(vgg_worker: Worker, vgg_record: Record, case: str) -> None:
+    vgg_record(checks.resuming(vgg_worker, CASES[case]))
 
 
 @pytest.mark.parametrize("case", ["plain", "batch_norm"])
