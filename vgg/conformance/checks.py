@@ -161,6 +161,7 @@ def resuming(worker: Worker, case: Case) -> Verdict:
     again = [worker.step(x, y, 0.0) for _ in range(3)]
     if len(set(still)) < len(still):
         return _refused("dropout", f"the masks of {len(still)} steps are not all different")
+    _built(worker, case, "float32")
     worker.learner(Recipe(momentum=0.9, seed=1))
     if worker.step(x, y, 0.0) == still[0]:
         return _refused("dropout", "another seed draws the same masks")
