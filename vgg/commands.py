@@ -130,6 +130,10 @@ COMMANDS: dict[str, Callable[[Namespace], int]] = {
 }
 
 
+def _is_file(arch: str) -> bool:
+    return arch.endswith((".json", ".toml")) or os.sep in arch
+
+
 def _spec(arguments: Namespace) -> Spec:
     """The architecture that the arguments name, changed as they say."""
     name, shape = arguments.arch, None
@@ -139,7 +143,7 @@ def _spec(arguments: Namespace) -> Spec:
             raise mismatch("--input", arguments.input, "channels x height x width, as in 3x224x224")
         shape = [int(part) for part in parts]
     changes = {"input_shape": shape, "classes": arguments.classes, "narrow": arguments.narrow}
-    if name.endswith((".json", ".toml")) or os.sep in name:
+    if _is_file(name):
         return Spec.load(name).modified(**changes)
     return spec.arch(name, **changes)
 
@@ -153,7 +157,7 @@ def _recipe(arguments: Namespace) -> Recipe:
 def _fitted(arguments: Namespace, plan: Recipe, dataset: Dataset) -> Spec:
     """The architecture with the input and classes of the data, where neither a flag nor a file says otherwise."""
     chosen = _spec(arguments)
-    if not arguments.arch.endswith((".json", ".toml")):
+    if not _is_file(arguments.arch):
         shape = chosen.input_shape if arguments.input else (dataset.channels, plan.size, plan.size)
         chosen = chosen.modified(input_shape=shape, classes=arguments.classes or dataset.classes)
     if chosen.input_shape[0] != dataset.channels:

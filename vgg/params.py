@@ -109,6 +109,38 @@ def check_params(params: Mapping[str, NDArray[Any]], spec: Spec, where: str = "p
             raise unknown(f"parameter in {where}", name, wanted)
 
 
+def from_hwc(spec: Spec, name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """A channels-last parameter as canonical, for the backends that keep images NHWC.
+
+    HWIO to OIHW, (in, out) to (out, in), and H,W,C to C,H,W in the ``in`` of the first dense layer.
+    """
+    if array.ndim == 4:
+        array = array.transpose(3, 2, 0, 1)
+    elif name == "fc1.weight" and not spec.head.global_pool:
+        channels, height, width = spec.feature_shape
+        array = array.reshape(height, width, channels, -1).transpose(3, 2, 0, 1).reshape(array.shape[::-1])
+    elif array.ndim == 2:
+        array = array.T
+    return np.array(array, order="C")
+
+
+def to_hwc(spec: Spec, name: str, array: NDArray[Any]) -> NDArray[Any]:
+    """The inverse of ``from_hwc``."""
+    if array.ndim == 4:
+        return array.transpose(2, 3, 1, 0)
+    if name == "fc1.weight" and not spec.head.global_pool:
+        return array.reshape(-1, *spec.feature_shape).transpose(2, 3, 1, 0).reshape(array.shape[::-1])
+    return array.T if array.ndim == 2 else array
+
+
+def activation_from_hwc(spec: Spec, name: str, x: NDArray[Any]) -> NDArray[Any]:
+    """An activation as NCHW, a flattened one in C,H,W order."""
+    if name == "flatten":
+        channels, height, width = spec.feature_shape
+        return x.reshape(-1, height, width, channels).transpose(0, 3, 1, 2).reshape(x.shape)
+    return np.array(x.transpose(0, 3, 1, 2) if x.ndim == 4 else x, order="C")
+
+
 def write_atomically(path: Path, data: bytes) -> None:
     """Write ``data`` to a file aside, then rename it to ``path``; an ``OSError`` becomes a ``VGGError``."""
     aside = path.with_name(f".{path.name}.{os.getpid()}")

@@ -13,7 +13,7 @@ import numpy as np
 import optax
 from flax import linen as nn
 
-from ..params import init
+from ..params import activation_from_hwc, from_hwc, init, to_hwc
 from ..pixels import resize_matrix
 from ..recipe import Recipe
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
@@ -96,7 +96,7 @@ def load(model: VGG, params: Mapping[str, Array]) -> VGG:
 
     def place(path: Any, old: jax.Array) -> jax.Array:
         name = _name(path)
-        return jax.device_put(np.asarray(_to_native(model.spec, name, params[name]), old.dtype), device)
+        return jax.device_put(np.asarray(to_hwc(model.spec, name, params[name]), old.dtype), device)
 
     return module.bind(jax.tree_util.tree_map_with_path(place, variables))
 
@@ -123,7 +123,9 @@ def trace(model: VGG, x: Array, *, train: bool = False) -> Arrays:
         mutable=["intermediates", "batch_stats"],
         capture_intermediates=lambda m, _: not isinstance(m, (VGG, VGGBlock)),
     )
-    return {name: _to_nchw(model.spec, name, np.asarray(out)) for name, out in _outputs(state["intermediates"])}
+    return {
+        name: activation_from_hwc(model.spec, name, np.asarray(out)) for name, out in _outputs(state["intermediates"])
+    }
 
 
 def loss_and_grads(model: VGG, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
@@ -267,28 +269,7 @@ def _name(path: Any) -> str:
 
 def _canonical(spec: Spec, variables: Any) -> Arrays:
     leaves, _ = jax.tree_util.tree_flatten_with_path(variables)
-    return {_name(path): _to_canonical(spec, _name(path), np.asarray(leaf)) for path, leaf in leaves}
-
-
-def _to_canonical(spec: Spec, name: str, array: Array) -> Array:
-    """HWIO to OIHW, (in, out) to (out, in), and H,W,C to C,H,W in the ``in`` of the first dense layer."""
-    if array.ndim == 4:
-        array = array.transpose(3, 2, 0, 1)
-    elif name == "fc1.weight" and not spec.head.global_pool:
-        channels, height, width = spec.feature_shape
-        array = array.reshape(height, width, channels, -1).transpose(3, 2, 0, 1).reshape(array.shape[::-1])
-    elif array.ndim == 2:
-        array = array.T
-    return np.array(array, order="C")
-
-
-def _to_native(spec: Spec, name: str, array: Array) -> Array:
-    """The inverse of ``_to_canonical``."""
-    if array.ndim == 4:
-        return array.transpose(2, 3, 1, 0)
-    if name == "fc1.weight" and not spec.head.global_pool:
-        return array.reshape(-1, *spec.feature_shape).transpose(2, 3, 1, 0).reshape(array.shape[::-1])
-    return array.T if array.ndim == 2 else array
+    return {_name(path): from_hwc(spec, _name(path), np.asarray(leaf)) for path, leaf in leaves}
 
 
 def _nhwc(model: VGG, x: Array) -> jax.Array:
@@ -304,11 +285,3 @@ def _outputs(state: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
             yield from _outputs(value, f"{prefix}.{name}".lstrip("."))
         else:
             yield f"{prefix}.{name}".lstrip("."), value[0]
-
-
-def _to_nchw(spec: Spec, name: str, x: Array) -> Array:
-    """An activation as NCHW, a flattened one in C,H,W order."""
-    if name == "flatten":
-        channels, height, width = spec.feature_shape
-        return x.reshape(-1, height, width, channels).transpose(0, 3, 1, 2).reshape(x.shape)
-    return np.array(x.transpose(0, 3, 1, 2) if x.ndim == 4 else x, order="C")

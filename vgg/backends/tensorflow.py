@@ -14,6 +14,7 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
+from ..params import activation_from_hwc, from_hwc, to_hwc
 from ..pixels import resize_matrix
 from ..recipe import Recipe
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
@@ -68,13 +69,13 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> keras.S
 def load(model: keras.Sequential, params: Mapping[str, Array]) -> keras.Sequential:
     """Copy canonical parameters into ``model``."""
     for name, variable in _variables(model).items():
-        variable.assign(_to_native(model.spec, name, params[name]))
+        variable.assign(to_hwc(model.spec, name, params[name]))
     return model
 
 
 def dump(model: keras.Sequential) -> Arrays:
     """Canonical parameters of ``model``, copied."""
-    return {name: _to_canonical(model.spec, name, v.numpy()) for name, v in _variables(model).items()}
+    return {name: from_hwc(model.spec, name, v.numpy()) for name, v in _variables(model).items()}
 
 
 def forward(model: keras.Sequential, x: Array, *, train: bool = False) -> Array:
@@ -91,7 +92,7 @@ def trace(model: keras.Sequential, x: Array, *, train: bool = False) -> Arrays:
         for name, layer in _layers(model):
             out = layer(out, training=train) if isinstance(layer, _MODAL) else layer(out)
             if not isinstance(layer, layers.ZeroPadding2D):
-                activations[name] = _to_nchw(model.spec, name, out.numpy())
+                activations[name] = activation_from_hwc(model.spec, name, out.numpy())
     return activations
 
 
@@ -154,7 +155,7 @@ class Learner:
         """Take over what ``state`` gave."""
         load(self.model, state)
         for name, v in zip(_trained(self.model), self.velocity, strict=True):
-            v.assign(_to_native(self.model.spec, name, state[VELOCITY + name]))
+            v.assign(to_hwc(self.model.spec, name, state[VELOCITY + name]))
         self.steps = int(state["step"])
 
     def _train(self, x: tf.Tensor, y: tf.Tensor, lr: tf.Tensor) -> tf.Tensor:
@@ -219,41 +220,12 @@ def _trained(model: keras.Sequential) -> list[str]:
 
 def _canonical(model: keras.Sequential, tensors: Any) -> Arrays:
     """Canonical arrays of tensors that stand beside ``model.trainable_variables``."""
-    return {n: _to_canonical(model.spec, n, t.numpy()) for n, t in zip(_trained(model), tensors, strict=True)}
-
-
-def _to_canonical(spec: Spec, name: str, array: Array) -> Array:
-    """HWIO to OIHW, (in, out) to (out, in), and H,W,C to C,H,W in the ``in`` of the first dense layer."""
-    if array.ndim == 4:
-        array = array.transpose(3, 2, 0, 1)
-    elif name == "fc1.weight" and not spec.head.global_pool:
-        channels, height, width = spec.feature_shape
-        array = array.reshape(height, width, channels, -1).transpose(3, 2, 0, 1).reshape(array.shape[::-1])
-    elif array.ndim == 2:
-        array = array.T
-    return np.array(array, order="C")
-
-
-def _to_native(spec: Spec, name: str, array: Array) -> Array:
-    """The inverse of ``_to_canonical``."""
-    if array.ndim == 4:
-        return array.transpose(2, 3, 1, 0)
-    if name == "fc1.weight" and not spec.head.global_pool:
-        return array.reshape(-1, *spec.feature_shape).transpose(2, 3, 1, 0).reshape(array.shape[::-1])
-    return array.T if array.ndim == 2 else array
+    return {n: from_hwc(model.spec, n, t.numpy()) for n, t in zip(_trained(model), tensors, strict=True)}
 
 
 def _nhwc(model: keras.Sequential, x: Array) -> tf.Tensor:
     with tf.device(model.place):
         return tf.constant(np.transpose(x, (0, 2, 3, 1)), model.compute_dtype)
-
-
-def _to_nchw(spec: Spec, name: str, x: Array) -> Array:
-    """An activation as NCHW, a flattened one in C,H,W order."""
-    if name == "flatten":
-        channels, height, width = spec.feature_shape
-        return x.reshape(-1, height, width, channels).transpose(0, 3, 1, 2).reshape(x.shape)
-    return np.array(x.transpose(0, 3, 1, 2) if x.ndim == 4 else x, order="C")
 
 
 def _seed(model: keras.Sequential, seed: int) -> None:
