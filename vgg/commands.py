@@ -78,6 +78,7 @@ def check(arguments: Namespace) -> int:
 def train(arguments: Namespace) -> int:
     """One run in one backend, or the rest of one."""
     from . import data, runs
+    from .client import Worker
     from .tables import Progress
 
     if arguments.resume:
@@ -93,9 +94,12 @@ def train(arguments: Namespace) -> int:
     if not arguments.resume:
         chosen = _fitted(arguments, plan, dataset)
         place = runs.directory(_out(arguments, f"{name}-{chosen.name}"))
-    with Progress(quiet=arguments.json) as progress:
+    with (
+        Worker(entry, env=arguments.env, timeout=arguments.timeout) as worker,
+        Progress(quiet=arguments.json) as progress,
+    ):
         resume = bool(arguments.resume)
-        summary = runs.train(entry, place, chosen, plan, dataset, arguments, progress, resume=resume)
+        summary = runs.train(worker, place, chosen, plan, dataset, arguments, progress, resume=resume)
     if arguments.json:
         return _print_json({"run": str(place), **summary})
     print(f"{place}: test accuracy {summary['test_accuracy']:.4f}, {summary['images_per_second']:.0f} images/s")

@@ -5,12 +5,13 @@ from __future__ import annotations
 import math
 import os
 import platform
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
 from .client import Worker
 from .compare import compare, forward_limit, gradient_floors, gradient_limit
-from .conformance.cases import Case
+from .conformance.cases import Arrays, Case
 from .layers import expand
 from .params import shapes
 from .reference import loss_and_grads
@@ -43,10 +44,10 @@ def prove(worker: Worker, spec: Spec, device: str = "cpu") -> dict[str, Any]:
 
 def numbers(worker: Worker, case: Case, device: str = "cpu") -> dict[str, Any]:
     """Worst relative error of an activation or logits, and of a gradient, in float64 and eval mode."""
-    params, x, y = case.params("float64"), case.images("float64"), case.labels()
+    x, y = case.images("float64"), case.labels()
+    params, loss, grads, activations = _oracle(case)
     worker.build(case.spec, params, dtype="float64", device=device)
-    loss, grads, tape = loss_and_grads(case.spec, params, x, y)
-    forward = compare(worker.trace(x), tape.activations, limit=forward_limit(case.spec, "float64"), dtype="float64")
+    forward = compare(worker.trace(x), activations, limit=forward_limit(case.spec, "float64"), dtype="float64")
     got_loss, got = worker.loss_and_grads(x, y)
     limit = gradient_limit(case.spec, "float64", case.batch)
     backward = compare(got, grads, limit=limit, floors=gradient_floors(grads))
@@ -58,6 +59,14 @@ def numbers(worker: Worker, case: Case, device: str = "cpu") -> dict[str, Any]:
         "gradient_error": _finite(backward.error),
         "reason": reasons,
     }
+
+
+@lru_cache(maxsize=1)
+def _oracle(case: Case) -> tuple[Arrays, float, Arrays, Arrays]:
+    """Parameters, loss, gradients and activations: the same for every backend of a comparison."""
+    params = case.params("float64")
+    loss, grads, tape = loss_and_grads(case.spec, params, case.images("float64"), case.labels())
+    return params, loss, grads, tape.activations
 
 
 def machine() -> dict[str, Any]:

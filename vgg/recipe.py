@@ -95,7 +95,7 @@ class Recipe:
         return Recipe(**data)
 
 
-_QUICK = Recipe("quick", "digits", 5, 32, 32, momentum=0.9, lr_drops=((4, 0.1),), init="he_uniform")
+_QUICK = Recipe("quick", "digits", 4, 32, 32, momentum=0.9, lr_drops=((3, 0.1),), init="he_uniform")
 _FASHION = dataclasses.replace(
     _QUICK, name="quick-fashion", dataset="fashion-mnist", epochs=1, batch_size=128, lr_drops=()
 )

@@ -58,7 +58,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def train(
-    entry: Entry,
+    worker: Worker,
     place: Path,
     spec: Spec,
     recipe: Recipe,
@@ -69,27 +69,27 @@ def train(
     keep: int = 2,
     resume: bool = False,
 ) -> dict[str, Any]:
-    """Train in a worker of its own, so that its peak memory is the training's; the summary.
+    """Train in ``worker``, best a fresh one: its peak memory is then the training's; the summary.
 
     The run directory is filled once the backend has started: one that cannot leaves nothing behind.
     """
+    name = worker.entry.name
     names = ("train_images", "train_labels", "test_images", "test_labels")
     batches = -(-len(dataset.train_labels) // recipe.batch_size)
-    listener.stage(entry.name, "training", batches * recipe.epochs)
-    with Worker(entry, env=options.env, timeout=options.timeout) as worker:
-        worker.facts()
-        if not resume:
-            create(place, entry.name, spec, recipe, options.data)
-        summary, _ = worker.call(
-            "train",
-            {name: getattr(dataset, name) for name in names},
-            on_event=lambda event: listener.event(entry.name, event),
-            out=str(place.absolute()),
-            spec=spec.to_dict(),
-            recipe=recipe.to_dict(),
-            device=options.device,
-            keep=keep,
-        )
+    worker.facts()
+    listener.stage(name, "training", batches * recipe.epochs)
+    if not resume:
+        create(place, name, spec, recipe, options.data)
+    summary, _ = worker.call(
+        "train",
+        {name: getattr(dataset, name) for name in names},
+        on_event=lambda event: listener.event(name, event),
+        out=str(place.absolute()),
+        spec=spec.to_dict(),
+        recipe=recipe.to_dict(),
+        device=options.device,
+        keep=keep,
+    )
     return dict(summary)
 
 
@@ -121,10 +121,9 @@ def _judged(
     listener.stage(entry.name, "starting")
     with Worker(entry, env=options.env, timeout=options.timeout) as worker:
         facts = worker.facts()
+        summary = train(worker, place, spec, recipe, dataset, options, listener, keep=0)
         listener.stage(entry.name, "proving")
-        proven = proof.prove(worker, spec, device=options.device)
-    summary = train(entry, place, spec, recipe, dataset, options, listener, keep=0)
-    return {"facts": facts, **proven, **summary}
+        return {"facts": facts, **summary, **proof.prove(worker, spec, device=options.device)}
 
 
 def _write(path: Path, value: Any) -> None:

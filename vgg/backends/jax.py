@@ -84,9 +84,7 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> VGG:
     shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, height, width, channels), dtype))
     # Flax makes running statistics float32 whatever param_dtype says.
     blank = jax.tree.map(lambda s: jnp.zeros(s.shape, dtype, device=_device(device)), shapes)
-    return load(
-        module.bind(blank), init(spec, scheme="jax", dtype=dtype)
-    )  # module.init: the same, after 15 s of compiling
+    return load(module.bind(blank), init(spec, dtype=dtype))  # module.init would compile for seconds
 
 
 def load(model: VGG, params: Mapping[str, Array]) -> VGG:
@@ -108,7 +106,8 @@ def dump(model: VGG) -> Arrays:
 
 def forward(model: VGG, x: Array, *, train: bool = False) -> Array:
     """Logits (N, classes) of images (N, C, H, W)."""
-    logits, _ = _apply(*model.unbind(), _nhwc(model, x), jax.random.key(0), train)
+    module, variables = model.unbind()
+    logits, _ = _apply(module, variables, _nhwc(model, x), _key(0), train)
     return np.array(logits)
 
 
@@ -119,7 +118,7 @@ def trace(model: VGG, x: Array, *, train: bool = False) -> Arrays:
         variables,
         _nhwc(model, x),
         train,
-        rngs={"dropout": jax.random.key(0)},
+        rngs={"dropout": _key(0)},
         mutable=["intermediates", "batch_stats"],
         capture_intermediates=lambda m, _: not isinstance(m, (VGG, VGGBlock)),
     )
@@ -131,7 +130,7 @@ def trace(model: VGG, x: Array, *, train: bool = False) -> Arrays:
 def loss_and_grads(model: VGG, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
     """Mean cross-entropy and the gradient of every parameter."""
     module, variables = model.unbind()
-    (loss, _), grads = _gradient(module, variables, _nhwc(model, x), y, jax.random.key(0), train)
+    (loss, _), grads = _gradient(module, variables, _nhwc(model, x), y, _key(0), train)
     return float(loss), _canonical(model.spec, {"params": grads})
 
 
@@ -197,7 +196,7 @@ class Learner:
         self.steps = int(state["step"])
 
     def _train(self, variables: Any, moments: Any, x: Any, y: Any, lr: Any, seed: Any) -> tuple[Any, Any, jax.Array]:
-        (loss, moved), grads = _gradient(self.module, variables, self._images(x), y, jax.random.key(seed), True)
+        (loss, moved), grads = _gradient(self.module, variables, self._images(x), y, _key(seed), True)
         updates, moments = self.optimizer.update(grads, moments, variables["params"])
         lr = jnp.asarray(lr, self.module.dtype)
         params = jax.tree.map(lambda w, u: w - lr * u, variables["params"], updates)
@@ -244,7 +243,11 @@ def _max_pool(x: jax.Array, kernel: int, stride: int) -> jax.Array:
     return x.reshape(n, rows, kernel, columns, kernel, channels).max(axis=(2, 4))
 
 
-@partial(jax.jit, static_argnums=(0, 4))
+def _key(seed: Any) -> jax.Array:
+    """Of XLA's own generator: JAX's default one takes a second more to compile for each draw on a CPU."""
+    return jax.random.key(seed, impl="rbg")
+
+
 def _apply(module: VGG, variables: Any, x: jax.Array, key: jax.Array, train: bool) -> tuple[jax.Array, Any]:
     """Logits, and the moved running statistics."""
     return module.apply(variables, x, train, rngs={"dropout": key}, mutable=["batch_stats"])

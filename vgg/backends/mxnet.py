@@ -171,7 +171,9 @@ class Learner:
         v += g
         if self.recipe.weight_decay:
             v += self.recipe.weight_decay * w
-        w -= lr * v
+        v.copyto(g)  # a temporary would be new pages every time, and slower than all the arithmetic
+        g *= lr
+        w -= g
 
     def _images(self, x: Array) -> mx.nd.NDArray:
         images = _tensor(self.model, x)
