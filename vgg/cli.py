@@ -63,6 +63,9 @@ def parser() -> argparse.ArgumentParser:
     _backends(check)
     check.add_argument("--junit", metavar="FILE", help="write JUnit XML there")
     check.add_argument("-k", metavar="EXPRESSION", dest="select", help="only the checks that match, as in pytest")
+    check.add_argument("--spec", metavar="FILE", help="judge on this spec alone, as a failed property prints it")
+    check.add_argument("--known", metavar="FILE", help="TOML file of known failures: id, reason, link")
+    check.add_argument("--examples", type=int, metavar="N", help="random specs that each backend is judged on")
 
     train = _command(
         commands, "train", "one training run", "vgg train torch vgg11_narrow --recipe quick --out runs/first"

@@ -8,6 +8,7 @@ import signal
 import subprocess
 import tempfile
 import threading
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
 from pathlib import Path
@@ -25,55 +26,12 @@ from .spec import Spec
 Array = NDArray[Any]
 
 
-class Worker:
-    """A backend in a process of its own. Use as a context manager: leaving it, however, leaves no process behind.
+class Jobs(ABC):
+    """The jobs of a backend, as methods; ``call`` gets them done."""
 
-    ``env`` is ``current`` (this interpreter), ``uv`` (the lock file's environment) or ``auto`` (the first if it has the
-    framework). ``timeout`` is how many seconds a job may go without a sign of life. Every failure is a
-    ``BackendError``; after an exception in a job the worker serves on, after a death it is closed.
-    """
-
-    def __init__(self, entry: Entry, *, env: str = "auto", timeout: float = 600) -> None:
-        self.entry = entry
-        self.timeout = timeout
-        self._inbox: queue.Queue[tuple[dict[str, Any], wire.Arrays] | Exception] = queue.Queue()
-        with ExitStack() as stack:
-            home = stack.enter_context(tempfile.TemporaryDirectory(prefix="vgg-"))
-            package = Path(__file__).parent
-            (Path(home) / package.name).symlink_to(package)
-            command, environ = launch(entry, env, home)
-            self._log = stack.enter_context(tempfile.TemporaryFile())
-            self._process = subprocess.Popen(
-                [*command, "-P", "-m", "vgg.worker", entry.module],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._log,
-                env=environ,
-                start_new_session=True,
-            )
-            self._reader = threading.Thread(
-                target=self._read, args=(cast("BinaryIO", self._process.stdout),), daemon=True
-            )
-            self._reader.start()
-            self._watcher = threading.Thread(target=self._watch, daemon=True)
-            self._watcher.start()
-            stack.callback(self._end)
-            self._closing = stack.pop_all()
-
-    def __enter__(self) -> Self:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self.close()
-
-    @property
-    def alive(self) -> bool:
-        """Whether its process is running."""
-        return self._process.poll() is None
-
-    def close(self) -> None:
-        """End the worker and whatever it started."""
-        self._closing.close()
+    @abstractmethod
+    def call(self, job: str, arrays: Mapping[str, Array] | None = None, **arguments: Any) -> tuple[Any, wire.Arrays]:
+        """(result, arrays) of one job."""
 
     def facts(self) -> dict[str, Any]:
         """Versions, devices, flags that change numbers, declared differences."""
@@ -123,6 +81,57 @@ class Worker:
     def restore(self, state: Mapping[str, Array]) -> None:
         """Put the learner in that state."""
         self.call("restore", state)
+
+
+class Worker(Jobs):
+    """A backend in a process of its own. Use as a context manager: leaving it, however, leaves no process behind.
+
+    ``env`` is ``current`` (this interpreter), ``uv`` (the lock file's environment) or ``auto`` (the first if it has the
+    framework). ``timeout`` is how many seconds a job may go without a sign of life. Every failure is a
+    ``BackendError``; after an exception in a job the worker serves on, after a death it is closed.
+    """
+
+    def __init__(self, entry: Entry, *, env: str = "auto", timeout: float = 600) -> None:
+        self.entry = entry
+        self.timeout = timeout
+        self._inbox: queue.Queue[tuple[dict[str, Any], wire.Arrays] | Exception] = queue.Queue()
+        with ExitStack() as stack:
+            home = stack.enter_context(tempfile.TemporaryDirectory(prefix="vgg-"))
+            for source in (Path(__file__).parent, *entry.files()):
+                (Path(home) / source.name).symlink_to(source)
+            command, environ = launch(entry, env, home)
+            self._log = stack.enter_context(tempfile.TemporaryFile())
+            self._process = subprocess.Popen(
+                [*command, "-P", "-m", "vgg.worker", entry.module],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=self._log,
+                env=environ,
+                start_new_session=True,
+            )
+            self._reader = threading.Thread(
+                target=self._read, args=(cast("BinaryIO", self._process.stdout),), daemon=True
+            )
+            self._reader.start()
+            self._watcher = threading.Thread(target=self._watch, daemon=True)
+            self._watcher.start()
+            stack.callback(self._end)
+            self._closing = stack.pop_all()
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    @property
+    def alive(self) -> bool:
+        """Whether its process is running."""
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        """End the worker and whatever it started."""
+        self._closing.close()
 
     def call(
         self,

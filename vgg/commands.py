@@ -63,13 +63,14 @@ def check(arguments: Namespace) -> int:
     options += ["--rootdir", str(Path(__file__).parent), "-W", "ignore::pytest.PytestAssertRewriteWarning"]
     options += [f"--vgg-env={arguments.env}", f"--vgg-timeout={arguments.timeout}"]
     options += [f"--backend={name}" for name in backends]
-    options += [f"--junit-xml={arguments.junit}"] if arguments.junit else []
-    options += ["-k", arguments.select] if arguments.select else []
+    given = {"--junit-xml": arguments.junit, "-k": arguments.select, "--vgg-spec": arguments.spec}
+    given |= {"--vgg-known": arguments.known, "--vgg-examples": arguments.examples}
+    options += [part for option, value in given.items() if value is not None for part in (option, str(value))]
     results = Results()
     with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
         status = pytest.main(options, plugins=[results])
     if arguments.json:
-        _print_json(results.to_dict())
+        _print_json(results.board.to_dict())
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:
         raise mismatch("-k", repr(arguments.select), "an expression that matches a check", "see the rows of vgg check")
     return int(status != pytest.ExitCode.OK)

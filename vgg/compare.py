@@ -9,7 +9,7 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -24,6 +24,21 @@ FLOAT64_LIMIT = 1e-12
 CONFIDENCE = 5.0
 """Higham & Mary (2019, SIAM J. Sci. Comput. 41): the error of a sum of n terms is below ``CONFIDENCE * sqrt(n)``
 roundoffs with probability 1 - 2 exp(-CONFIDENCE**2 / 2), that is 1 - 7e-6."""
+
+
+class Limit(float):
+    """A limit that says how it came about."""
+
+    basis: str
+
+    def __new__(cls, value: float, basis: str) -> Self:
+        """``basis`` is what the limit follows from, in words."""
+        limit = super().__new__(cls, value)
+        limit.basis = basis
+        return limit
+
+
+EXACT = Limit(0.0, "nothing is computed, so every bit must agree")
 
 
 @dataclass(frozen=True)
@@ -42,6 +57,11 @@ class Verdict:
 
     def __str__(self) -> str:
         return self.reason or f"{self.error:.1e} of {self.limit:.1e}"
+
+    @property
+    def basis(self) -> str:
+        """How the limit was derived."""
+        return getattr(self.limit, "basis", "given")
 
 
 def compare(
@@ -88,19 +108,23 @@ def _failed(limit: float, where: str, reason: str) -> Verdict:
     return Verdict(math.inf, limit, where, reason)
 
 
-def forward_limit(spec: Spec, dtype: str) -> float:
+def forward_limit(spec: Spec, dtype: str) -> Limit:
     """For activations and logits: every layer adds the rounding of its sums, ``sqrt`` of their length each."""
-    return _limit(dtype, sum(math.sqrt(n) for n in _lengths(spec)))
+    return _limit(dtype, sum(math.sqrt(n) for n in _lengths(spec)), "the square roots of every layer's sum lengths")
 
 
-def gradient_limit(spec: Spec, dtype: str, batch: int) -> float:
+def gradient_limit(spec: Spec, dtype: str, batch: int) -> Limit:
     """For gradients: the forward sums, the same sums backward, and the one over batch and positions."""
     positions = max(math.prod(row.output_shape[1:]) for row in expand(spec) if row.parameters)
-    return _limit(dtype, 2 * sum(math.sqrt(n) for n in _lengths(spec)) + math.sqrt(batch * positions))
+    roundings = 2 * sum(math.sqrt(n) for n in _lengths(spec)) + math.sqrt(batch * positions)
+    return _limit(dtype, roundings, "the square roots of every layer's sum lengths, there and back, and of one map")
 
 
-def _limit(dtype: str, roundings: float) -> float:
-    return FLOAT64_LIMIT if dtype == "float64" else CONFIDENCE * roundings * ROUNDOFF[dtype]
+def _limit(dtype: str, roundings: float, summed: str) -> Limit:
+    if dtype == "float64":
+        return Limit(FLOAT64_LIMIT, "fixed: far above any order of summation in float64, far below any wrong formula")
+    basis = f"{CONFIDENCE:g} roundoffs of {dtype} times {roundings:.0f}, the sum of {summed}"
+    return Limit(CONFIDENCE * roundings * ROUNDOFF[dtype], basis)
 
 
 def _lengths(spec: Spec) -> list[int]:

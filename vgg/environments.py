@@ -20,7 +20,7 @@ def launch(entry: Entry, env: str, home: str) -> tuple[list[str], dict[str, str]
 
     ``home`` is a folder with a link to this package and nothing else: the parent's site-packages would leak its NumPy.
     """
-    if env == "current" or entry.lock is None or (env == "auto" and entry.importable()):
+    if env == "current" or entry.lock is None or (env == "auto" and entry.imports and entry.importable()):
         if not entry.importable():
             wanted = ", ".join(entry.imports)
             raise UnavailableError(
@@ -85,15 +85,12 @@ def home(entry: Entry) -> dict[str, str]:
 
     if entry.lock is None:
         return {"where": "current interpreter", "version": "plug-in"}
-    if entry.importable():
+    if entry.imports and entry.importable():
         return {"where": "current interpreter", "version": metadata.version(entry.name)}
-    pinned = next(
-        line.split(";")[0]
+    pinned = (
+        line.split(";")[0].split("==")[1].strip()
         for line in entry.lock.read_text().splitlines()
         if line.startswith((f"{entry.name}==", f"{entry.name}-cpu=="))
     )
     built = _cached(_uv_command(entry.lock), _uv_environ(""))
-    return {
-        "where": "own environment, " + ("built" if built else "not built yet"),
-        "version": pinned.split("==")[1].strip(),
-    }
+    return {"where": "own environment, " + ("built" if built else "not built yet"), "version": next(pinned, "plug-in")}

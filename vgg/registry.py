@@ -34,6 +34,16 @@ class Entry:
         """
         return all((spec := find_spec(name)) and spec.origin for name in self.imports)
 
+    def files(self) -> list[Path]:
+        """What an environment of its own must see besides this package: a plug-in's module file or package folder."""
+        if self.lock is None or self.module.startswith("vgg."):
+            return []
+        found = find_spec(self.module.partition(".")[0])
+        if not found or not found.origin:
+            return []
+        origin = Path(found.origin)
+        return [origin.parent if origin.name == "__init__.py" else origin]
+
 
 _OWN = {
     name: Entry(name, f"vgg.backends.{name}", imports, _ENVS / f"{name}.txt")
@@ -67,5 +77,12 @@ def find(name: str) -> Entry:
     if name in _OWN:
         return _OWN[name]
     for point in _announced().select(name=name):
-        return Entry(point.name, point.value)
+        return Entry(point.name, point.value, lock=_lock_beside(point.value))
     raise unknown("backend", name, names(), ALIASES)
+
+
+def _lock_beside(module: str) -> Path | None:
+    """A plug-in's lock file: ``module.txt`` beside ``module.py``. Without one it runs in the current interpreter."""
+    found = find_spec(module.partition(".")[0])
+    lock = Path(found.origin).with_suffix(".txt") if found and found.origin else None
+    return lock if lock and lock.is_file() else None

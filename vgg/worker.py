@@ -12,7 +12,8 @@ import queue
 import sys
 import threading
 import traceback
-from collections.abc import Callable
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, BinaryIO
 
@@ -54,22 +55,26 @@ class Session:
         return None, {}
 
     def load(self, arrays: wire.Arrays) -> Reply:
-        self.model = self.backend.load(self.model, arrays)
+        with _unchanged(arrays):
+            self.model = self.backend.load(self.model, arrays)
         return None, {}
 
     def dump(self, arrays: wire.Arrays) -> Reply:
-        return None, self.backend.dump(self.model)
+        return None, _arrays(self.backend.dump(self.model))
 
     def forward(self, arrays: wire.Arrays, train: bool) -> Reply:
-        return None, {"logits": self.backend.forward(self.model, arrays["x"], train=train)}
+        with _unchanged(arrays):
+            return None, _arrays({"logits": self.backend.forward(self.model, arrays["x"], train=train)})
 
     def trace(self, arrays: wire.Arrays, train: bool) -> Reply:
-        activations = self.backend.trace(self.model, arrays["x"], train=train)
+        with _unchanged(arrays):
+            activations = _arrays(self.backend.trace(self.model, arrays["x"], train=train))
         return list(activations), activations
 
     def loss_and_grads(self, arrays: wire.Arrays, train: bool) -> Reply:
-        loss, grads = self.backend.loss_and_grads(self.model, arrays["x"], arrays["y"], train=train)
-        return float(loss), grads
+        with _unchanged(arrays):
+            loss, grads = self.backend.loss_and_grads(self.model, arrays["x"], arrays["y"], train=train)
+        return float(loss), _arrays(grads)
 
     def learner(self, arrays: wire.Arrays, recipe: dict[str, Any]) -> Reply:
         self.learning = self.backend.learner(self.model, Recipe.from_dict(recipe))
@@ -79,10 +84,11 @@ class Session:
         return float(self.learning.step(arrays["x"], arrays["y"], lr)), {}
 
     def evaluate(self, arrays: wire.Arrays) -> Reply:
-        return None, {"logits": self.learning.evaluate(arrays["x"])}
+        with _unchanged(arrays):
+            return None, _arrays({"logits": self.learning.evaluate(arrays["x"])})
 
     def state(self, arrays: wire.Arrays) -> Reply:
-        return None, self.learning.state()
+        return None, _arrays(self.learning.state())
 
     def restore(self, arrays: wire.Arrays) -> Reply:
         self.learning.restore(arrays)
@@ -91,6 +97,29 @@ class Session:
     def train(self, arrays: wire.Arrays, out: str, **options: Any) -> Reply:
         facts, _ = self.facts({})
         return train.run(self.backend, Path(out), arrays, facts=facts, emit=self.emit, **options), {}
+
+
+@contextmanager
+def _unchanged(arrays: wire.Arrays) -> Iterator[None]:
+    """What a backend is given is not its own: training on a batch that evaluation has scaled is hard to find."""
+    before = {name: array.copy() for name, array in arrays.items()}
+    yield
+    for name, array in arrays.items():
+        if not np.array_equal(array, before[name], equal_nan=True):
+            raise VGGError(f"{name}: got changed in place, wanted as it was; let the backend copy it first")
+
+
+def _arrays(out: Any) -> wire.Arrays:
+    """``out``, if it is what the contract promises: NumPy arrays of numbers by name."""
+    if not isinstance(out, Mapping):
+        raise mismatch("result", type(out).__name__, "a dict of NumPy arrays by name")
+    for name, array in out.items():
+        if not isinstance(name, str):
+            raise mismatch("result", f"the key {name!r}", "names that are strings")
+        if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
+            kind = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
+            raise mismatch(f"result[{name!r}]", kind, "a NumPy array of numbers")
+    return dict(out)
 
 
 def main() -> None:
@@ -108,7 +137,7 @@ def main() -> None:
         try:
             session = session or Session(sys.argv[1], lambda event: wire.send(replies, {"event": event}))
             result, out = getattr(session, head["job"])(arrays, **head["arguments"])
-            wire.send(replies, {"result": result}, {name: np.asarray(array) for name, array in out.items()})
+            wire.send(replies, {"result": result}, out)
         except BaseException as error:  # noqa: BLE001 - sys.exit and Ctrl-C in a backend are its failures, not ours
             wire.send(replies, {"error": _described(error), "traceback": traceback.format_exc()})
 

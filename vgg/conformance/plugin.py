@@ -2,80 +2,44 @@
 
 from __future__ import annotations
 
+import math
 import time
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from .board import Backend, Board
+
 if TYPE_CHECKING:
-    from ..client import Worker
-    from ..compare import Verdict
+    from ..client import Jobs
+    from .declared import Fact
+    from .suite import Judge
 
-Record = Callable[["Verdict"], None]
-
-
-@dataclass
-class Board:
-    """Verdicts of this session by check and backend, seconds by backend, and the workers."""
-
-    env: str
-    timeout: float = 600
-    cells: dict[str, dict[str, str]] = field(default_factory=dict)
-    seconds: dict[str, float] = field(default_factory=dict)
-    workers: dict[str, Worker | Exception] = field(default_factory=dict)
-
-    def worker(self, backend: str) -> Worker:
-        """The worker of ``backend``, started at first use and after a death; one that cannot start stays so."""
-        from .. import registry
-        from ..client import Worker
-        from ..errors import VGGError
-
-        found = self.workers.get(backend)
-        if found is None or not (isinstance(found, Exception) or found.alive):
-            try:
-                found = Worker(registry.find(backend), env=self.env, timeout=self.timeout)
-            except VGGError as error:
-                found = error
-            self.workers[backend] = found
-        if isinstance(found, Exception):
-            raise found
-        return found
-
-    def close(self) -> None:
-        """End every worker."""
-        for worker in self.workers.values():
-            if not isinstance(worker, Exception):
-                worker.close()
+KEY = pytest.StashKey[Board]()
 
 
 class Results:
     """A plugin that keeps the board after the session, for ``vgg check --json``."""
 
-    def __init__(self) -> None:
-        self.board = Board("auto")
+    board: Board
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Take the board along."""
         self.board = session.config.stash[KEY]
 
-    def to_dict(self) -> dict[str, object]:
-        """Cells and seconds."""
-        return {"checks": self.board.cells, "seconds": self.board.seconds}
-
-
-KEY = pytest.StashKey[Board]()
-
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """``--backend NAME`` (again for more; default: the four of this package) and ``--env auto|current|uv``."""
+    """``--backend NAME`` (again for more; default: the four of this package), and the options of ``vgg check``."""
     group = parser.getgroup("vgg", "conformance of VGG backends")
     group.addoption(
         "--backend", action="append", default=[], metavar="NAME", help="judge this backend; may be given again"
     )
     group.addoption("--vgg-timeout", type=float, default=600, help="limit for a worker without a sign of life")
     group.addoption("--vgg-env", default="auto", choices=["auto", "current", "uv"], help="where backends run")
+    group.addoption("--vgg-examples", type=int, metavar="N", help="random specs that each backend is judged on")
+    group.addoption("--vgg-spec", metavar="FILE", help="judge backends on this spec alone")
+    group.addoption("--vgg-known", metavar="FILE", help="TOML file of known failures: id, reason, link")
 
 
 def pytest_configure(config: pytest.Config) -> None:
@@ -89,54 +53,108 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
-    """Give every test that judges a backend one run for each, all of one backend together."""
-    if "vgg_backend" in metafunc.fixturenames:
+    """Give every test that judges a backend one run for each, all of one backend together, and each cell a test."""
+    from ..errors import VGGError
+
+    if "vgg_backend" not in metafunc.fixturenames:
+        return
+    try:
         metafunc.parametrize("vgg_backend", _backends(metafunc.config), scope="session")
+        if "vgg_cell" in metafunc.fixturenames:
+            found = _cells(metafunc.config)
+            metafunc.parametrize("vgg_cell", found.values(), ids=[name.replace(" ", "-") for name in found])
+    except VGGError as error:
+        raise pytest.UsageError(str(error)) from error
 
 
 def _backends(config: pytest.Config) -> list[str]:
     from .. import registry
-    from ..errors import VGGError
 
+    return [registry.find(name).name for name in config.getoption("--backend")] or list(registry.own_names())
+
+
+def _cells(config: pytest.Config) -> dict[str, Any]:
+    from ..spec import Spec
+    from . import suite
+
+    if config.getoption("--vgg-spec"):
+        return suite.given(Spec.load(config.getoption("--vgg-spec")))
+    return suite.cells(config.getoption("--vgg-examples") or suite.EXAMPLES)
+
+
+@pytest.hookimpl(tryfirst=True)
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Expect what the file of known failures lists; an entry that matches nothing is an error."""
+    from ..errors import VGGError
+    from . import known
+
+    if not config.getoption("--vgg-known"):
+        return
+    cells = {
+        (_parameters(item)["vgg_backend"], _check(item)): item for item in items if "vgg_cell" in _parameters(item)
+    }
     try:
-        return [registry.find(name).name for name in config.getoption("--backend")] or list(registry.own_names())
+        for backend, check, why in known.read(config.getoption("--vgg-known"), list(cells)):
+            cells[backend, check].add_marker(pytest.mark.xfail(strict=True, reason=why))
     except VGGError as error:
         raise pytest.UsageError(str(error)) from error
 
 
 @pytest.fixture
-def vgg_worker(request: pytest.FixtureRequest, vgg_backend: str) -> Worker:
-    """The process that runs this test's backend."""
+def vgg_judge(
+    request: pytest.FixtureRequest, vgg_backend: str, record_property: Callable[[str, object], None]
+) -> Callable[[Judge], None]:
+    """Runs one cell, notes its verdict in the matrix and the JUnit file, and fails if it is not well."""
+    from ..compare import EXACT, Verdict
     from ..errors import VGGError
 
-    try:
-        return request.config.stash[KEY].worker(vgg_backend)
-    except VGGError as error:
-        pytest.fail(str(error), pytrace=False)
+    board, again = request.config.stash[KEY], _again(request, vgg_backend)
+
+    def judge(cell: Judge) -> None:
+        try:
+            verdict = cell(Backend(board, vgg_backend))
+        except VGGError as error:
+            verdict = Verdict(math.inf, EXACT, "", str(error))
+        known = request.node.get_closest_marker("xfail") is not None
+        board.note(_check(request.node), vgg_backend, verdict, known=known)
+        for name in ("error", "limit", "basis", "where"):
+            record_property(name, getattr(verdict, name))
+        if not verdict.ok:
+            limit = f"limit {float(verdict.limit):.1e}: {verdict.basis}"
+            pytest.fail(f"{vgg_backend}: {verdict.reason}\n{limit}\nto see just this: {again}", pytrace=False)
+
+    return judge
 
 
 @pytest.fixture
-def vgg_record(
-    request: pytest.FixtureRequest, vgg_backend: str, record_property: Callable[[str, object], None]
-) -> Record:
-    """Note a verdict in the matrix and the JUnit file, then fail if it is not well."""
+def vgg_fact(request: pytest.FixtureRequest, vgg_backend: str) -> Callable[[Callable[[Jobs], Fact]], None]:
+    """Measures one declared difference and notes it; fails where the measurement contradicts the declaration."""
+    from ..errors import VGGError
 
-    def note(verdict: Verdict) -> None:
-        check = _check(request.node)
-        cell = f"{verdict.error:.0e} / {verdict.limit:.0e}" if verdict.ok else "FAIL"
-        request.config.stash[KEY].cells.setdefault(check, {})[vgg_backend] = cell
-        record_property("error", verdict.error)
-        record_property("limit", verdict.limit)
-        if not verdict.ok:
-            again = f"vgg check {vgg_backend} -k '{' and '.join(check.split())}'"
-            pytest.fail(f"{vgg_backend}: {verdict.reason}\nto see just this: {again}", pytrace=False)
+    board, again = request.config.stash[KEY], _again(request, vgg_backend)
 
-    return note
+    def measure(fact: Callable[[Jobs], Fact]) -> None:
+        try:
+            found = fact(board.worker(vgg_backend))
+        except VGGError as error:
+            pytest.fail(f"{error}\nto see just this: {again}", pytrace=False)
+        board.facts.setdefault(request.node.callspec.params["fact"], {})[vgg_backend] = found.text, found.size
+        if found.wrong:
+            pytest.fail(f"{vgg_backend}: {found.wrong}\nto see just this: {again}", pytrace=False)
+
+    return measure
+
+
+def _again(request: pytest.FixtureRequest, backend: str) -> str:
+    spec = request.config.getoption("--vgg-spec")
+    name = request.node.name.partition("[")[2]
+    return f"vgg check {backend} -k '{name}'" + (f" --spec {spec}" if spec else "")
 
 
 def _check(node: pytest.Item) -> str:
-    name = node.name.partition("[")[0].removeprefix("test_")
-    return " ".join([name, *(str(value) for key, value in _parameters(node).items() if key != "vgg_backend")])
+    """'torch-forward-plain-float64-eval' -> 'forward plain float64 eval'."""
+    name = node.name.partition("[")[2].removesuffix("]")
+    return name.removeprefix(f"{_parameters(node)['vgg_backend']}-").replace("-", " ")
 
 
 def _parameters(node: pytest.Item) -> dict[str, Any]:
@@ -145,7 +163,7 @@ def _parameters(node: pytest.Item) -> dict[str, Any]:
 
 @pytest.hookimpl(wrapper=True)
 def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
-    """Count the seconds that each backend takes, and mark what failed before a verdict."""
+    """Count the seconds that each backend takes."""
     backend = _parameters(item).get("vgg_backend")
     start = time.perf_counter()
     yield
@@ -157,13 +175,8 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
     """The matrix: a row a check, a column a backend, a cell the measured error over its limit."""
     board = config.stash[KEY]
-    if not board.seconds:
-        return
-    backends = list(board.seconds)
-    rows = [["", *backends]]
-    rows += [[check, *(cells.get(name, "ERROR") for name in backends)] for check, cells in board.cells.items()]
-    rows += [["time", *(f"{board.seconds[name]:.0f} s" for name in backends)]]
-    width = max(len(row[0]) for row in rows)
-    terminalreporter.section("conformance: error / limit")
-    for check, *texts in rows:
-        terminalreporter.line(" ".join([f"{check:<{width}}", *(f"{text:>15}" for text in texts)]))
+    for title, rows in board.tables():
+        width = max(len(row[0]) for row in rows)
+        terminalreporter.section(title)
+        for check, *texts in rows:
+            terminalreporter.line(" ".join([f"{check:<{width}}", *(f"{text:>18}" for text in texts)]))

@@ -1,0 +1,61 @@
+"""Saboteurs against checks: how many cells of each check catch each fault.
+
+``python tests/kill_matrix.py docs/kill-matrix.md`` writes the whole matrix.
+"""
+
+from __future__ import annotations
+
+import sys
+import warnings
+from pathlib import Path
+
+from saboteurs import SABOTEURS, Bench, Saboteur
+
+from vgg import VGGError
+from vgg.conformance.suite import Judge, cells
+from vgg.params import write_atomically
+
+
+def checks() -> set[str]:
+    """The first word of every cell."""
+    return {name.split()[0] for name in cells()}
+
+
+def killed(saboteur: Saboteur, check: str, *, enough: int | None = None) -> int:
+    """How many cells of ``check`` catch ``saboteur``; counting stops at ``enough``."""
+    bench, count = Bench(saboteur.sabotage), 0
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a fault may well divide by zero
+        for name, cell in cells().items():
+            count += name.split()[0] == check and _caught(cell, bench)
+            if enough and count >= enough:
+                break
+    return count
+
+
+def _caught(cell: Judge, bench: Bench) -> bool:
+    try:
+        return not cell(bench).ok
+    except VGGError:
+        return True
+
+
+def table() -> str:
+    """Markdown: a row a saboteur, a column a check, a dot where it goes unseen."""
+    columns = sorted(checks(), key=[name.split()[0] for name in cells()].index)
+    sizes = [sum(name.split()[0] == check for name in cells()) for check in columns]
+    head = ["saboteur", *(f"{check} ({size})" for check, size in zip(columns, sizes, strict=True))]
+    lines = [head, ["---"] * len(head)]
+    for saboteur in SABOTEURS.values():
+        counts = [killed(saboteur, check) for check in columns]
+        cells_ = [
+            f"**{n}**" if check == saboteur.check else str(n or ".") for n, check in zip(counts, columns, strict=True)
+        ]
+        lines.append([saboteur.name, *cells_])
+    return "\n".join("| " + " | ".join(line) + " |" for line in lines)
+
+
+if __name__ == "__main__":
+    head = "# Kill matrix\n\nHow many cells of each check catch each saboteur; in bold, the check meant for it. "
+    made = "Made by `python tests/kill_matrix.py docs/kill-matrix.md`.\n\n"
+    write_atomically(Path(sys.argv[1]), (head + made + table() + "\n").encode())

@@ -1,0 +1,37 @@
+"""The suite is proven: a healthy backend passes it all, and every saboteur is caught by the check meant for it."""
+
+from __future__ import annotations
+
+import pytest
+from kill_matrix import checks, killed
+from saboteurs import SABOTEURS, Bench
+
+from vgg.conformance.suite import cells
+
+ALONE = [name for name, saboteur in SABOTEURS.items() if saboteur.alone]
+
+
+@pytest.fixture(scope="module")
+def healthy() -> Bench:
+    return Bench()
+
+
+@pytest.mark.parametrize("cell", cells())
+def test_a_healthy_backend_passes(healthy: Bench, cell: str) -> None:
+    verdict = cells()[cell](healthy)
+    assert verdict.ok, verdict.reason
+
+
+@pytest.mark.parametrize("name", SABOTEURS)
+def test_a_saboteur_is_caught_by_the_check_meant_for_it(name: str) -> None:
+    assert killed(SABOTEURS[name], SABOTEURS[name].check, enough=1)
+
+
+@pytest.mark.parametrize("name", ALONE)
+def test_a_saboteur_that_only_one_check_can_see_is_caught_by_no_other(name: str) -> None:
+    others = checks() - {SABOTEURS[name].check}
+    assert [check for check in others if killed(SABOTEURS[name], check, enough=1)] == []
+
+
+def test_every_check_is_the_only_one_to_catch_some_saboteur() -> None:
+    assert {SABOTEURS[name].check for name in ALONE} == checks()

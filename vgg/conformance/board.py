@@ -1,0 +1,124 @@
+"""What a session knows: the workers it holds, and the verdicts so far."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from ..client import Worker
+    from ..compare import Verdict
+
+PATIENCE = 3
+"""Deaths after which a backend is given up: one that hangs would otherwise cost its time limit in every cell."""
+
+
+@dataclass
+class Board:
+    """Verdicts by check and backend, facts likewise, seconds by backend, and the workers."""
+
+    env: str
+    timeout: float = 600
+    cells: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    facts: dict[str, dict[str, tuple[str, float]]] = field(default_factory=dict)
+    seconds: dict[str, float] = field(default_factory=dict)
+    workers: dict[str, Worker] = field(default_factory=dict)
+    starts: dict[str, int] = field(default_factory=dict)
+    refusals: dict[str, str] = field(default_factory=dict)
+
+    def worker(self, backend: str) -> Worker:
+        """The worker of ``backend``, started at first use and after a death, ``PATIENCE`` times in all; one that cannot
+        start stays so.
+        """
+        from ..errors import BackendError, VGGError
+
+        if backend in self.workers and self.workers[backend].alive:
+            return self.workers[backend]
+        if backend not in self.refusals:
+            self.starts[backend] = self.starts.get(backend, 0) + 1
+            if self.starts[backend] > PATIENCE:
+                self.refusals[backend] = f"{backend}: died {PATIENCE} times, see above; given up"
+        if backend in self.refusals:
+            raise BackendError(self.refusals[backend])
+        try:
+            self.workers[backend] = self.start(backend)
+        except VGGError as error:
+            self.refusals[backend] = str(error)
+            raise
+        return self.workers[backend]
+
+    def start(self, backend: str) -> Worker:
+        """A new worker, the caller's to close."""
+        from .. import registry
+        from ..client import Worker
+
+        return Worker(registry.find(backend), env=self.env, timeout=self.timeout)
+
+    def close(self) -> None:
+        """End every worker."""
+        for worker in self.workers.values():
+            worker.close()
+
+    def note(self, check: str, backend: str, verdict: Verdict, *, known: bool = False) -> None:
+        """Keep a verdict; ``known``: its failure is expected."""
+        outcome = {(True, False): "passed", (False, False): "failed", (False, True): "known failure"}
+        numbers = {name: _finite(getattr(verdict, name)) for name in ("error", "limit")}
+        cell = {"outcome": outcome.get((verdict.ok, known), "unexpected pass"), **numbers, "basis": verdict.basis}
+        self.cells.setdefault(check, {})[backend] = {**cell, "where": verdict.where, "reason": verdict.reason}
+
+    def to_dict(self) -> dict[str, object]:
+        """Everything, for JSON."""
+        facts = {
+            name: {backend: {"what": what, "size": _finite(size)} for backend, (what, size) in row.items()}
+            for name, row in self.facts.items()
+        }
+        return {"checks": self.cells, "declared": facts, "seconds": self.seconds}
+
+    def tables(self) -> Iterator[tuple[str, list[list[str]]]]:
+        """(title, rows): the matrix, then the declared differences."""
+        backends = list(self.seconds)
+        if self.cells:
+            rows = [[check, *(_text(row.get(name)) for name in backends)] for check, row in self.cells.items()]
+            times = ["time", *(f"{self.seconds[name]:.0f} s" for name in backends)]
+            yield "conformance: error / limit", [["", *backends], *rows, times]
+        if self.facts:
+            measured = {
+                fact: [f"{row[name][0]} {row[name][1]:.0e}" if name in row else "not measured" for name in backends]
+                for fact, row in self.facts.items()
+            }
+            rows = [[fact, *texts] for fact, texts in measured.items()]
+            yield "declared differences: what is done, relative size (facts, not passes)", [["", *backends], *rows]
+
+
+@dataclass(frozen=True)
+class Backend:
+    """What a cell may use: see ``suite.Bench``."""
+
+    board: Board
+    name: str
+
+    def worker(self) -> Worker:
+        """The one that is judged."""
+        return self.board.worker(self.name)
+
+    def fresh(self) -> Worker:
+        """It once more, in a process of its own."""
+        return self.board.start(self.name)
+
+    def source(self, name: str) -> Worker:
+        """Another one."""
+        return self.board.worker(name)
+
+
+def _text(cell: dict[str, Any] | None) -> str:
+    if cell is None:
+        return "ERROR"
+    if cell["outcome"] != "passed":
+        return str(cell["outcome"].upper())
+    return f"{cell['error']:.0e} / {cell['limit']:.0e}"
+
+
+def _finite(number: float) -> float | None:
+    return float(number) if math.isfinite(number) else None

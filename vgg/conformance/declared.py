@@ -1,0 +1,107 @@
+"""Declared differences as facts: what a backend says it does, beside what it is measured to do."""
+
+from __future__ import annotations
+
+import math
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from .. import reference
+from ..client import Jobs
+from ..compare import EXACT, Verdict
+from ..recipe import Recipe
+from ..spec import BATCH_NORM_MOMENTUM, Block, Conv, Head, Pool, Spec
+from .cases import CASES, TRAJECTORIES, Array
+from .checks import declared_mode
+
+
+class Fact(NamedTuple):
+    """What was measured, in words and as a relative size, and what is wrong with it (nothing: an empty text)."""
+
+    text: str
+    size: float
+    wrong: str = ""
+
+    def verdict(self) -> Verdict:
+        """A failure only where the measurement contradicts the declaration."""
+        return Verdict(math.inf if self.wrong else 0.0, EXACT, "", self.wrong)
+
+
+def running_variance(worker: Jobs) -> Fact:
+    """Divided by n (population) or by n - 1 (unbiased); the size is the distance from the former, here."""
+    new, exact = _after_a_step(worker, "running_var")
+    bessel = {flag: _statistic("running_var", bessel=flag) for flag in (False, True)}
+    kinds = {"population": bessel[False], "unbiased": bessel[True]}
+    return _nearest(kinds, new, exact, "unbiased" if declared_mode(worker).bessel else "population")
+
+
+def statistics_momentum(worker: Jobs) -> Fact:
+    """Batch norm's 0.9 in the model's float64, or rounded to float32."""
+    new, exact = _after_a_step(worker, "running_mean")
+    kinds = {"float64": exact, "float32": _statistic("running_mean", keep=float(np.float32(BATCH_NORM_MOMENTUM)))}
+    keep = declared_mode(worker).keep
+    return _nearest(kinds, new, exact, "float64" if keep == BATCH_NORM_MOMENTUM else "float32")
+
+
+def ties(worker: Jobs) -> Fact:
+    """Who gets the gradient of a max-pool over two equal values made of different inputs.
+
+    Above zero only: after ReLU a tie at zero passes nothing on.
+    """
+    spec = Spec((Block((Conv(1, 1, 1, 0),), Pool(2, 2)),), input_shape=(2, 2, 2), classes=2, head=Head(()))
+    x = np.array([[[[1.0, 2.0], [0.0, 0.0]], [[2.0, 1.0], [0.0, 0.0]]]])
+    params = {
+        "block1.conv1.weight": np.ones((1, 2, 1, 1)),
+        "block1.conv1.bias": np.zeros(1),
+        "fc1.weight": np.array([[1.0], [-1.0]]),
+        "fc1.bias": np.zeros(2),
+    }
+    worker.build(spec, params, dtype="float64")
+    y, name = np.array([0]), "block1.conv1.weight"
+    got = worker.loss_and_grads(x, y)[1][name].ravel()
+    first = reference.loss_and_grads(spec, params, x, y)[1][name].ravel()
+    kinds = {"first": first, "last": first[::-1], "shared": np.full(2, first.mean()), "both": np.full(2, first.sum())}
+    return _nearest(kinds, got, first, None)
+
+
+def lrn(worker: Jobs) -> Fact:
+    """The paper's alpha is not divided by the window; the size is the worst error of an LRN layer."""
+    case = CASES["lrn"]
+    params, x = case.params("float64"), case.images("float64")
+    worker.build(case.spec, params, dtype="float64")
+    got, wanted = worker.trace(x)["block1.lrn1"], reference.forward(case.spec, params, x).activations["block1.lrn1"]
+    return Fact("alpha not divided by n", _distance(got, wanted))
+
+
+FACTS = {"running variance": running_variance, "statistics' momentum": statistics_momentum, "ties": ties, "lrn": lrn}
+
+
+def _after_a_step(worker: Jobs, part: str) -> tuple[Array, Array]:
+    """The statistic that the backend has after one step from the case's start, and the oracle's."""
+    case = TRAJECTORIES["batch_norm"]
+    worker.build(case.spec, case.params("float64"), dtype="float64")
+    worker.learner(Recipe())
+    worker.step(case.images("float64"), case.labels(), 0.0)
+    return worker.state()[f"block3.bn2.{part}"], _statistic(part)
+
+
+def _statistic(part: str, **mode: Any) -> Array:
+    case = TRAJECTORIES["batch_norm"]
+    chosen = reference.Mode(train=True)._replace(**mode)
+    tape = reference.forward(case.spec, case.params("float64"), case.images("float64"), chosen)
+    return tape.statistics[f"block3.bn2.{part}"]
+
+
+def _nearest(kinds: dict[str, Array], got: Array, common: Array, declared: str | None) -> Fact:
+    """Which of ``kinds`` the backend does, and how far that is from what is common."""
+    kind = min(kinds, key=lambda name: _distance(got, kinds[name]))
+    off = _distance(got, kinds[kind])
+    wrong = f"measured none of {', '.join(kinds)}: off by {off:.0e}" if off > 1e-12 else ""
+    if declared not in (None, kind):
+        wrong = wrong or f"declares {declared}, measured {kind}"
+    return Fact(kind, _distance(got, common), wrong)
+
+
+def _distance(got: Array, wanted: Array) -> float:
+    return float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted))

@@ -1,0 +1,39 @@
+"""Known failures: a TOML file that lives with the adopter of the suite, and is strict.
+
+    [[known]]
+    id = "forward lrn float64 eval"
+    reason = "our LRN is float32"
+    link = "https://example.org/issues/1"
+    backend = "mine"  # may be left out: then every backend that is judged
+
+An entry that matches nothing is an error; so is one that passes.
+"""
+
+from __future__ import annotations
+
+import tomllib
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from ..errors import VGGError, mismatch, unknown
+
+
+def read(path: str, cells: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
+    """(backend, id, why) of every cell, of those given as (backend, id), that is expected to fail."""
+    try:
+        entries = tomllib.loads(Path(path).read_text()).get("known", [])
+    except (OSError, ValueError) as error:
+        raise VGGError(f"{path}: not a readable TOML file ({error})") from error
+    for entry in entries:
+        found = [cell for cell in cells if _matches(path, entry, cell)]
+        if not found:
+            raise unknown(f"id in {path}:", entry["id"], {check for _, check in cells})
+        yield from ((backend, check, f"{entry['reason']} ({entry['link']})") for backend, check in found)
+
+
+def _matches(path: str, entry: dict[str, Any], cell: tuple[str, str]) -> bool:
+    wanted = {"id", "reason", "link"}
+    if not isinstance(entry, dict) or not wanted <= entry.keys() <= wanted | {"backend"}:
+        raise mismatch(f"{path}: an entry", entry, "id, reason, link, and perhaps backend")
+    return (entry.get("backend", cell[0]), entry["id"]) == cell

@@ -1,0 +1,85 @@
+"""Every cell of the matrix by name: the check, then its case, dtype and mode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from contextlib import AbstractContextManager
+from functools import partial
+from itertools import product
+from typing import Protocol
+
+from .. import registry
+from ..client import Jobs
+from ..compare import Verdict
+from ..spec import Spec
+from . import checks, properties, trajectories
+from .cases import CASES, DROPOUTS, STRUCTURES, TRAJECTORIES, Case
+
+EXAMPLES = 10
+"""Random specs a run, unless told otherwise."""
+_DTYPES = ("float64", "float32")
+_MODES = {"eval": False, "train": True}
+
+
+class Bench(Protocol):
+    """What a cell may use."""
+
+    def worker(self) -> Jobs:
+        """The backend that is judged."""
+        ...
+
+    def fresh(self) -> AbstractContextManager[Jobs]:
+        """It once more, in a process of its own."""
+        ...
+
+    def source(self, name: str) -> Jobs:
+        """Another backend."""
+        ...
+
+
+Judge = Callable[[Bench], Verdict]
+
+
+def cells(examples: int = EXAMPLES) -> dict[str, Judge]:
+    """The whole suite."""
+    return dict(_all(examples))
+
+
+def given(spec: Spec) -> dict[str, Judge]:
+    """The cells of a spec that a user brings."""
+    found = dict(_numbers(f"given {spec.name}", Case(spec, batch=2)))
+    return {f"properties given {spec.name}": lambda b: properties.judged(b.worker(), spec), **found}
+
+
+def _all(examples: int) -> Iterator[tuple[str, Judge]]:
+    for name, case in STRUCTURES.items():
+        yield f"structure {name}", _on(checks.structure, case)
+    for name, case in CASES.items():
+        yield from _numbers(name, case)
+    for (name, case), dtype in product(TRAJECTORIES.items(), _DTYPES):
+        yield f"trajectory {name} {dtype}", _on(trajectories.trajectory, case, dtype)
+    for name, dtype in product(("plain", "batch_norm", "global_pool"), _DTYPES):
+        yield f"round_trip {name} {dtype}", _on(checks.round_trip, CASES[name], dtype)
+    for name, case in DROPOUTS.items():
+        yield f"modes {name}", _on(checks.modes, case)
+    for name, case in TRAJECTORIES.items():
+        yield f"learning {name}", _on(checks.learning, case)
+    for name in ("plain", "batch_norm"):
+        yield f"repeatable {name}", _on(checks.repeatable, CASES[name])
+    yield "resuming batch_norm", lambda b: checks.resuming(b.worker(), b.fresh, CASES["batch_norm"])
+    for name in registry.own_names():
+        yield f"exchange {name}", partial(_exchange, name)
+    yield "properties", lambda b: properties.properties(b.worker, examples)
+
+
+def _numbers(name: str, case: Case) -> Iterator[tuple[str, Judge]]:
+    for check, dtype, (mode, train) in product((checks.forward, checks.backward), _DTYPES, _MODES.items()):
+        yield f"{check.__name__} {name} {dtype} {mode}", _on(check, case, dtype, train)
+
+
+def _on(check: Callable[..., Verdict], *arguments: object) -> Judge:
+    return lambda bench: check(bench.worker(), *arguments)
+
+
+def _exchange(name: str, bench: Bench) -> Verdict:
+    return checks.exchange(bench.source(name), bench.worker(), CASES["batch_norm"])

@@ -1,0 +1,101 @@
+"""Fifty steps of SGD beside the oracle's: momentum, weight decay, learning rates that fall and rise, batch norm."""
+
+from __future__ import annotations
+
+import math
+from functools import lru_cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import reference
+from ..backends import VELOCITY
+from ..client import Jobs
+from ..compare import CONFIDENCE, Limit, Verdict, compare, gradient_floors, gradient_limit
+from ..recipe import Recipe
+from ..reference import Mode
+from .cases import Array, Arrays, Case
+from .checks import declared_mode
+
+STEPS = 50
+RATES = {0: 0.01, 20: 0.002, 35: 0.005}
+"""Step -> learning rate from there on. A change is where MXNet's and Keras' kind of momentum parts from torch's."""
+MOMENTUM, WEIGHT_DECAY = 0.9, 5e-3
+FLOAT64_LIMIT = Limit(1e-10, "fixed: float64 rounding over fifty steps stays far below, any wrong rule far above")
+
+Path = list[tuple[float, Arrays]]
+"""(loss before the step, state after it) of every step."""
+
+
+def trajectory(worker: Jobs, case: Case, dtype: str) -> Verdict:
+    """Loss and every array of the state, running statistics included, after each step."""
+    recipe = Recipe(momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+    mode = declared_mode(worker)
+    limit = FLOAT64_LIMIT if dtype == "float64" else band(case, mode)
+    worker.build(case.spec, case.params(dtype), dtype=dtype)
+    worker.learner(recipe)
+    worst = Verdict(0.0, limit)
+    for step, (loss, state) in enumerate(path(case, mode)):
+        x, y = _batch(case, step)
+        found = {"loss": np.array(worker.step(x.astype(dtype), y, _rate(step))), **worker.state()}
+        verdict = _judged(found, {"loss": np.array(loss), **state}, limit)
+        if not verdict.ok:
+            return Verdict(verdict.error, limit, verdict.where, f"step {step}: {verdict.reason}")
+        worst = max(worst, verdict, key=lambda one: one.error)
+    return worst
+
+
+@lru_cache(maxsize=8)
+def path(case: Case, mode: Mode, noise: float = 0.0, seed: int = 0) -> Path:
+    """The oracle's steps; ``noise`` is a relative error of every gradient, and weights are then rounded to float32."""
+    random = np.random.RandomState(seed)
+    weights: Arrays = case.params("float64")
+    velocity = {name: np.zeros_like(a) for name, a in weights.items() if "running_" not in name}
+    steps: Path = []
+    for step in range(STEPS):
+        loss, grads, tape = reference.loss_and_grads(case.spec, weights, *_batch(case, step), mode)
+        floors = gradient_floors(grads)
+        grads = {name: g + noise * _noise(random, g, floors.get(name, 0.0)) for name, g in grads.items()}
+        weights, velocity = reference.sgd(
+            weights, grads, velocity, lr=_rate(step), momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
+        )
+        weights |= tape.statistics
+        if noise:
+            weights = {name: a.astype(np.float32).astype(np.float64) for name, a in weights.items()}
+        moving = {VELOCITY + name: v for name, v in velocity.items()}
+        steps.append((loss, {**weights, **moving, "step": np.array(step + 1)}))
+    return steps
+
+
+@lru_cache(maxsize=8)
+def band(case: Case, mode: Mode, tries: int = 3) -> Limit:
+    """For float32: how far the oracle strays when its weights are rounded and its gradients one standard error off."""
+    noise = gradient_limit(case.spec, "float32", case.batch) / CONFIDENCE
+    strayed = [
+        _judged({"loss": np.array(loss), **state}, {"loss": np.array(exact), **wanted}, Limit(np.inf, "")).error
+        for seed in range(tries)
+        for (loss, state), (exact, wanted) in zip(path(case, mode, noise, seed), path(case, mode), strict=True)
+    ]
+    basis = f"{CONFIDENCE:g} times what rounding to float32 and gradients off by {noise:.0e} did to the oracle"
+    return Limit(CONFIDENCE * max(strayed), f"{basis}, the worst of {tries} tries")
+
+
+def _judged(got: Arrays, wanted: Arrays, limit: Limit) -> Verdict:
+    velocity = {name: a for name, a in wanted.items() if name.startswith(VELOCITY)}
+    return compare(got, wanted, limit=limit, floors=gradient_floors(velocity))
+
+
+def _noise(random: np.random.RandomState, grad: Array, floor: float) -> NDArray[np.float64]:
+    """As long as the gradient, or as its floor, in a random direction."""
+    size = max(float(np.linalg.norm(grad)), floor)
+    direction: NDArray[np.float64] = random.standard_normal(grad.shape)
+    return direction * (size / math.sqrt(grad.size))
+
+
+def _rate(step: int) -> float:
+    return RATES[max(start for start in RATES if start <= step)]
+
+
+def _batch(case: Case, step: int) -> tuple[Array, Array]:
+    fresh = Case(case.spec, case.batch, seed=1000 + step)
+    return fresh.images("float64"), fresh.labels()
