@@ -60,7 +60,14 @@ def check(arguments: Namespace) -> int:
 
     backends = [registry.find(name).name for name in arguments.backends or registry.own_names()]
     options = f"-c {os.devnull} -p no:cacheprovider -q --tb=short --pyargs vgg.conformance".split()
-    options += ["--rootdir", str(Path(__file__).parent), "-W", "ignore::pytest.PytestAssertRewriteWarning"]
+    options += [
+        "-o",
+        "junit_family=xunit1",
+        "--rootdir",
+        str(Path(__file__).parent),
+        "-W",
+        "ignore::pytest.PytestAssertRewriteWarning",
+    ]
     options += [f"--vgg-env={arguments.env}", f"--vgg-timeout={arguments.timeout}"]
     options += [f"--backend={name}" for name in backends]
     given = {"--junit-xml": arguments.junit, "-k": arguments.select, "--vgg-spec": arguments.spec}

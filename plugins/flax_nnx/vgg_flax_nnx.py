@@ -28,16 +28,14 @@ jax.config.update("jax_default_matmul_precision", "float32")  # float32 means fl
 
 
 class VGGBlock(nnx.Module):
-    """What ``vgg_block`` makes."""
-
     def __init__(self, block: Block, channels: int, batch_norm: bool, dtype: Any, rngs: nnx.Rngs) -> None:
         exact = {"dtype": dtype, "param_dtype": dtype, "rngs": rngs}
         # The fast variance, E[x^2] - E[x]^2, cancels in float32; nobody else takes it.
         running = {"momentum": BATCH_NORM_MOMENTUM, "epsilon": BATCH_NORM_EPSILON, "use_fast_variance": False}
         self.block, self.convs, self.bns = block, nnx.List(), nnx.List()
         for conv in block.convs:
-            window = (conv.kernel, conv.kernel)
-            self.convs.append(nnx.Conv(channels, conv.channels, window, conv.stride, padding=conv.padding, **exact))
+            window = {"kernel_size": (conv.kernel, conv.kernel), "strides": conv.stride, "padding": conv.padding}
+            self.convs.append(nnx.Conv(channels, conv.channels, **window, **exact))
             if batch_norm:
                 self.bns.append(nnx.BatchNorm(conv.channels, **running, **exact))
             channels = conv.channels
@@ -58,9 +56,8 @@ class VGG(nnx.Module):
     """What ``build`` makes; images (N, H, W, C) to logits (N, classes). ``rngs`` draw the masks of dropout."""
 
     def __init__(self, spec: Spec, dtype: Any, rngs: nnx.Rngs) -> None:
-        self.spec, self.dtype = spec, dtype
+        self.spec, self.dtype, self.blocks = spec, dtype, nnx.List()
         channels, head = spec.input_shape[0], spec.head
-        self.blocks = nnx.List()
         for block in spec.blocks:
             self.blocks.append(vgg_block(block, channels, spec.batch_norm, dtype, rngs))
             channels = block.convs[-1].channels
@@ -75,8 +72,7 @@ class VGG(nnx.Module):
             x = block(x, lambda name, x, i=i: tap(f"block{i}.{name}", x))
         x = tap("global_avg_pool", x.mean(axis=(1, 2))) if head.global_pool else tap("flatten", x.reshape(len(x), -1))
         for i in range(1, len(self.fcs)):
-            x = tap(f"fc{i}", self.fcs[i - 1](x))
-            x = tap(f"fc{i}.relu", nnx.relu(x))
+            x = tap(f"fc{i}.relu", nnx.relu(tap(f"fc{i}", self.fcs[i - 1](x))))
             if head.dropout:
                 x = tap(f"fc{i}.dropout", self.dropout(x, rngs=rngs))
         return tap(f"fc{len(self.fcs)}", self.fcs[-1](x))
@@ -90,8 +86,7 @@ def vgg_block(block: Block, channels: int, batch_norm: bool, dtype: Any, rngs: n
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> VGG:
     """``spec`` as an ``nnx.Module``."""
     jax.config.update("jax_enable_x64", dtype == "float64")
-    # Without values: to let Flax draw them would compile for seconds.
-    model = nnx.eval_shape(lambda: VGG(spec, jnp.dtype(dtype), nnx.Rngs(0)))
+    model = nnx.eval_shape(lambda: VGG(spec, jnp.dtype(dtype), nnx.Rngs(0)))  # to draw values would compile for seconds
     return _fill(model, nnx.state(model), init(spec, dtype=dtype), jax.devices(device)[0])
 
 
@@ -144,6 +139,8 @@ class Learner:
         self.model, self.recipe, self.steps, self.device = model, recipe, 0, _where(model)
         sgd = optax.chain(optax.add_decayed_weights(recipe.weight_decay), optax.trace(recipe.momentum), _SCALE_BY_LR)
         self.optimizer = nnx.Optimizer(model, sgd, wrt=nnx.Param)
+        # Its counter is bound to no device; as a step binds it, the second step would compile again.
+        nnx.update(self.optimizer, jax.device_put(nnx.state(self.optimizer), self.device))
         self._step = nnx.jit(self._train, donate_argnums=(0, 1))
         self._evaluate = nnx.jit(lambda model, x: _copy(model, train=False)(self._images(x)))
 
@@ -161,8 +158,7 @@ class Learner:
     def state(self) -> Arrays:
         """Parameters, velocities and the number of steps."""
         velocity = _canonical(self.model.spec, self.optimizer.opt_state[1].trace)
-        named = {VELOCITY + name: v for name, v in velocity.items()}
-        return {**dump(self.model), **named, "step": np.array(self.steps)}
+        return {**dump(self.model), **{VELOCITY + n: v for n, v in velocity.items()}, "step": np.array(self.steps)}
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Take over what ``state`` gave."""
@@ -238,16 +234,14 @@ def _name(path: Any) -> str:
 
 
 def _canonical(spec: Spec, state: nnx.State) -> Arrays:
-    leaves = {_name(path): np.asarray(variable[...]) for path, variable in nnx.to_flat_state(state)}
-    return {name: from_hwc(spec, name, leaf) for name, leaf in leaves.items()}
+    return {(name := _name(path)): from_hwc(spec, name, np.asarray(v[...])) for path, v in nnx.to_flat_state(state)}
 
 
 def _fill(model: VGG, state: nnx.State, params: Mapping[str, Array], device: jax.Device) -> VGG:
     """Canonical parameters into the variables of ``state``, in the model's dtype: NNX makes statistics float32."""
     for path, variable in nnx.to_flat_state(state):
-        name = _name(path)
-        array = np.asarray(to_hwc(model.spec, name, params[name]), model.dtype)
-        variable.set_value(jax.device_put(array, device))
+        array = to_hwc(model.spec, _name(path), params[_name(path)])
+        variable.set_value(jax.device_put(np.asarray(array, model.dtype), device))
     return model
 
 

@@ -117,6 +117,8 @@ def _text(cell: dict[str, Any] | None) -> str:
         return "ERROR"
     if cell["outcome"] != "passed":
         return str(cell["outcome"].upper())
+    if not cell["limit"]:
+        return "exact"
     return f"{cell['error']:.0e} / {cell['limit']:.0e}"
 
 

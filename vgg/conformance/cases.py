@@ -55,27 +55,23 @@ class Case:
 
 
 _PLAIN = Spec.from_blocks(((1, 5), (1, 7), (2, 11)), head=Head((19, 17)), name="plain", **_ODD)
-_LRN = Block((Conv(5, lrn=True),))
+_MIXED = Spec(
+    (
+        Block((Conv(6, 11, 4, 1, lrn=True),), Pool(3, 2)),
+        Block((Conv(7, 5, 1, 2), Conv(5, 1, 1, 0)), Pool(2, 1)),
+        Block((Conv(9, lrn=True),), None),
+    ),
+    input_shape=(3, 67, 101),
+    classes=6,
+    head=Head((17, 17, 17), dropout=0.25),
+    name="mixed",
+)
+"""Everything that Table 1 and AlexNet have and the plain net has not, and two dense layers of one shape."""
 
 CASES = {
     "plain": Case(_PLAIN),
-    "single": Case(_PLAIN.modified(dropout=0.25), batch=1),
+    "mixed": Case(_MIXED, batch=1),
     "batch_norm": Case(_PLAIN.modified(batch_norm=True)),
-    "lrn": Case(Spec((_LRN, *_PLAIN.blocks[1:]), head=Head((17, 17, 17)), **_ODD)),
-    "conv1x1": Case(
-        Spec(
-            (Block((Conv(7), Conv(5, 1, 1, 0))), Block((Conv(11, 5, 1, 2), Conv(4, 1, 1, 0)), None)),
-            head=Head((9,)),
-            **_ODD,
-        )
-    ),
-    "strided": Case(
-        Spec(
-            (Block((Conv(6, 11, 4, 1),), Pool(3, 2)), Block((Conv(7, 5, 1, 2),), Pool(3, 2))),
-            head=Head((9,)),
-            **{**_ODD, "input_shape": (3, 67, 101)},
-        )
-    ),
     "global_pool": Case(_PLAIN.modified(global_pool=True, hidden=(), batch_norm=True)),
 }
 """Forward and backward, in float64 and float32, in eval and train mode."""
@@ -88,10 +84,11 @@ DROPOUTS = {
 """Wide heads: enough units that a wrong rate stands out."""
 
 TRAJECTORIES = {
-    "plain": Case(_PLAIN.modified(dropout=0), batch=5),
-    "batch_norm": Case(_PLAIN.modified(dropout=0, batch_norm=True), batch=5),
+    "plain": Case(_PLAIN.modified(dropout=0), batch=5, seed=1),
+    "batch_norm": Case(_PLAIN.modified(dropout=0, batch_norm=True), batch=5, seed=5),
 }
-"""Training steps. Dropout draws masks that nobody can read off a step, so there is none here."""
+"""Training steps. Dropout draws masks that nobody can read off a step, so there is none here. The seeds are such that
+no ReLU and no max-pool comes within float32's rounding of switching in fifty steps, where gradients would jump."""
 
 
 def _small(name: str) -> Case:

@@ -176,7 +176,8 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
     """The matrix: a row a check, a column a backend, a cell the measured error over its limit."""
     board = config.stash[KEY]
     for title, rows in board.tables():
-        width = max(len(row[0]) for row in rows)
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
         terminalreporter.section(title)
-        for check, *texts in rows:
-            terminalreporter.line(" ".join([f"{check:<{width}}", *(f"{text:>18}" for text in texts)]))
+        for first, *rest in rows:
+            texts = (f"{text:>{width}}" for text, width in zip(rest, widths[1:], strict=True))
+            terminalreporter.line("  ".join([f"{first:<{widths[0]}}", *texts]))

@@ -97,5 +97,5 @@ def _rate(step: int) -> float:
 
 
 def _batch(case: Case, step: int) -> tuple[Array, Array]:
-    fresh = Case(case.spec, case.batch, seed=1000 + step)
+    fresh = Case(case.spec, case.batch, seed=1000 * (case.seed + 1) + step)
     return fresh.images("float64"), fresh.labels()

@@ -22,8 +22,9 @@ def table(result: Mapping[str, Any]) -> str:
     lines = [["", *result["backends"]], ["---"] * (1 + len(columns))]
     lines += [[row, *(text(column).replace("\n", ", ") for column in columns)] for row, text in ROWS.items()]
     machine, plan = result["machine"], result["recipe"]
+    epochs = f"{plan['epochs']} epoch{'s' * (plan['epochs'] > 1)}"
     note = (
-        f"{plan['dataset']}, {plan['epochs']} epoch{'s' * (plan['epochs'] > 1)} of batch {plan['batch_size']} at {plan['size']} px; "
+        f"{plan['dataset']}, {epochs} of batch {plan['batch_size']} at {plan['size']} px; "
         f"{machine['cores']} cores of {machine['cpu']}, {result['date'][:10]}."
     )
     return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{note}\n"
