@@ -9,18 +9,19 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, cast
 
 import numpy as np
 from vgg_oracle import DECLARED, build, dump, facts, learner, load, loss_and_grads, trace, vgg_block
 from vgg_oracle import forward as healthy
+from vgg_oracle import trace as traced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
     from vgg_oracle import Model
 
-    from vgg.backends import Array
+    from vgg.backends import Array, Arrays
 
 __all__ = ["DECLARED", "build", "dump", "facts", "forward", "learner", "load", "loss_and_grads", "trace", "vgg_block"]
 FAULT = os.environ["VGG_FAULT"]
@@ -28,10 +29,9 @@ resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
 
 
 def forward(model: Model, x: Array, *, train: bool = False) -> Array:
-    """The oracle's, after the fault; ``not finite`` spoils the result."""
+    """The oracle's, after the fault or spoilt by it."""
     FAULTS.get(FAULT, _none)()
-    logits = healthy(model, x, train=train)
-    return np.full_like(logits, np.nan) if FAULT == "not finite" else logits
+    return cast("Array", SPOILT.get(FAULT, np.asarray)(healthy(model, x, train=train)))
 
 
 def _none() -> None:
@@ -125,6 +125,28 @@ FAULTS: dict[str, Callable[[], None]] = {
     "starts": _starts,
     "forks": _forks,
 }
+SPOILT: dict[str, Callable[[Array], object]] = {
+    "not finite": lambda logits: np.full_like(logits, np.nan),
+    "nothing": lambda logits: None,
+    "a list": lambda logits: logits.tolist(),
+    "objects": lambda logits: logits.astype(object),
+    "too short": lambda logits: logits[:, 1:],
+    "half": lambda logits: logits.astype(np.float16),
+}
+if FAULT == "signature":
+
+    def forward(model: Model, x: Array) -> Array:  # type: ignore[misc]
+        """Knows of no train mode."""
+        return healthy(model, x)
+
+
+if FAULT == "keys":
+
+    def trace(model: Model, x: Array, *, train: bool = False) -> Arrays:
+        """The first layer under a name of its own."""
+        return {name.replace("block1.conv1", "conv0"): a for name, a in traced(model, x, train=train).items()}
+
+
 if FAULT == "incomplete":
     del trace, learner
 if FAULT == "import":

@@ -87,11 +87,14 @@ class Worker(Jobs):
     """A backend in a process of its own. Use as a context manager: leaving it, however, leaves no process behind.
 
     ``env`` is ``current`` (this interpreter), ``uv`` (the lock file's environment) or ``auto`` (the first if it has the
-    framework). ``timeout`` is how many seconds a job may go without a sign of life. Every failure is a
-    ``BackendError``; after an exception in a job the worker serves on, after a death it is closed.
+    framework). ``timeout`` is how many seconds a job may go without a sign of life. ``variables`` are set in the
+    process where nothing else sets them. Every failure is a ``BackendError``; after an exception in a job the worker
+    serves on, after a death it is closed.
     """
 
-    def __init__(self, entry: Entry, *, env: str = "auto", timeout: float = 600) -> None:
+    def __init__(
+        self, entry: Entry, *, env: str = "auto", timeout: float = 600, variables: Mapping[str, str] | None = None
+    ) -> None:
         self.entry = entry
         self.timeout = timeout
         self._inbox: queue.Queue[tuple[dict[str, Any], wire.Arrays] | Exception] = queue.Queue()
@@ -106,7 +109,7 @@ class Worker(Jobs):
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
-                env=environ,
+                env={**(variables or {}), **environ},
                 start_new_session=True,
             )
             self._reader = threading.Thread(

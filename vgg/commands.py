@@ -59,6 +59,8 @@ def check(arguments: Namespace) -> int:
     from .conformance.plugin import Results
 
     backends = [registry.find(name).name for name in arguments.backends or registry.own_names()]
+    if arguments.spec:
+        Spec.load(arguments.spec)
     options = f"-c {os.devnull} -p no:cacheprovider -q --tb=short --pyargs vgg.conformance".split()
     options += [
         "-o",
@@ -76,11 +78,11 @@ def check(arguments: Namespace) -> int:
     results = Results()
     with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
         status = pytest.main(options, plugins=[results])
-    if arguments.json:
+    if arguments.json and status != pytest.ExitCode.USAGE_ERROR:
         _print_json(results.board.to_dict())
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:
         raise mismatch("-k", repr(arguments.select), "an expression that matches a check", "see the rows of vgg check")
-    return int(status != pytest.ExitCode.OK)
+    return 2 if status == pytest.ExitCode.USAGE_ERROR else int(status != pytest.ExitCode.OK)
 
 
 def train(arguments: Namespace) -> int:

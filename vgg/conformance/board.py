@@ -3,14 +3,19 @@
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from ..client import Worker
     from ..compare import Verdict
 
+_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vgg" / "jax"
+COMPILED = {"JAX_COMPILATION_CACHE_DIR": str(_CACHE), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
+"""The suite's small nets take JAX seconds each to compile, the same ones every time: let it keep what it compiled."""
 PATIENCE = 3
 """Deaths after which a backend is given up: one that hangs would otherwise cost its time limit in every cell."""
 
@@ -54,7 +59,7 @@ class Board:
         from .. import registry
         from ..client import Worker
 
-        return Worker(registry.find(backend), env=self.env, timeout=self.timeout)
+        return Worker(registry.find(backend), env=self.env, timeout=self.timeout, variables=COMPILED)
 
     def close(self) -> None:
         """End every worker."""

@@ -75,7 +75,7 @@ def lrn(worker: Jobs) -> Fact:
     return Fact("undivided", _distance(got, wanted))
 
 
-FACTS = {"running variance": running_variance, "statistics' momentum": statistics_momentum, "ties": ties, "lrn": lrn}
+FACTS = {"running variance": running_variance, "momentum of statistics": statistics_momentum, "ties": ties, "lrn": lrn}
 
 
 def _after_a_step(worker: Jobs, part: str) -> tuple[Array, Array]:

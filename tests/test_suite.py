@@ -1,0 +1,176 @@
+"""The suite as a product: backends that misbehave, known failures, specs of one's own, and what is printed."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+TESTS = Path(__file__).parent
+FORWARD, BACKWARD = "forward plain float64 eval", "backward plain float64 eval"
+REASONS = {
+    "raises": "ValueError: no kernel for this shape",
+    "exits": "called sys.exit(7)",
+    "hangs": "no sign of life for 3 s",
+    "killed": "was killed by SIGKILL",
+    "crashes": "was killed by SIGSEGV",
+    "aborts": "driver: out of memory",
+    "garbles": "not a message",
+    "not finite": "values are not finite",
+    "nothing": "got NoneType, wanted a NumPy array of numbers",
+    "a list": "got list, wanted a NumPy array of numbers",
+    "objects": "got an array of object, wanted a NumPy array of numbers",
+    "too short": "got shape (3, 5), wanted (3, 6)",
+    "half": "got float16, wanted float64",
+    "signature": "unexpected keyword argument 'train'",
+    "keys": "missing ['block1.conv1'], unexpected ['conv0']",
+}
+EVERYWHERE = {"incomplete": "no trace, learner", "import": "libframework.so: cannot open"}
+
+Check = Callable[..., tuple[int, dict[str, Any], str]]
+
+
+@pytest.fixture
+def check(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Check:
+    """``vgg check`` in a process that knows two plug-ins, ``faulty`` and ``oracle``: (status, JSON, standard error)."""
+    info = tmp_path / "vgg_plugins-0.dist-info"
+    info.mkdir()
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vgg-plugins\nVersion: 0\n")
+    (info / "entry_points.txt").write_text("[vgg.backends]\nfaulty = faulty_backend\noracle = vgg_oracle\n")
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (tmp_path, TESTS, TESTS / "plugin_backend"))))
+
+    def run(*arguments: str, fault: str = "none") -> tuple[int, dict[str, Any], str]:
+        monkeypatch.setenv("VGG_FAULT", fault)
+        command = [sys.executable, "-c", "import sys; from vgg.cli import main; sys.exit(main())", "check"]
+        done = subprocess.run([*command, "--json", *arguments], capture_output=True, text=True, check=False)
+        return done.returncode, json.loads(done.stdout or "{}"), done.stderr
+
+    return run
+
+
+@pytest.mark.parametrize("fault", REASONS)
+def test_a_fault_makes_its_cell_red_and_no_other(check: Check, fault: str) -> None:
+    status, result, _ = check("faulty", "-k", "plain-float64-eval", "--timeout", "3", fault=fault)
+    assert status == 1
+    assert REASONS[fault] in result["checks"][FORWARD]["faulty"]["reason"]
+    assert {name: row["faulty"]["outcome"] for name, row in result["checks"].items()} == {
+        FORWARD: "failed",
+        BACKWARD: "passed",
+    }
+
+
+@pytest.mark.parametrize("fault", EVERYWHERE)
+def test_a_module_that_is_no_backend_makes_all_its_cells_red(check: Check, fault: str) -> None:
+    status, result, _ = check("faulty", "oracle", "-k", "plain-float64-eval", fault=fault)
+    assert status == 1
+    assert all(EVERYWHERE[fault] in row["faulty"]["reason"] for row in result["checks"].values())
+    assert all(row["oracle"]["outcome"] == "passed" for row in result["checks"].values())
+
+
+def test_a_backend_that_prints_is_left_to_print(check: Check) -> None:
+    assert check("faulty", "-k", "plain-float64-eval", fault="prints")[0] == 0
+
+
+def test_a_backend_that_dies_again_and_again_is_given_up(check: Check) -> None:
+    _, result, _ = check("faulty", "-k", "forward", fault="killed")
+    reasons = [row["faulty"]["reason"] for row in result["checks"].values()]
+    assert ["given up" in reason for reason in reasons] == [False] * 3 + [True] * (len(reasons) - 3)
+
+
+def test_a_failure_says_where_how_much_why_that_much_and_how_to_see_it_again(check: Check) -> None:
+    _, _, printed = check("faulty", "-k", "plain-float32-eval", fault="half")
+    for part in (
+        "logits of forward()",
+        "limit 1.9e-05: 5 roundoffs of float32",
+        "-k 'faulty-forward-plain-float32-eval]'",
+    ):
+        assert part in printed
+
+
+def test_the_command_that_a_failure_names_runs_that_cell_alone(check: Check) -> None:
+    _, result, _ = check("oracle", "-k", "oracle-structure-vgg11]")
+    assert list(result["checks"]) == ["structure vgg11"]
+
+
+def test_declared_differences_are_facts(check: Check) -> None:
+    status, result, printed = check("oracle", "-k", "declared")
+    assert status == 0
+    assert result["declared"]["ties"]["oracle"]["what"] == "first"
+    assert "declared differences" in printed
+
+
+# Known failures
+
+
+@pytest.fixture
+def known(tmp_path: Path) -> Callable[..., str]:
+    """A file with one known failure."""
+
+    def written(name: str, more: str = "") -> str:
+        path = tmp_path / "known.toml"
+        path.write_text(f'[[known]]\nid = "{name}"\nreason = "a bug"\nlink = "https://example.org/1"\n{more}\n')
+        return str(path)
+
+    return written
+
+
+def test_a_known_failure_is_shown_and_forgiven(check: Check, known: Callable[..., str]) -> None:
+    status, result, printed = check("faulty", "-k", "plain-float64-eval", "--known", known(FORWARD), fault="raises")
+    assert status == 0
+    assert result["checks"][FORWARD]["faulty"]["outcome"] == "known failure"
+    assert "KNOWN FAILURE" in printed
+
+
+def test_a_known_failure_that_passes_is_a_failure(check: Check, known: Callable[..., str]) -> None:
+    status, result, printed = check("faulty", "-k", "plain-float64-eval", "--known", known(BACKWARD))
+    assert status == 1
+    assert result["checks"][BACKWARD]["faulty"]["outcome"] == "unexpected pass"
+    assert "a bug (https://example.org/1)" in printed
+
+
+def test_a_known_failure_may_be_one_backends_alone(check: Check, known: Callable[..., str]) -> None:
+    path = known(FORWARD, 'backend = "faulty"')
+    status, result, _ = check("faulty", "oracle", "-k", "plain-float64-eval", "--known", path, fault="raises")
+    assert status == 0
+    assert result["checks"][FORWARD]["oracle"]["outcome"] == "passed"
+
+
+@pytest.mark.parametrize(
+    ("name", "more", "message"),
+    [
+        ("forward plane float64 eval", "", "did you mean forward plain float64 eval?"),
+        (FORWARD, 'backend = "torch"', "unknown id"),
+        (FORWARD, "ticket = 7", "wanted id, reason, link, and perhaps backend"),
+        (FORWARD, "[[", "not a readable TOML file"),
+    ],
+)
+def test_an_entry_that_matches_nothing_is_an_error(
+    check: Check, known: Callable[..., str], name: str, more: str, message: str
+) -> None:
+    status, _, printed = check("faulty", "--known", known(name, more))
+    assert status == 2
+    assert message in printed
+
+
+# Specs of one's own
+
+
+def test_a_spec_file_is_judged_alone(check: Check, tmp_path: Path) -> None:
+    path = tmp_path / "mine.toml"
+    path.write_text('name = "mine"\nblocks = [[1, 4]]\ninput_shape = [1, 6, 8]\nclasses = 3\nhead = {hidden = [5]}\n')
+    status, result, _ = check("oracle", "--spec", str(path))
+    assert status == 0
+    assert {name.split()[0] for name in result["checks"]} == {"properties", "forward", "backward"}
+    assert all(" given mine" in name for name in result["checks"])
+
+
+def test_a_spec_file_that_is_none_is_refused(check: Check) -> None:
+    status, _, printed = check("oracle", "--spec", "missing.toml")
+    assert status == 2
+    assert "missing.toml: cannot be read as a spec" in printed
