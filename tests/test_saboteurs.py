@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 from kill_matrix import checks, killed
-from saboteurs import SABOTEURS, Bench
+from sabotage import SABOTEURS, Bench
 
 from vgg.conformance.suite import cells
 

@@ -94,7 +94,7 @@ no ReLU and no max-pool comes within float32's rounding of switching in fifty st
 def _small(name: str) -> Case:
     """An architecture of Table 1 or AlexNet at a sixteenth of its width, on images that are odd and not square."""
     spec = arch(name)
-    return Case(spec.modified(narrow=16, input_shape=(2, 99, 131), hidden=(13, 11), classes=7), batch=2)
+    return Case(spec.modified(narrow=16, input_shape=(2, 67, 101), hidden=(13, 11), classes=7), batch=2)
 
 
 STRUCTURES = {name: _small(name) for name in arch_names() if "narrow" not in name} | {

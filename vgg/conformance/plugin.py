@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -105,16 +104,12 @@ def vgg_judge(
     request: pytest.FixtureRequest, vgg_backend: str, record_property: Callable[[str, object], None]
 ) -> Callable[[Judge], None]:
     """Runs one cell, notes its verdict in the matrix and the JUnit file, and fails if it is not well."""
-    from ..compare import EXACT, Verdict
-    from ..errors import VGGError
+    from .suite import judged
 
     board, again = request.config.stash[KEY], _again(request, vgg_backend)
 
     def judge(cell: Judge) -> None:
-        try:
-            verdict = cell(Backend(board, vgg_backend))
-        except VGGError as error:
-            verdict = Verdict(math.inf, EXACT, "", str(error))
+        verdict = judged(cell, Backend(board, vgg_backend))
         known = request.node.get_closest_marker("xfail") is not None
         board.note(_check(request.node), vgg_backend, verdict, known=known)
         for name in ("error", "limit", "basis", "where"):
@@ -136,7 +131,7 @@ def vgg_fact(request: pytest.FixtureRequest, vgg_backend: str) -> Callable[[Call
     def measure(fact: Callable[[Jobs], Fact]) -> None:
         try:
             found = fact(board.worker(vgg_backend))
-        except VGGError as error:
+        except (VGGError, LookupError, TypeError, ValueError) as error:
             pytest.fail(f"{error}\nto see just this: {again}", pytrace=False)
         board.facts.setdefault(request.node.callspec.params["fact"], {})[vgg_backend] = found.text, found.size
         if found.wrong:

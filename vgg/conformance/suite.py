@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
@@ -10,7 +11,8 @@ from typing import Protocol
 
 from .. import registry
 from ..client import Jobs
-from ..compare import Verdict
+from ..compare import EXACT, Verdict
+from ..errors import VGGError
 from ..spec import Spec
 from . import checks, properties, trajectories
 from .cases import CASES, DROPOUTS, STRUCTURES, TRAJECTORIES, Case
@@ -38,6 +40,16 @@ class Bench(Protocol):
 
 
 Judge = Callable[[Bench], Verdict]
+
+
+def judged(cell: Judge, bench: Bench) -> Verdict:
+    """The verdict of a cell; of one that cannot go on, as with a trace that lacks a row, the reason."""
+    try:
+        return cell(bench)
+    except VGGError as error:
+        return Verdict(math.inf, EXACT, "", str(error))
+    except (LookupError, TypeError, ValueError) as error:
+        return Verdict(math.inf, EXACT, "", f"cannot be judged: {type(error).__name__}: {error}")
 
 
 def cells(examples: int = EXAMPLES) -> dict[str, Judge]:

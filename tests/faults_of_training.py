@@ -1,0 +1,272 @@
+"""Saboteurs of trajectories, parameters, modes and learners."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sabotage import around, caught_by, of_kind
+
+from vgg.client import Array
+from vgg.wire import Arrays
+
+# Trajectories
+
+
+@caught_by("trajectory")
+def batch_norm_momentums_sense(b: Any, r: Any) -> None:
+    around(b, "_mode", lambda original, *a, **k: original(*a, **k)._replace(keep=0.1))
+
+
+@caught_by("trajectory")
+def batch_norm_does_not_update(b: Any, r: Any) -> None:
+    around(b, "_mode", lambda original, *a, **k: original(*a, **k)._replace(keep=1.0))
+
+
+@caught_by("trajectory", alone=True)
+def momentum_of_mxnets_kind(b: Any, r: Any) -> None:
+    """Holds steps, not gradients: right until the learning rate changes."""
+    held: dict[str, float] = {}
+
+    def stepwise(original: Any, params: Any, grads: Any, velocity: Any, *, lr: float, **k: Any) -> Any:
+        before, held["lr"] = held.get("lr", lr), lr
+        return original(params, grads, {n: v * (before / lr if lr else 1) for n, v in velocity.items()}, lr=lr, **k)
+
+    around(r, "sgd", stepwise)
+
+
+@caught_by("trajectory")
+def weight_decay_decoupled(b: Any, r: Any) -> None:
+    def decoupled(original: Any, params: Any, grads: Any, velocity: Any, *, weight_decay: float, **k: Any) -> Any:
+        fresh, moving = original(params, grads, velocity, **k)
+        return {n: w - k["lr"] * weight_decay * params[n] if n in grads else w for n, w in fresh.items()}, moving
+
+    around(r, "sgd", decoupled)
+
+
+@caught_by("trajectory")
+def weight_decay_on_nothing(b: Any, r: Any) -> None:
+    around(r, "sgd", lambda original, *a, **k: original(*a, **{**k, "weight_decay": 0.0}))
+
+
+@caught_by("trajectory")
+def weight_decay_not_on_biases(b: Any, r: Any) -> None:
+    def chosen(original: Any, params: Any, grads: Any, velocity: Any, *, weight_decay: float, **k: Any) -> Any:
+        decayed = {n: g + weight_decay * params[n] * (params[n].ndim > 1) for n, g in grads.items()}
+        return original(params, decayed, velocity, **k)
+
+    around(r, "sgd", chosen)
+
+
+@caught_by("trajectory")
+def nesterov(b: Any, r: Any) -> None:
+    def ahead(original: Any, params: Any, grads: Any, velocity: Any, *, lr: float, momentum: float, **k: Any) -> Any:
+        _, moving = original(params, grads, velocity, lr=lr, momentum=momentum, **k)
+        return {n: w - lr * (grads[n] + momentum * moving[n]) if n in grads else w for n, w in params.items()}, moving
+
+    around(r, "sgd", ahead)
+
+
+@caught_by("trajectory")
+def gradient_clipped(b: Any, r: Any) -> None:
+    def clipped(original: Any, params: Any, grads: Any, *a: Any, **k: Any) -> Any:
+        norm = np.sqrt(sum(np.square(g).sum() for g in grads.values()))
+        return original(params, {n: g / max(norm, 1.0) for n, g in grads.items()}, *a, **k)
+
+    around(r, "sgd", clipped)
+
+
+@caught_by("trajectory")
+def gradients_accumulate(b: Any, r: Any) -> None:
+    """Stale state: nobody set the gradients back to zero."""
+    held: Arrays = {}
+
+    def stale(original: Any, params: Any, grads: Any, *a: Any, **k: Any) -> Any:
+        for name, g in grads.items():
+            held[name] = g + (held[name] if name in held and held[name].shape == g.shape else 0.0)
+        return original(params, dict(held), *a, **k)
+
+    around(r, "sgd", stale)
+
+
+@caught_by("trajectory")
+def learning_rate_of_the_step_before(b: Any, r: Any) -> None:
+    held: dict[str, float] = {}
+
+    def late(original: Any, *a: Any, lr: float, **k: Any) -> Any:
+        before, held["lr"] = held.get("lr", lr), lr
+        return original(*a, lr=before, **k)
+
+    around(r, "sgd", late)
+
+
+# Parameters
+
+
+@caught_by("round_trip")
+def load_ignores_one_tensor(b: Any, r: Any) -> None:
+    def deaf(original: Any, model: Any, params: Any) -> Any:
+        return original(model, {**params, "fc1.bias": model.params["fc1.bias"]})
+
+    around(b, "load", deaf)
+
+
+@caught_by("round_trip", alone=True)
+def dump_rounds_to_float32(b: Any, r: Any) -> None:
+    healthy = b.dump
+    b.dump = lambda model: {n: a.astype(np.float32).astype(a.dtype) for n, a in healthy(model).items()}
+    b.Learner.state = _state(b, healthy)
+
+
+@caught_by("round_trip")
+def dump_returns_the_initial_values(b: Any, r: Any) -> None:
+    healthy = b.dump
+    initial: Arrays = {}
+
+    def built(original: Any, *a: Any, **k: Any) -> Any:
+        model = original(*a, **k)
+        initial.clear()
+        initial.update(healthy(model))
+        return model
+
+    around(b, "build", built)
+    b.dump = lambda model: dict(initial)
+    b.Learner.state = _state(b, healthy)
+
+
+@caught_by("exchange", alone=True)
+def load_works_once(b: Any, r: Any) -> None:
+    """Lazy initialisation that takes a model with values for one that is done."""
+
+    def once(original: Any, model: Any, params: Any) -> Any:
+        if getattr(model, "filled", False):
+            return model
+        model = original(model, params)
+        model.filled = True
+        return model
+
+    around(b, "load", once)
+    b.Learner.restore = _restored(b)
+
+
+# Modes and masks
+
+
+@caught_by("modes")
+def dropout_alive_in_eval(b: Any, r: Any) -> None:
+    of_kind(
+        r, "dropout", lambda original, row, own, x, tape, mode: original(row, own, x, tape, mode._replace(train=True))
+    )
+
+
+@caught_by("modes", alone=True)
+def dropout_dead_in_training(b: Any, r: Any) -> None:
+    """Outside the learner, whose masks are its own."""
+    _masks(b, lambda mask, seed: mask if len(seed) > 1 else np.ones_like(mask))
+
+
+@caught_by("modes")
+def dropout_not_rescaled(b: Any, r: Any) -> None:
+    _masks(b, lambda mask, seed: (mask > 0).astype(float))
+
+
+@caught_by("modes")
+def dropout_rate_wrong(b: Any, r: Any) -> None:
+    """Takes the rate for the share to keep: right for a half."""
+    around(b, "_mode", lambda original, model, *a, **k: original(_swapped_rate(model), *a, **k))
+
+
+@caught_by("modes")
+def one_dropout_mask_for_all_images(b: Any, r: Any) -> None:
+    _masks(b, lambda mask, seed: np.broadcast_to(mask[:1], mask.shape))
+
+
+@caught_by("modes")
+def dropout_drops_units_in_pairs(b: Any, r: Any) -> None:
+    _masks(b, lambda mask, seed: np.repeat(mask, 2, axis=1)[:, : mask.shape[1]])
+
+
+# Learners
+
+
+@caught_by("learning", alone=True)
+def pixels_divided_by_256(b: Any, r: Any) -> None:
+    around(b, "resize_matrix", lambda original, source, target: original(source, target) * np.sqrt(255 / 256))
+
+
+@caught_by("resuming", alone=True)
+def steps_counted_outside_the_state(b: Any, r: Any) -> None:
+    """A global counter seeds the masks: right in one process, wrong in the next."""
+    count = iter(range(1 << 30))
+    around(b, "_mode", lambda original, *a, seed=(0,), **k: original(*a, seed=_counted(seed, count), **k))
+
+
+@caught_by("resuming")
+def the_seed_is_ignored(b: Any, r: Any) -> None:
+    around(b, "_mode", lambda original, *a, seed=(0,), **k: original(*a, seed=(0, *seed[1:]), **k))
+
+
+@caught_by("resuming")
+def one_mask_for_all_steps(b: Any, r: Any) -> None:
+    around(b, "_mode", lambda original, *a, seed=(0,), **k: original(*a, seed=seed[:1], **k))
+
+
+@caught_by("repeatable", alone=True)
+def nondeterminism_from_call_to_call(b: Any, r: Any) -> None:
+    """The last bit of float32 wavers, as it does where atomics add up gradients."""
+    wavering = iter(range(1 << 30))
+
+    def noisy(original: Any, model: Any, *a: Any, **k: Any) -> Any:
+        loss, grads = original(model, *a, **k)
+        off = 1 + 2.0**-23 * (next(wavering) % 2) if model.dtype == "float32" else 1.0
+        return loss, {name: (g * off).astype(model.dtype) for name, g in grads.items()}
+
+    around(b, "loss_and_grads", noisy)
+
+
+@caught_by("properties", alone=True)
+def even_kernels_padded_wrongly(b: Any, r: Any) -> None:
+    def even(original: Any, row: Any, own: Any, x: Any, tape: Any, mode: Any) -> Any:
+        return original(row, own, np.roll(x, 1, axis=2) if row.attributes["kernel"] == 2 else x, tape, mode)
+
+    of_kind(r, "conv", even)
+
+
+def _masks(b: Any, changed: Callable[[Array, tuple[int, ...]], Array]) -> None:
+    def mode(original: Any, *a: Any, seed: tuple[int, ...] = (0,), **k: Any) -> Any:
+        drawn = original(*a, seed=seed, **k)
+        return drawn._replace(masks={name: changed(mask, seed) for name, mask in drawn.masks.items()})
+
+    around(b, "_mode", mode)
+
+
+def _swapped_rate(model: Any) -> Any:
+    head = model.spec.head
+    return replace(model, spec=replace(model.spec, head=replace(head, dropout=1 - head.dropout if head.dropout else 0)))
+
+
+def _counted(seed: tuple[int, ...], count: Iterator[int]) -> tuple[int, ...]:
+    return (seed[0], next(count)) if len(seed) > 1 else seed
+
+
+def _state(b: Any, dump: Callable[[Any], Arrays]) -> Callable[[Any], Arrays]:
+    """``state`` as it was before ``dump`` was broken."""
+
+    def state(self: Any) -> Arrays:
+        velocity = {b.VELOCITY + name: v.copy() for name, v in self.velocity.items()}
+        return {**dump(self.model), **velocity, "step": np.array(self.steps)}
+
+    return state
+
+
+def _restored(b: Any) -> Callable[[Any, Any], None]:
+    """``restore`` as it was before ``load`` was broken."""
+
+    def restore(self: Any, state: Any) -> None:
+        self.model.params = {name: state[name].copy() for name in self.model.params}
+        self.velocity = {name: state[b.VELOCITY + name].copy() for name in self.velocity}
+        self.steps = int(state["step"])
+
+    return restore

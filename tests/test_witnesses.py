@@ -1,0 +1,98 @@
+"""Witnesses: the VGGs of three frameworks' own zoos, which nobody here wrote, against ours (``pytest -m witness``).
+
+The zoo builds and initialises its model; all parameters go to ours under canonical names; logits must agree in float64,
+where the limit leaves no room for another epsilon, order or layer.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from numpy.typing import NDArray
+
+from vgg import Spec, arch, registry, shapes
+from vgg.client import Worker
+from vgg.compare import Verdict, compare, forward_limit
+from vgg.registry import Entry
+
+pytestmark = pytest.mark.witness
+
+Params = dict[str, NDArray[Any]]
+Workers = tuple[Worker, Worker]
+FOLDER = Path(__file__).parent / "witnesses"
+DEPTHS = ("vgg11", "vgg13", "vgg16", "vgg19")
+ZOOS = {
+    "torch": (*DEPTHS, *(f"{name}_bn" for name in DEPTHS)),
+    "tensorflow": ("vgg16", "vgg19"),
+    "mxnet": (*DEPTHS, *(f"{name}_bn" for name in DEPTHS)),
+}
+WRONGS: dict[str, Callable[[NDArray[Any]], NDArray[Any]]] = {
+    "block1.conv1.bias": lambda bias: bias * (1 + 1e-6),
+    "block1.bn1.running_var": lambda variance: variance + (1e-3 - 1e-5),  # Keras' default epsilon
+}
+"""What must show in the logits, or agreement would say little."""
+IMAGE = np.random.default_rng(0).standard_normal((1, 3, 224, 224))
+
+
+@pytest.fixture(scope="module")
+def workers(request: pytest.FixtureRequest) -> Iterator[Workers]:
+    """(zoo, ours) of one framework; a zoo that cannot be started is an error, never a skip."""
+    ours = registry.find(request.param)
+    lock, needs = ours.lock, ours.imports
+    if ours.name == "torch":
+        lock, needs = FOLDER / "witness_torch.txt", (*needs, "torchvision")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.syspath_prepend(FOLDER)
+        env = request.config.getoption("--vgg-env")
+        with (
+            Worker(Entry(f"{ours.name} zoo", f"witness_{ours.name}", needs, lock), env=env) as zoo,
+            Worker(ours, env=env) as own,
+        ):
+            yield zoo, own
+
+
+def carried_over(zoo: Worker, spec: Spec) -> Params:
+    """The zoo's weights; its biases and statistics, all 0 or 1 as yet, become numbers that show."""
+    zoo.build(spec, dtype="float64")
+    params, random = zoo.dump(), np.random.default_rng(1)
+    vectors = {name: array for name, array in params.items() if array.ndim == 1}
+    for name, array in vectors.items():
+        positive = name.endswith((".weight", ".running_var"))
+        drawn = random.uniform(0.5, 1.5, array.shape) if positive else random.normal(0, 0.1, array.shape)
+        vectors[name] = drawn.astype(array.dtype)
+    zoo.call("load", vectors)
+    return {**params, **vectors}
+
+
+def judged(spec: Spec, logits: NDArray[Any], zoo: Worker) -> Verdict:
+    """Our logits against the zoo's."""
+    wanted, limit = {"logits": zoo.forward(IMAGE)}, forward_limit(spec, "float64")
+    return compare({"logits": logits}, wanted, limit=limit, dtype="float64")
+
+
+@pytest.mark.parametrize(
+    ("workers", "name"), [(zoo, name) for zoo, names in ZOOS.items() for name in names], indirect=["workers"]
+)
+def test_a_zoos_own_vgg_gives_the_logits_of_ours(
+    workers: Workers, name: str, record_property: Callable[[str, object], None]
+) -> None:
+    zoo, own = workers
+    spec = arch(name, classes=10)
+    params = carried_over(zoo, spec)
+    assert {name: array.shape for name, array in params.items()} == shapes(spec)
+    own.build(spec, params, dtype="float64")
+    logits = own.forward(IMAGE)
+    verdict = judged(spec, logits, zoo)
+    record_property("error", verdict.error)
+    record_property("limit", float(verdict.limit))
+    assert verdict.ok, verdict
+    for part in WRONGS.keys() & params.keys():
+        zoo.call("load", {part: WRONGS[part](params[part].astype("float64"))})
+        wrong = judged(spec, logits, zoo)
+        assert np.isfinite(wrong.error)
+        assert not wrong.ok, f"{part}: wrong numbers do not show"
+        zoo.call("load", {part: params[part]})
