@@ -285,6 +285,16 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
     assert files(out) == files(tmp_path / "undisturbed")
 
 
+def test_a_run_whose_last_line_was_torn_goes_on(train: Train, out: Path, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(emit=stop_at(2))
+    with (out / "metrics.jsonl").open("a") as metrics:
+        metrics.write('{"epoch": 2, "st')
+    train()
+    train(into=tmp_path / "undisturbed")
+    assert files(out) == files(tmp_path / "undisturbed")
+
+
 def test_a_run_that_goes_on_takes_no_step_twice(train: Train) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(emit=stop_at(2))

@@ -72,8 +72,9 @@ class Loop:
             state = load_file(checkpoints[-1])
             self.epoch = int(state.pop("epoch"))
             self.learner.restore(state)
-            lines = (self.out / "metrics.jsonl").read_text().splitlines()
-            self.rows = [row for row in map(json.loads, lines) if row["epoch"] < self.epoch]
+            lines = (self.out / "metrics.jsonl").read_text().splitlines(keepends=True)
+            whole = (json.loads(line) for line in lines if line.endswith("\n"))  # a power cut may tear the last
+            self.rows = [row for row in whole if row["epoch"] < self.epoch]
         text = "".join(json.dumps(row) + "\n" for row in self.rows)
         params.write_atomically(self.out / "metrics.jsonl", text.encode())
         self._describe(facts, None)

@@ -1,6 +1,4 @@
 """VGG in Flax NNX: an ``nnx.Module`` of stock layers. Native layout NHWC, HWIO, dense (in, out), in H,W,C."""
-# ruff: noqa: INP001
-# mypy: disallow-subclassing-any=False, disallow-untyped-decorators=False, warn-return-any=False
 
 from __future__ import annotations
 
