@@ -321,6 +321,18 @@ def test_a_bad_spec_in_a_file_is_refused_by_path(tmp_path: Path) -> None:
     assert str(caught.value) == f"{path}: blocks: got 3, wanted a list"
 
 
+def test_a_file_that_nests_without_end_is_refused(tmp_path: Path) -> None:
+    path = tmp_path / "net.json"
+    path.write_text("[" * 100_000)
+    with pytest.raises(VGGError, match=r"net.json: not JSON"):
+        Spec.load(path)
+
+
+def test_a_number_is_no_architecture() -> None:
+    with pytest.raises(VGGError, match="unknown architecture '11': did you mean vgg11"):
+        arch(11)  # type: ignore[arg-type]
+
+
 @pytest.mark.parametrize("content", [None, b"\xff\xfe{"], ids=["missing", "not_utf8"])
 def test_a_file_that_cannot_be_read_is_refused_by_path(content: bytes | None, tmp_path: Path) -> None:
     path = tmp_path / "net.json"

@@ -165,6 +165,10 @@ def _batch_norm(row: Layer, own: Arrays, x: Array, tape: Tape, mode: Mode) -> Ar
     if mode.train:
         mean, var = x.mean(axis=(0, 2, 3)), x.var(axis=(0, 2, 3))
         count = x.size // x.shape[1]
+        if mode.bessel and count == 1:
+            raise mismatch(
+                row.name, "one value a channel", "two or more for an unbiased variance", "take a larger batch"
+            )
         batch = {"running_mean": mean, "running_var": var * count / (count - 1) if mode.bessel else var}
         for part, new in batch.items():
             tape.statistics[f"{row.name}.{part}"] = mode.keep * own[part] + (1 - mode.keep) * new

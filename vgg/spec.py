@@ -285,5 +285,5 @@ def arch(name: str, **changes: Any) -> Spec:
     10.
     """
     if name not in _ARCHS:
-        raise unknown("architecture", name, _ARCHS)
+        raise unknown("architecture", str(name), _ARCHS)
     return _ARCHS[name].modified(**changes)

@@ -60,7 +60,7 @@ def load(path: Path) -> Spec:
 def _parsed(parse: Callable[[str], Any], text: str, form: str) -> Any:
     try:
         return parse(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:
         raise VGGError(f"not {form}: {error}") from error
 
 
