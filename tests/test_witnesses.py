@@ -7,6 +7,7 @@ where the limit leaves no room for another epsilon, order or layer.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
 
@@ -39,20 +40,31 @@ IMAGE = np.random.default_rng(0).standard_normal((1, 3, 224, 224))
 
 
 @pytest.fixture(scope="module")
-def workers(request: pytest.FixtureRequest) -> Iterator[Workers]:
-    """(zoo, ours) of one framework; a zoo that cannot be started is an error, never a skip."""
-    ours = registry.find(request.param)
+def workers(request: pytest.FixtureRequest) -> Iterator[Callable[[str], Workers]]:
+    """Gives (zoo, ours) of a framework, which run until another is asked for: each holds a gigabyte."""
+    running: dict[str, Workers] = {}
+    with ExitStack() as stack:
+
+        def pair(framework: str) -> Workers:
+            if framework not in running:
+                running.clear()
+                stack.close()
+                running[framework] = started(framework, request.config.getoption("--vgg-env"), stack)
+            return running[framework]
+
+        yield pair
+
+
+def started(framework: str, env: str, stack: ExitStack) -> Workers:
+    """A zoo that cannot be started is an error, never a skip."""
+    ours = registry.find(framework)
     lock, needs = ours.lock, ours.imports
-    if ours.name == "torch":
+    if framework == "torch":
         lock, needs = FOLDER / "witness_torch.txt", (*needs, "torchvision")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(FOLDER)
-        env = request.config.getoption("--vgg-env")
-        with (
-            Worker(Entry(f"{ours.name} zoo", f"witness_{ours.name}", needs, lock), env=env) as zoo,
-            Worker(ours, env=env) as own,
-        ):
-            yield zoo, own
+        zoo = Worker(Entry(f"{framework} zoo", f"witness_{framework}", needs, lock), env=env)
+    return stack.enter_context(zoo), stack.enter_context(Worker(ours, env=env))
 
 
 def carried_over(zoo: Worker, spec: Spec) -> Params:
@@ -74,13 +86,11 @@ def judged(spec: Spec, logits: NDArray[Any], zoo: Worker) -> Verdict:
     return compare({"logits": logits}, wanted, limit=limit, dtype="float64")
 
 
-@pytest.mark.parametrize(
-    ("workers", "name"), [(zoo, name) for zoo, names in ZOOS.items() for name in names], indirect=["workers"]
-)
+@pytest.mark.parametrize(("framework", "name"), [(zoo, name) for zoo, names in ZOOS.items() for name in names])
 def test_a_zoos_own_vgg_gives_the_logits_of_ours(
-    workers: Workers, name: str, record_property: Callable[[str, object], None]
+    workers: Callable[[str], Workers], framework: str, name: str, record_property: Callable[[str, object], None]
 ) -> None:
-    zoo, own = workers
+    zoo, own = workers(framework)
     spec = arch(name, classes=10)
     params = carried_over(zoo, spec)
     assert {name: array.shape for name, array in params.items()} == shapes(spec)

@@ -134,6 +134,9 @@ def _run(command: _Parser) -> None:
     command.add_argument("--batch-size", type=int, metavar="N")
     command.add_argument("--lr", type=float, metavar="RATE")
     command.add_argument("--seed", type=int, metavar="N")
+    command.add_argument(
+        "--dropout", choices=["native", "neutral"], help="masks of each framework, or the same for all"
+    )
 
 
 if __name__ == "__main__":

@@ -66,9 +66,10 @@ class Jobs(ABC):
         """Make the learner that ``step``, ``evaluate``, ``state`` and ``restore`` speak of."""
         self.call("learner", recipe=recipe.to_dict())
 
-    def step(self, x: Array, y: Array, lr: float) -> float:
-        """Train on one batch; the loss before the step."""
-        return float(self.call("step", {"x": x, "y": y}, lr=lr)[0])
+    def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> float:
+        """Train on one batch; the loss before the step. ``masks``: in place of the framework's own."""
+        named = {wire.MASK + name: mask for name, mask in (masks or {}).items()}
+        return float(self.call("step", {"x": x, "y": y, **named}, lr=lr)[0])
 
     def evaluate(self, x: Array) -> Array:
         """Logits (N, classes) from the learner, in eval mode."""

@@ -164,7 +164,7 @@ def _spec(arguments: Namespace) -> Spec:
 
 def _recipe(arguments: Namespace) -> Recipe:
     name = arguments.recipe or QUICK.get(arguments.dataset or "digits", "quick")
-    given = {key: getattr(arguments, key) for key in ("dataset", "epochs", "batch_size", "lr", "seed")}
+    given = {key: getattr(arguments, key) for key in ("dataset", "epochs", "batch_size", "lr", "seed", "dropout")}
     return recipe(name, **{key: value for key, value in given.items() if value is not None})
 
 

@@ -20,6 +20,9 @@ _NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
 }
 
 
+DROPOUTS = ("native", "neutral")
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -40,7 +43,8 @@ class Recipe:
 
     ``lr_drops`` are (epoch, factor) pairs: from that epoch on, counted from 0, the learning rate is ``factor`` times
     ``lr``. Pixels become ``(value / 255 - mean) / std``. Weight decay is coupled: its gradient joins the loss' before
-    the momentum.
+    the momentum. ``dropout``: masks from each framework's own generator (native), or from ``vgg.masks``, the same in
+    all (neutral).
     """
 
     name: str = "custom"
@@ -56,6 +60,7 @@ class Recipe:
     seed: int = 0
     mean: float = 0.0
     std: float = 1.0
+    dropout: str = "native"
 
     def __post_init__(self) -> None:
         for name in ("name", "dataset", "init"):
@@ -69,6 +74,8 @@ class Recipe:
             value = getattr(self, name)
             if not (_is_number(value) and fits(value)):
                 raise mismatch(f"recipe.{name}", repr(value), wanted)
+        if self.dropout not in DROPOUTS:
+            raise mismatch("recipe.dropout", repr(self.dropout), " or ".join(DROPOUTS))
         object.__setattr__(self, "lr_drops", _drops(self.lr_drops))
 
     def lr_at(self, epoch: int) -> float:

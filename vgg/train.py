@@ -17,6 +17,7 @@ from safetensors.numpy import load_file, save
 
 from . import data, params, reference
 from .errors import VGGError
+from .masks import masks
 from .recipe import Recipe
 from .spec import Spec
 
@@ -86,7 +87,9 @@ class Loop:
         with (self.out / "metrics.jsonl").open("a", buffering=1) as metrics:
             for i, chosen in enumerate(data.batches(len(labels), self.recipe.batch_size, self.recipe.seed, epoch)):
                 start = time.perf_counter()
-                loss = float(self.learner.step(images[chosen], labels[chosen], lr))
+                loss = float(
+                    self.learner.step(images[chosen], labels[chosen], lr, **self._masks(epoch, i, len(chosen)))
+                )
                 seconds = time.perf_counter() - start
                 if not math.isfinite(loss):
                     raise VGGError(f"loss is {loss} at epoch {epoch}, step {i}; take a smaller learning rate than {lr}")
@@ -142,6 +145,12 @@ class Loop:
             "compile_seconds": max(seconds[0] - steady, 0.0),
             "peak_bytes": peak_bytes(),
         }
+
+    def _masks(self, epoch: int, step: int, count: int) -> dict[str, Any]:
+        if self.recipe.dropout == "native":
+            return {}
+        number = epoch * math.ceil(len(self.arrays["train_labels"]) / self.recipe.batch_size) + step
+        return {"masks": masks(self.spec, count, self.recipe.seed, number)}
 
     def _logits(self, images: NDArray[Any]) -> Iterator[NDArray[Any]]:
         """In batches of one size, so that a compiled backend compiles once: the last is padded with the first image."""

@@ -13,6 +13,8 @@ from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
 Arrays = dict[str, NDArray[Any]]
+MASK = "mask/"
+"""In a step's arrays, the prefix of a dropout layer's name."""
 
 
 def send(stream: BinaryIO, head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> None:

@@ -81,7 +81,9 @@ class Session:
         return None, {}
 
     def step(self, arrays: wire.Arrays, lr: float) -> Reply:
-        return float(self.learning.step(arrays["x"], arrays["y"], lr)), {}
+        masks = {name.removeprefix(wire.MASK): a for name, a in arrays.items() if name.startswith(wire.MASK)}
+        given = {"masks": masks} if masks else {}
+        return float(self.learning.step(arrays["x"], arrays["y"], lr, **given)), {}
 
     def evaluate(self, arrays: wire.Arrays) -> Reply:
         with _unchanged(arrays):

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from itertools import pairwise
+from types import MappingProxyType
 from typing import Any
 
 import flax
@@ -64,7 +65,13 @@ class VGG(nnx.Module):
         self.fcs = nnx.List(nnx.Linear(*pair, dtype=dtype, param_dtype=dtype, rngs=rngs) for pair in widths)
         self.dropout = nnx.Dropout(head.dropout)
 
-    def __call__(self, x: jax.Array, rngs: nnx.Rngs | None = None, tap: Tap = lambda _, x: x) -> jax.Array:
+    def __call__(
+        self,
+        x: jax.Array,
+        rngs: nnx.Rngs | None = None,
+        tap: Tap = lambda _, x: x,
+        masks: Mapping[str, jax.Array] = MappingProxyType({}),
+    ) -> jax.Array:
         head = self.spec.head
         for i, block in enumerate(self.blocks, 1):
             x = block(x, lambda name, x, i=i: tap(f"block{i}.{name}", x))
@@ -72,7 +79,8 @@ class VGG(nnx.Module):
         for i in range(1, len(self.fcs)):
             x = tap(f"fc{i}.relu", nnx.relu(tap(f"fc{i}", self.fcs[i - 1](x))))
             if head.dropout:
-                x = tap(f"fc{i}.dropout", self.dropout(x, rngs=rngs))
+                mask = masks.get(f"fc{i}.dropout")
+                x = tap(f"fc{i}.dropout", self.dropout(x, rngs=rngs) if mask is None else x * mask.astype(x.dtype))
         return tap(f"fc{len(self.fcs)}", self.fcs[-1](x))
 
 
@@ -112,7 +120,7 @@ def trace(model: VGG, x: Array, *, train: bool = False) -> Arrays:
 
 def loss_and_grads(model: VGG, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
     """Mean cross-entropy and the gradient of every parameter."""
-    loss, grads = _gradient(_copy(model, train), _nhwc(model, x), y, np.uint32(0))
+    loss, grads = _gradient(_copy(model, train), _nhwc(model, x), y, np.uint32(0), {})
     return float(loss), _canonical(model.spec, grads)
 
 
@@ -142,12 +150,12 @@ class Learner:
         self._step = nnx.jit(self._train, donate_argnums=(0, 1))
         self._evaluate = nnx.jit(lambda model, x: _copy(model, train=False)(self._images(x)))
 
-    def step(self, x: Array, y: Array, lr: float) -> jax.Array:
+    def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> jax.Array:
         """Forward, backward, update; the loss before it."""
-        x, y = jax.device_put((x, y), self.device)
+        x, y, masks = jax.device_put((x, y, dict(masks or {})), self.device)
         seed = np.uint32(self.recipe.mask_seed(self.steps))
         self.steps += 1
-        return self._step(self.model, self.optimizer, x, y, lr, seed)
+        return self._step(self.model, self.optimizer, x, y, lr, seed, masks)
 
     def evaluate(self, x: Array) -> Array:
         """Logits (N, classes) in eval mode."""
@@ -165,8 +173,8 @@ class Learner:
         load(self.model, state)
         self.steps = int(state["step"])
 
-    def _train(self, model: VGG, optimizer: Any, x: jax.Array, y: jax.Array, lr: Any, seed: Any) -> jax.Array:
-        loss, grads = _gradient(model, self._images(x), y, seed)
+    def _train(self, model: VGG, optimizer: Any, x: Any, y: Any, lr: Any, seed: Any, masks: Any) -> jax.Array:
+        loss, grads = _gradient(model, self._images(x), y, seed, masks)
         optimizer.update(model, grads, lr=lr)
         return loss
 
@@ -219,9 +227,9 @@ def _rngs(seed: Any) -> nnx.Rngs:
 
 @nnx.jit
 @nnx.value_and_grad
-def _gradient(model: VGG, x: jax.Array, y: jax.Array, seed: Any) -> jax.Array:
+def _gradient(model: VGG, x: jax.Array, y: jax.Array, seed: Any, masks: Mapping[str, jax.Array]) -> jax.Array:
     """(loss, gradients); running statistics move in ``model``."""
-    return optax.softmax_cross_entropy_with_integer_labels(model(x, _rngs(seed)), y).mean()
+    return optax.softmax_cross_entropy_with_integer_labels(model(x, _rngs(seed), masks=masks), y).mean()
 
 
 def _name(path: Any) -> str:

@@ -119,9 +119,10 @@ class Learner:
         trained = {n: a for n, a in model.params.items() if not n.endswith(("running_mean", "running_var"))}
         self.velocity: Arrays = {name: np.zeros_like(array) for name, array in trained.items()}
 
-    def step(self, x: Array, y: Array, lr: float) -> float:
+    def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> float:
         """Forward, backward, update; the loss before it."""
         model, mode = self.model, _mode(self.model, len(x), train=True, seed=(self.recipe.seed, self.steps))
+        mode = mode._replace(masks=masks or mode.masks)
         loss, grads, tape = reference.loss_and_grads(model.spec, model.params, self._images(x), y, mode)
         settings = {"lr": lr, "momentum": self.recipe.momentum, "weight_decay": self.recipe.weight_decay}
         params, velocity = reference.sgd(_doubled(model.params), grads, _doubled(self.velocity), **settings)

@@ -29,9 +29,10 @@ VELOCITY = "velocity/"
 class Learner(Protocol):
     """A compiled training step and evaluation, and its whole state."""
 
-    def step(self, x: Array, y: Array, lr: float) -> SupportsFloat:
+    def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> SupportsFloat:
         """Train on one batch; the loss before the step, which ``float()`` may wait for. uint8 images are
-        scaled, normalised and resized inside; floating ones are taken as they are.
+        scaled, normalised and resized inside; floating ones are taken as they are. ``masks``, by the name of the
+        dropout layer, are what it multiplies by, in place of what the framework would draw.
         """
         ...
 

@@ -168,11 +168,11 @@ class Learner:
         self._step = jax.jit(self._train, donate_argnums=(0, 1))
         self._evaluate = jax.jit(lambda variables, x: self.module.apply(variables, self._images(x)))
 
-    def step(self, x: Array, y: Array, lr: float) -> jax.Array:
+    def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> jax.Array:
         """Forward, backward, update; the loss before it."""
-        x, y = jax.device_put((x, y), self.device)
+        x, y, masks = jax.device_put((x, y, dict(masks or {})), self.device)
         seed = np.uint32(self.recipe.mask_seed(self.steps))
-        self.variables, self.moments, loss = self._step(self.variables, self.moments, x, y, lr, seed)
+        self.variables, self.moments, loss = self._step(self.variables, self.moments, x, y, lr, seed, masks)
         self.steps += 1
         return loss
 
@@ -195,8 +195,11 @@ class Learner:
         self.moments = (self.moments[0], self.moments[1]._replace(trace=velocity))
         self.steps = int(state["step"])
 
-    def _train(self, variables: Any, moments: Any, x: Any, y: Any, lr: Any, seed: Any) -> tuple[Any, Any, jax.Array]:
-        (loss, moved), grads = _gradient(self.module, variables, self._images(x), y, _key(seed), True)
+    def _train(
+        self, variables: Any, moments: Any, x: Any, y: Any, lr: Any, seed: Any, masks: Any
+    ) -> tuple[Any, Any, jax.Array]:
+        with nn.intercept_methods(partial(_masked, masks)):
+            (loss, moved), grads = _differentiated(self.module, variables, self._images(x), y, _key(seed), True)
         updates, moments = self.optimizer.update(grads, moments, variables["params"])
         lr = jnp.asarray(lr, self.module.dtype)
         params = jax.tree.map(lambda w, u: w - lr * u, variables["params"], updates)
@@ -243,6 +246,12 @@ def _max_pool(x: jax.Array, kernel: int, stride: int) -> jax.Array:
     return x.reshape(n, rows, kernel, columns, kernel, channels).max(axis=(2, 4))
 
 
+def _masked(masks: Mapping[str, jax.Array], call: Any, args: Any, kwargs: Any, context: Any) -> jax.Array:
+    """Let dropout layers multiply by ``masks``."""
+    mask = masks.get(context.module.name)
+    return call(*args, **kwargs) if mask is None else args[0] * mask.astype(args[0].dtype)
+
+
 def _key(seed: Any) -> jax.Array:
     """Of XLA's own generator: JAX's default one takes a second more to compile for each draw on a CPU."""
     return jax.random.key(seed, impl="rbg")
@@ -253,8 +262,7 @@ def _apply(module: VGG, variables: Any, x: jax.Array, key: jax.Array, train: boo
     return module.apply(variables, x, train, rngs={"dropout": key}, mutable=["batch_stats"])
 
 
-@partial(jax.jit, static_argnums=(0, 5))
-def _gradient(module: VGG, variables: Any, x: jax.Array, y: jax.Array, key: jax.Array, train: bool) -> Any:
+def _differentiated(module: VGG, variables: Any, x: jax.Array, y: jax.Array, key: jax.Array, train: bool) -> Any:
     """((loss, moved running statistics), gradients)."""
 
     def loss(params: Any) -> tuple[jax.Array, Any]:
@@ -262,6 +270,9 @@ def _gradient(module: VGG, variables: Any, x: jax.Array, y: jax.Array, key: jax.
         return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean(), moved
 
     return jax.value_and_grad(loss, has_aux=True)(variables["params"])
+
+
+_gradient = jax.jit(_differentiated, static_argnums=(0, 5))
 
 
 def _name(path: Any) -> str:

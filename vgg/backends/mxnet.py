@@ -138,11 +138,11 @@ class Learner:
         self.velocity = {name: mx.nd.zeros_like(p.data()) for name, p in self.trained.items()}
         model.hybridize(static_alloc=True)
 
-    def step(self, x: Array, y: Array, lr: float) -> mx.np.ndarray:
+    def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> mx.np.ndarray:
         """Forward, backward, update; the loss before it."""
         mx.random.seed(self.recipe.mask_seed(self.steps))
         with autograd.record():
-            loss = _loss(self.model(self._images(x)), _tensor(self.model, y))
+            loss = _loss(_masked(self.model, self._images(x), masks or {}), _tensor(self.model, y))
         loss.backward()
         for name, p in self.trained.items():
             self._update(p.data(), p.grad(), self.velocity[name], lr)
@@ -196,6 +196,15 @@ class GlobalAvgPool(nn.HybridSequential):
 
 _SLOTS = {"gamma": "weight", "beta": "bias"}
 _loss_fn = gluon.loss.SoftmaxCrossEntropyLoss()
+
+
+def _masked(model: nn.HybridSequential, x: mx.nd.NDArray, masks: Mapping[str, Array]) -> mx.nd.NDArray:
+    """Logits; dropout layers multiply by ``masks``."""
+    tensors = {name: _tensor(model, mask) for name, mask in masks.items()}
+    for layer in _layers(model) if masks else ():
+        mask = tensors.get(_canonical(layer.name))
+        x = layer(x) if mask is None else x * mask
+    return x if masks else model(x)
 
 
 def _loss(logits: mx.nd.NDArray, y: mx.nd.NDArray) -> mx.nd.NDArray:

@@ -134,12 +134,14 @@ class Learner:
         self._step = tf.function(self._train)
         self._evaluate = tf.function(lambda x: model(self._images(x), training=False))
 
-    def step(self, x: Array, y: Array, lr: float) -> tf.Tensor:
+    def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> tf.Tensor:
         """Forward, backward, update; the loss before it."""
         _seed(self.model, self.recipe.mask_seed(self.steps))
         self.steps += 1
         with tf.device(self.model.place):
-            return self._step(tf.constant(x), tf.constant(y), tf.constant(lr, self.model.compute_dtype))
+            dtype = self.model.compute_dtype
+            given = {name: tf.constant(mask, dtype) for name, mask in (masks or {}).items()}
+            return self._step(tf.constant(x), tf.constant(y), tf.constant(lr, dtype), given)
 
     def evaluate(self, x: Array) -> Array:
         """Logits (N, classes) in eval mode."""
@@ -158,9 +160,9 @@ class Learner:
             v.assign(to_hwc(self.model.spec, name, state[VELOCITY + name]))
         self.steps = int(state["step"])
 
-    def _train(self, x: tf.Tensor, y: tf.Tensor, lr: tf.Tensor) -> tf.Tensor:
+    def _train(self, x: tf.Tensor, y: tf.Tensor, lr: tf.Tensor, masks: Mapping[str, tf.Tensor]) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            loss = _loss(self.model(self._images(x), training=True), y)
+            loss = _loss(_masked(self.model, self._images(x), masks), y)
         weights = self.model.trainable_variables
         for w, v, g in zip(weights, self.velocity, tape.gradient(loss, weights), strict=True):
             # Keras' own SGD keeps the step, not the gradient, in its momentum buffer, and decouples weight decay.
@@ -194,6 +196,13 @@ def _lrn(x: Any) -> Any:
     """tf.nn.local_response_normalization has no float64; a window over channels is a product with a band matrix."""
     near = np.abs(np.subtract.outer(range(x.shape[-1]), range(x.shape[-1]))) <= LRN_SIZE // 2
     return x * (LRN_K + LRN_ALPHA * (x * x @ tf.constant(near, x.dtype))) ** -LRN_BETA
+
+
+def _masked(model: keras.Sequential, x: tf.Tensor, masks: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    """Logits in train mode; dropout layers multiply by ``masks``."""
+    for name, layer in _layers(model) if masks else ():
+        x = x * masks[name] if name in masks else layer(x, training=True) if isinstance(layer, _MODAL) else layer(x)
+    return x if masks else model(x, training=True)
 
 
 def _loss(logits: tf.Tensor, y: Any) -> tf.Tensor:

@@ -131,12 +131,14 @@ class Learner:
             model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True
         )
 
-    def step(self, x: Array, y: Array, lr: float) -> torch.Tensor:
+    def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> torch.Tensor:
         """Forward, backward, update; the loss before it."""
         torch.manual_seed(self.recipe.mask_seed(self.steps))
         self.optimizer.param_groups[0]["lr"] = lr
         self.model.train()
-        loss = F.cross_entropy(self.model(self._images(x)), torch.as_tensor(y, device=_where(self.model).device))
+        with _masked(self.model, masks or {}):
+            logits = self.model(self._images(x))
+        loss = F.cross_entropy(logits, torch.as_tensor(y, device=_where(self.model).device))
         self.optimizer.zero_grad()
         loss.backward()
         self.optimizer.step()
@@ -205,6 +207,22 @@ def _layers(model: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
             yield from ((f"{name}.{part}", layer) for part, layer in child.named_children())
         else:
             yield name.replace("_", ".") if name.startswith("fc") else name, child
+
+
+@contextmanager
+def _masked(model: nn.Sequential, masks: Mapping[str, Array]) -> Iterator[None]:
+    """Let dropout layers multiply by ``masks``."""
+    layers = dict(_layers(model))
+    tensors = {name: _tensor(model, mask) for name, mask in masks.items()}
+    hooks = [
+        layers[name].register_forward_hook(lambda _layer, inputs, _out, mask=mask: inputs[0] * mask)
+        for name, mask in tensors.items()
+    ]
+    try:
+        yield
+    finally:
+        for hook in hooks:
+            hook.remove()
 
 
 @contextmanager

@@ -17,6 +17,7 @@ from .. import reference
 from ..client import Jobs
 from ..compare import EXACT, Verdict, compare, forward_limit, gradient_floors, gradient_limit
 from ..layers import expand
+from ..masks import masks
 from ..params import load_params, save_params, shapes
 from ..pixels import resize_matrix
 from ..recipe import Recipe
@@ -147,11 +148,14 @@ def learning(worker: Jobs, case: Case) -> Verdict:
     pixels = np.random.RandomState(0).randint(0, 256, (case.batch, channels, 9, 14)).astype(np.uint8)
     rows, columns = resize_matrix(9, height), resize_matrix(14, width)
     x, y = rows @ ((pixels / 255 - recipe.mean) / recipe.std) @ columns.T, case.labels()
-    mode = _mode(worker, case, {}, train=True)
+    mode = declared_mode(worker)._replace(masks=masks(case.spec, case.batch, 0, 0))
     loss, grads, tape = reference.loss_and_grads(case.spec, weights, x, y, mode)
     weights, _ = reference.sgd(weights, grads, {n: np.zeros_like(g) for n, g in grads.items()}, lr=LR)
     wanted = reference.forward(case.spec, weights | tape.statistics, x).logits
-    got = {"loss": np.array(worker.step(pixels, y, LR)), "logits": worker.evaluate(pixels)}
+    got = {
+        "loss": np.array(worker.step(pixels, y, LR, masks(case.spec, case.batch, 0, 0))),
+        "logits": worker.evaluate(pixels),
+    }
     limit = gradient_limit(case.spec, "float32", case.batch)
     return compare(got, {"loss": np.array(loss), "logits": wanted}, limit=limit)
 
@@ -193,11 +197,11 @@ def _blank(shape: tuple[int, ...], dtype: Any = "float32") -> Array:
 
 def _mode(worker: Jobs, case: Case, traced: Arrays, train: bool) -> Mode:
     """How the oracle must run to do what the backend did: its dropout masks, its declared statistics."""
-    masks = {}
+    drawn = {}
     for before, row in _dropouts(case) if traced else ():
         inside = np.asarray(traced[before], np.float64)
-        masks[row] = np.divide(traced[row], inside, out=np.ones_like(inside), where=inside != 0)
-    return declared_mode(worker)._replace(train=train, masks=masks)
+        drawn[row] = np.divide(traced[row], inside, out=np.ones_like(inside), where=inside != 0)
+    return declared_mode(worker)._replace(train=train, masks=drawn)
 
 
 def declared_mode(worker: Jobs) -> Mode:

@@ -1,4 +1,4 @@
-"""Fifty steps of SGD beside the oracle's: momentum, weight decay, learning rates that fall and rise, batch norm."""
+"""Fifty steps of SGD beside the oracle's: momentum, weight decay, changing rates, batch norm, neutral dropout masks."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from .. import reference
 from ..backends import VELOCITY
 from ..client import Jobs
 from ..compare import CONFIDENCE, Limit, Verdict, compare, gradient_floors, gradient_limit
+from ..masks import masks
 from ..recipe import Recipe
 from ..reference import Mode
 from .cases import Array, Arrays, Case
@@ -37,7 +38,8 @@ def trajectory(worker: Jobs, case: Case, dtype: str) -> Verdict:
     worst = Verdict(0.0, limit)
     for step, (loss, state) in enumerate(path(case, mode)):
         x, y = _batch(case, step)
-        found = {"loss": np.array(worker.step(x.astype(dtype), y, _rate(step))), **worker.state()}
+        loss_found = worker.step(x.astype(dtype), y, _rate(step), _masks(case, step))
+        found = {"loss": np.array(loss_found), **worker.state()}
         verdict = _judged(found, {"loss": np.array(loss), **state}, limit)
         if not verdict.ok:
             return Verdict(verdict.error, limit, verdict.where, f"step {step}: {verdict.reason}")
@@ -53,7 +55,8 @@ def path(case: Case, mode: Mode, noise: float = 0.0, seed: int = 0) -> Path:
     velocity = {name: np.zeros_like(a) for name, a in weights.items() if "running_" not in name}
     steps: Path = []
     for step in range(STEPS):
-        loss, grads, tape = reference.loss_and_grads(case.spec, weights, *_batch(case, step), mode)
+        here = mode._replace(masks=_masks(case, step))
+        loss, grads, tape = reference.loss_and_grads(case.spec, weights, *_batch(case, step), here)
         floors = gradient_floors(grads)
         grads = {name: g + noise * _noise(random, g, floors.get(name, 0.0)) for name, g in grads.items()}
         weights, velocity = reference.sgd(
@@ -90,6 +93,10 @@ def _noise(random: np.random.RandomState, grad: Array, floor: float) -> NDArray[
     size = max(float(np.linalg.norm(grad)), floor)
     direction: NDArray[np.float64] = random.standard_normal(grad.shape)
     return direction * (size / math.sqrt(grad.size))
+
+
+def _masks(case: Case, step: int) -> dict[str, NDArray[np.float64]]:
+    return masks(case.spec, case.batch, case.seed, step)
 
 
 def _rate(step: int) -> float:
