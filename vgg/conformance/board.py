@@ -5,7 +5,9 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
+from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -29,6 +31,7 @@ class Board:
     cells: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     facts: dict[str, dict[str, tuple[str, float]]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
+    frameworks: dict[str, str] = field(default_factory=dict)
     workers: dict[str, Worker] = field(default_factory=dict)
     starts: dict[str, int] = field(default_factory=dict)
     refusals: dict[str, str] = field(default_factory=dict)
@@ -52,6 +55,8 @@ class Board:
         except VGGError as error:
             self.refusals[backend] = str(error)
             raise
+        with suppress(BackendError):  # if it is of consequence, a cell will say so
+            self.frameworks[backend] = self.workers[backend].facts()["framework"]
         return self.workers[backend]
 
     def start(self, backend: str) -> Worker:
@@ -75,11 +80,21 @@ class Board:
 
     def to_dict(self) -> dict[str, object]:
         """Everything, for JSON."""
+        from .. import __version__, proof
+
         facts = {
             name: {backend: {"what": what, "size": _finite(size)} for backend, (what, size) in row.items()}
             for name, row in self.facts.items()
         }
-        return {"checks": self.cells, "declared": facts, "seconds": self.seconds}
+        about = {"vgg": __version__, "date": datetime.now().astimezone().isoformat(timespec="seconds")}
+        return {
+            **about,
+            "machine": proof.machine(),
+            "frameworks": self.frameworks,
+            "checks": self.cells,
+            "declared": facts,
+            "seconds": self.seconds,
+        }
 
     def tables(self) -> Iterator[tuple[str, list[list[str]]]]:
         """(title, rows): the matrix, then the declared differences."""

@@ -1,6 +1,6 @@
-"""The README's result table, from the ``compare.json`` of a real run.
+"""Tables in documents, from the JSON of real runs: of ``vgg compare``, and of ``vgg check --json``.
 
-``python -m vgg.report.markdown COMPARE_JSON README`` writes it between the two comment lines that name the JSON file.
+``python -m vgg.report.markdown JSON DOCUMENT`` writes one between the two comment lines that name the JSON file.
 """
 
 from __future__ import annotations
@@ -17,17 +17,44 @@ from ..tables import ROWS
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """A Markdown table, one column a backend, and the machine and date below it."""
+    """A Markdown table, one column a backend, and below it what it was measured on."""
+    return _matrix(result) if "checks" in result else _comparison(result)
+
+
+def _matrix(result: Mapping[str, Any]) -> str:
+    backends = list(result["seconds"])
+    rows = [[check, *(_cell(row.get(name)) for name in backends)] for check, row in result["checks"].items()]
+    rows += [["seconds", *(f"{result['seconds'][name]:.0f}" for name in backends)]]
+    rows += [
+        [f"*{fact}*", *(f"*{row[name]['what']}, {row[name]['size']:.0e}*" for name in backends)]
+        for fact, row in result["declared"].items()
+    ]
+    frameworks = "; ".join(f"{name}: {text}" for name, text in result["frameworks"].items())
+    return _lines([["", *backends], ["---"] * (1 + len(backends)), *rows]) + f"\n\n{frameworks}. {_machine(result)}.\n"
+
+
+def _cell(cell: Mapping[str, Any] | None) -> str:
+    if cell is None or cell["outcome"] != "passed":
+        return f"**{cell['outcome'] if cell else 'not judged'}**"
+    return f"{cell['error']:.0e} / {cell['limit']:.0e}" if cell["limit"] else "exact"
+
+
+def _comparison(result: Mapping[str, Any]) -> str:
     columns = result["backends"].values()
     lines = [["", *result["backends"]], ["---"] * (1 + len(columns))]
     lines += [[row, *(text(column).replace("\n", ", ") for column in columns)] for row, text in ROWS.items()]
-    machine, plan = result["machine"], result["recipe"]
+    plan = result["recipe"]
     epochs = f"{plan['epochs']} epoch{'s' * (plan['epochs'] > 1)}"
-    note = (
-        f"{plan['dataset']}, {epochs} of batch {plan['batch_size']} at {plan['size']} px; "
-        f"{machine['cores']} cores of {machine['cpu']}, {result['date'][:10]}."
-    )
-    return "\n".join("| " + " | ".join(line) + " |" for line in lines) + f"\n\n{note}\n"
+    note = f"{plan['dataset']}, {epochs} of batch {plan['batch_size']} at {plan['size']} px; {_machine(result)}."
+    return _lines(lines) + f"\n\n{note}\n"
+
+
+def _lines(rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _machine(result: Mapping[str, Any]) -> str:
+    return f"{result['machine']['cores']} cores of {result['machine']['cpu']}, {result['date'][:10]}"
 
 
 def replaced(text: str, name: str, fresh: str) -> str:
