@@ -188,7 +188,44 @@ def dropout_drops_units_in_pairs(b: Any, r: Any) -> None:
     _masks(b, lambda mask, seed: np.repeat(mask, 2, axis=1)[:, : mask.shape[1]])
 
 
+@caught_by("modes")
+def layers_share_one_dropout_mask(b: Any, r: Any) -> None:
+    def shared(original: Any, *a: Any, **k: Any) -> Any:
+        mode = original(*a, **k)
+        first = next(iter(mode.masks.values()), np.zeros(0))
+        return mode._replace(masks={n: first if m.shape == first.shape else m for n, m in mode.masks.items()})
+
+    around(b, "_mode", shared)
+
+
 # Learners
+
+
+@caught_by("masking", alone=True)
+def dropout_not_rescaled_in_the_learner(b: Any, r: Any) -> None:
+    _masks(b, lambda mask, seed: (mask > 0).astype(float) if len(seed) > 1 else mask)
+
+
+@caught_by("trajectory")
+def bf16_in_the_learner(b: Any, r: Any) -> None:
+    """The gradients of a float32 step, rounded."""
+
+    def coarse(original: Any, params: Any, grads: Any, *a: Any, **k: Any) -> Any:
+        exact = all(np.array_equal(p, p.astype(np.float32)) for p in params.values())
+        return original(params, {n: _coarse(g) for n, g in grads.items()} if exact else grads, *a, **k)
+
+    around(r, "sgd", coarse)
+
+
+@caught_by("repeatable")
+def loss_wavers(b: Any, r: Any) -> None:
+    wavering = iter(range(1 << 30))
+
+    def noisy(original: Any, *a: Any, **k: Any) -> Any:
+        loss, grads = original(*a, **k)
+        return loss * (1 + 1e-13 * (next(wavering) % 2)), grads
+
+    around(b, "loss_and_grads", noisy)
 
 
 @caught_by("learning", alone=True)
@@ -232,6 +269,13 @@ def even_kernels_padded_wrongly(b: Any, r: Any) -> None:
         return original(row, own, np.roll(x, 1, axis=2) if row.attributes["kernel"] == 2 else x, tape, mode)
 
     of_kind(r, "conv", even)
+
+
+def _coarse(x: Array) -> Array:
+    """With the eight bits of a bf16 mantissa."""
+    fraction, exponent = np.frexp(x)
+    coarse: Array = np.ldexp(np.round(np.ldexp(fraction, 8)), exponent - 8)
+    return coarse
 
 
 def _masks(b: Any, changed: Callable[[Array, tuple[int, ...]], Array]) -> None:

@@ -131,6 +131,7 @@ SPOILT: dict[str, Callable[[Array], object]] = {
     "a list": lambda logits: logits.tolist(),
     "objects": lambda logits: logits.astype(object),
     "too short": lambda logits: logits[:, 1:],
+    "off": lambda logits: logits * np.float32(1.001),
     "half": lambda logits: logits.astype(np.float16),
 }
 if FAULT == "signature":

@@ -65,7 +65,7 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("-k", metavar="EXPRESSION", dest="select", help="only the checks that match, as in pytest")
     check.add_argument("--spec", metavar="FILE", help="judge on this spec alone, as a failed property prints it")
     check.add_argument("--known", metavar="FILE", help="TOML file of known failures: id, reason, link")
-    check.add_argument("--examples", type=int, metavar="N", help="random specs that each backend is judged on")
+    check.add_argument("--examples", type=_positive, metavar="N", help="random specs that each backend is judged on")
 
     train = _command(
         commands, "train", "one training run", "vgg train torch vgg11_narrow --recipe quick --out runs/first"
@@ -123,6 +123,13 @@ def _environment(command: _Parser) -> None:
         "--env", choices=["auto", "current", "uv"], default="auto", help="where backends run (default: auto)"
     )
     command.add_argument("--timeout", type=float, default=900, metavar="SECONDS", help="limit without a sign of life")
+
+
+def _positive(text: str) -> int:
+    number = int(text)
+    if number < 1:
+        raise argparse.ArgumentTypeError(f"got {number}, wanted at least 1")
+    return number
 
 
 def _run(command: _Parser) -> None:

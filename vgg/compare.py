@@ -38,7 +38,7 @@ class Limit(float):
         return limit
 
 
-EXACT = Limit(0.0, "nothing is computed, so every bit must agree")
+EXACT = Limit(0.0, "the same numbers by the same way, so every bit must agree")
 
 
 @dataclass(frozen=True)

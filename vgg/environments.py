@@ -86,7 +86,8 @@ def home(entry: Entry) -> dict[str, str]:
     if entry.lock is None:
         return {"where": "current interpreter", "version": "plug-in"}
     if entry.imports and entry.importable():
-        return {"where": "current interpreter", "version": metadata.version(entry.name)}
+        found = sorted(set(metadata.packages_distributions().get(entry.imports[0], ())))
+        return {"where": "current interpreter", "version": metadata.version(found[0]) if found else "unknown"}
     pinned = (
         line.split(";")[0].split("==")[1].strip()
         for line in entry.lock.read_text().splitlines()

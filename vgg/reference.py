@@ -228,7 +228,7 @@ def _max_pool(row: Layer, own: Arrays, x: Array, tape: Tape, mode: Mode) -> Arra
 
 
 def _max_pool_back(row: Layer, own: Arrays, saved: Any, grad: Array) -> tuple[Array, Arrays]:
-    """A tie sends its gradient to the first tap; frameworks differ, and after ReLU it does not matter."""
+    """A tie sends its gradient to the first tap. Frameworks differ; at zero ReLU stops it, above zero it is a fact."""
     winner, shape = saved
     dx: Array = np.zeros(shape)
     for tap, (*_, seen) in enumerate(_taps(dx, row.attributes["kernel"], row.attributes["stride"], row.output_shape)):

@@ -77,12 +77,16 @@ def find(name: str) -> Entry:
     if name in _OWN:
         return _OWN[name]
     for point in _announced().select(name=name):
-        return Entry(point.name, point.value, lock=_lock_beside(point.value))
+        return Entry(point.name, point.module, lock=_lock_beside(point.module))
     raise unknown("backend", name, names(), ALIASES)
 
 
 def _lock_beside(module: str) -> Path | None:
-    """A plug-in's lock file: ``module.txt`` beside ``module.py``. Without one it runs in the current interpreter."""
-    found = find_spec(module.partition(".")[0])
-    lock = Path(found.origin).with_suffix(".txt") if found and found.origin else None
+    """A plug-in's lock file: ``module.txt`` beside ``module.py``, or within the package ``module``.
+
+    Without one it runs in the current interpreter.
+    """
+    name = module.partition(".")[0]
+    found = find_spec(name)
+    lock = Path(found.origin).with_name(f"{name}.txt") if found and found.origin else None
     return lock if lock and lock.is_file() else None

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import numpy as np
@@ -212,17 +212,13 @@ def _layers(model: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
 @contextmanager
 def _masked(model: nn.Sequential, masks: Mapping[str, Array]) -> Iterator[None]:
     """Let dropout layers multiply by ``masks``."""
-    layers = dict(_layers(model))
-    tensors = {name: _tensor(model, mask) for name, mask in masks.items()}
-    hooks = [
-        layers[name].register_forward_hook(lambda _layer, inputs, _out, mask=mask: inputs[0] * mask)
-        for name, mask in tensors.items()
-    ]
-    try:
+    with ExitStack() as hooks:
+        for name, layer in _layers(model):
+            if name in masks:
+                mask = _tensor(model, masks[name])
+                hook = layer.register_forward_hook(lambda _layer, inputs, _out, mask=mask: inputs[0] * mask)
+                hooks.callback(hook.remove)
         yield
-    finally:
-        for hook in hooks:
-            hook.remove()
 
 
 @contextmanager

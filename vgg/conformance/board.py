@@ -15,9 +15,6 @@ if TYPE_CHECKING:
     from ..client import Worker
     from ..compare import Verdict
 
-_CACHE = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache")) / "vgg" / "jax"
-COMPILED = {"JAX_COMPILATION_CACHE_DIR": str(_CACHE), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
-"""The suite's small nets take JAX seconds each to compile, the same ones every time: let it keep what it compiled."""
 PATIENCE = 3
 """Deaths after which a backend is given up: one that hangs would otherwise cost its time limit in every cell."""
 
@@ -64,7 +61,7 @@ class Board:
         from .. import registry
         from ..client import Worker
 
-        return Worker(registry.find(backend), env=self.env, timeout=self.timeout, variables=COMPILED)
+        return Worker(registry.find(backend), env=self.env, timeout=self.timeout, variables=_compiled())
 
     def close(self) -> None:
         """End every worker."""
@@ -132,9 +129,15 @@ class Backend:
         return self.board.worker(name)
 
 
+def _compiled() -> dict[str, str]:
+    """JAX takes seconds to compile each of the suite's small nets, the same ones every time: let it keep them."""
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vgg" / "jax"
+    return {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
+
+
 def _text(cell: dict[str, Any] | None) -> str:
     if cell is None:
-        return "ERROR"
+        return "-"
     if cell["outcome"] != "passed":
         return str(cell["outcome"].upper())
     if not cell["limit"]:

@@ -11,7 +11,7 @@ from .. import reference
 from ..client import Jobs
 from ..compare import EXACT, Verdict
 from ..recipe import Recipe
-from ..spec import BATCH_NORM_MOMENTUM, Block, Conv, Head, Pool, Spec
+from ..spec import BATCH_NORM_MOMENTUM, LRN_BETA, LRN_K, LRN_SIZE, Block, Conv, Head, Pool, Spec
 from .cases import CASES, TRAJECTORIES, Array
 from .checks import declared_mode
 
@@ -67,12 +67,16 @@ def ties(worker: Jobs) -> Fact:
 
 
 def lrn(worker: Jobs) -> Fact:
-    """AlexNet's alpha, not divided by the window as torch's is; the size is the error of an LRN layer."""
+    """AlexNet's alpha as it stands, or divided by the window, as torch's layer does by itself."""
     case = CASES["mixed"]
     params, x = case.params("float64"), case.images("float64")
     worker.build(case.spec, params, dtype="float64")
-    got, wanted = worker.trace(x)["block1.lrn1"], reference.forward(case.spec, params, x).activations["block1.lrn1"]
-    return Fact("undivided", _distance(got, wanted))
+    tape = reference.forward(case.spec, params, x).activations
+    relu, wanted = tape["block1.relu1"], tape["block1.lrn1"]
+    ratio = np.divide(wanted, relu, out=np.ones_like(relu), where=relu > 0)
+    grown = ratio ** (-1 / LRN_BETA) - LRN_K  # alpha times the sum of squares
+    kinds = {"undivided": wanted, "divided": relu * (LRN_K + grown / LRN_SIZE) ** -LRN_BETA}
+    return _nearest(kinds, worker.trace(x)["block1.lrn1"], wanted, "undivided")
 
 
 FACTS = {"running variance": running_variance, "momentum of statistics": statistics_momentum, "ties": ties, "lrn": lrn}

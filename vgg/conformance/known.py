@@ -25,15 +25,22 @@ def read(path: str, cells: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str
         entries = tomllib.loads(Path(path).read_text()).get("known", [])
     except (OSError, ValueError) as error:
         raise VGGError(f"{path}: not a readable TOML file ({error})") from error
-    for entry in entries:
-        found = [cell for cell in cells if _matches(path, entry, cell)]
+    for entry in _checked(path, entries):
+        found = [cell for cell in cells if (entry.get("backend", cell[0]), entry["id"]) == cell]
+        if not found and entry["id"] in {check for _, check in cells}:
+            raise unknown(f"backend in {path}:", entry["backend"], {backend for backend, _ in cells})
         if not found:
             raise unknown(f"id in {path}:", entry["id"], {check for _, check in cells})
         yield from ((backend, check, f"{entry['reason']} ({entry['link']})") for backend, check in found)
 
 
-def _matches(path: str, entry: dict[str, Any], cell: tuple[str, str]) -> bool:
+def _checked(path: str, entries: Any) -> list[dict[str, str]]:
     wanted = {"id", "reason", "link"}
-    if not isinstance(entry, dict) or not wanted <= entry.keys() <= wanted | {"backend"}:
-        raise mismatch(f"{path}: an entry", entry, "id, reason, link, and perhaps backend")
-    return (entry.get("backend", cell[0]), entry["id"]) == cell
+    if not isinstance(entries, list):
+        raise mismatch(f"{path}: known", repr(entries), "tables headed [[known]]")
+    for entry in entries:
+        if not isinstance(entry, dict) or not wanted <= entry.keys() <= wanted | {"backend"}:
+            raise mismatch(f"{path}: an entry", entry, "id, reason, link, and perhaps backend")
+        if not all(isinstance(value, str) for value in entry.values()):
+            raise mismatch(f"{path}: an entry", entry, "strings")
+    return entries

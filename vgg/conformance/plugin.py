@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+import shlex
 import time
 from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
@@ -16,6 +18,7 @@ if TYPE_CHECKING:
     from .suite import Judge
 
 KEY = pytest.StashKey[Board]()
+DEFAULTS = {"env": "auto", "timeout": 600.0}
 
 
 class Results:
@@ -34,15 +37,28 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption(
         "--backend", action="append", default=[], metavar="NAME", help="judge this backend; may be given again"
     )
-    group.addoption("--vgg-timeout", type=float, default=600, help="limit for a worker without a sign of life")
-    group.addoption("--vgg-env", default="auto", choices=["auto", "current", "uv"], help="where backends run")
+    group.addoption(
+        "--vgg-timeout", type=float, default=DEFAULTS["timeout"], help="limit for a worker without a sign of life"
+    )
+    group.addoption("--vgg-env", default=DEFAULTS["env"], choices=["auto", "current", "uv"], help="where backends run")
     group.addoption("--vgg-examples", type=int, metavar="N", help="random specs that each backend is judged on")
     group.addoption("--vgg-spec", metavar="FILE", help="judge backends on this spec alone")
     group.addoption("--vgg-known", metavar="FILE", help="TOML file of known failures: id, reason, link")
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start with an empty board."""
+    """Start with an empty board; refuse names and specs that are none before anything is collected."""
+    from .. import registry
+    from ..errors import VGGError
+    from ..spec import Spec
+
+    try:
+        for name in config.getoption("--backend"):
+            registry.find(name)
+        if config.getoption("--vgg-spec"):
+            Spec.load(config.getoption("--vgg-spec"))
+    except VGGError as error:
+        raise pytest.UsageError(str(error)) from error
     config.stash[KEY] = Board(config.getoption("--vgg-env"), config.getoption("--vgg-timeout"))
 
 
@@ -53,17 +69,11 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 
 def pytest_generate_tests(metafunc: pytest.Metafunc) -> None:
     """Give every test that judges a backend one run for each, all of one backend together, and each cell a test."""
-    from ..errors import VGGError
-
-    if "vgg_backend" not in metafunc.fixturenames:
-        return
-    try:
+    if "vgg_backend" in metafunc.fixturenames:
         metafunc.parametrize("vgg_backend", _backends(metafunc.config), scope="session")
-        if "vgg_cell" in metafunc.fixturenames:
-            found = _cells(metafunc.config)
-            metafunc.parametrize("vgg_cell", found.values(), ids=[name.replace(" ", "-") for name in found])
-    except VGGError as error:
-        raise pytest.UsageError(str(error)) from error
+    if "vgg_cell" in metafunc.fixturenames:
+        found = _cells(metafunc.config)
+        metafunc.parametrize("vgg_cell", found.values(), ids=[name.replace(" ", "-") for name in found])
 
 
 def _backends(config: pytest.Config) -> list[str]:
@@ -83,10 +93,14 @@ def _cells(config: pytest.Config) -> dict[str, Any]:
 
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Expect what the file of known failures lists; an entry that matches nothing is an error."""
+    """Expect what the file of known failures lists; an entry that matches nothing is an error. A spec of one's own is
+    judged alone.
+    """
     from ..errors import VGGError
     from . import known
 
+    if config.getoption("--vgg-spec"):
+        items[:] = [item for item in items if "vgg_fact" not in getattr(item, "fixturenames", ())]
     if not config.getoption("--vgg-known"):
         return
     cells = {
@@ -115,8 +129,8 @@ def vgg_judge(
         for name in ("error", "limit", "basis", "where"):
             record_property(name, getattr(verdict, name))
         if not verdict.ok:
-            limit = f"limit {float(verdict.limit):.1e}: {verdict.basis}"
-            pytest.fail(f"{vgg_backend}: {verdict.reason}\n{limit}\nto see just this: {again}", pytrace=False)
+            limit = f"\nlimit {float(verdict.limit):.1e}: {verdict.basis}" if math.isfinite(verdict.error) else ""
+            pytest.fail(f"{vgg_backend}: {verdict.reason}{limit}\nto see just this: {again}", pytrace=False)
 
     return judge
 
@@ -141,9 +155,12 @@ def vgg_fact(request: pytest.FixtureRequest, vgg_backend: str) -> Callable[[Call
 
 
 def _again(request: pytest.FixtureRequest, backend: str) -> str:
-    spec = request.config.getoption("--vgg-spec")
-    name = request.node.name.partition("[")[2]
-    return f"vgg check {backend} -k '{name}'" + (f" --spec {spec}" if spec else "")
+    """The command that runs this cell alone, the way it ran."""
+    words = ["vgg", "check", backend, "-k", request.node.name.partition("[")[2]]
+    for option in ("env", "timeout", "spec", "examples"):
+        given = request.config.getoption(f"--vgg-{option}")
+        words += [] if given == DEFAULTS.get(option) else [f"--{option}", str(given)]
+    return shlex.join(words)
 
 
 def _check(node: pytest.Item) -> str:

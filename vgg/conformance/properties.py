@@ -33,7 +33,7 @@ def properties(worker: Callable[[], Jobs], examples: int) -> Verdict:
     def agree(spec: Spec) -> None:
         nonlocal worst, failing, largest
         verdict = judged(worker(), spec)
-        if not verdict.ok:
+        if not verdict.ok and (failing is None or _macs(spec) <= _macs(failing[1])):
             failing = verdict, spec
         assert verdict.ok
         worst = max(worst, verdict, key=lambda one: one.error)
@@ -106,5 +106,5 @@ def _macs(spec: Spec) -> int:
 
 
 def _reported(verdict: Verdict, spec: Spec) -> Verdict:
-    text = f"{verdict.reason}\nthe smallest spec that shows it; save it as failing.toml:\n\n{spec.to_toml()}"
+    text = f"{verdict.reason}\nthe smallest spec seen to show it; save it as failing.toml:\n\n{spec.to_toml()}"
     return Verdict(verdict.error, verdict.limit, verdict.where, text)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
 from functools import partial
@@ -14,7 +15,7 @@ from ..client import Jobs
 from ..compare import EXACT, Verdict
 from ..errors import VGGError
 from ..spec import Spec
-from . import checks, properties, trajectories
+from . import checks, dropout, properties, trajectories
 from .cases import CASES, DROPOUTS, STRUCTURES, TRAJECTORIES, Case
 
 EXAMPLES = 10
@@ -59,8 +60,9 @@ def cells(examples: int = EXAMPLES) -> dict[str, Judge]:
 
 def given(spec: Spec) -> dict[str, Judge]:
     """The cells of a spec that a user brings."""
-    found = dict(_numbers(f"given {spec.name}", Case(spec, batch=2)))
-    return {f"properties given {spec.name}": lambda b: properties.judged(b.worker(), spec), **found}
+    name = "given " + re.sub(r"\W+", "_", spec.name)
+    found = dict(_numbers(name, Case(spec, batch=2)))
+    return {f"properties {name}": lambda b: properties.judged(b.worker(), spec), **found}
 
 
 def _all(examples: int) -> Iterator[tuple[str, Judge]]:
@@ -72,8 +74,9 @@ def _all(examples: int) -> Iterator[tuple[str, Judge]]:
         yield f"trajectory {name} {dtype}", _on(trajectories.trajectory, case, dtype)
     for name, dtype in product(("plain", "batch_norm", "global_pool"), _DTYPES):
         yield f"round_trip {name} {dtype}", _on(checks.round_trip, CASES[name], dtype)
-    for name, case in DROPOUTS.items():
-        yield f"modes {name}", _on(checks.modes, case)
+    for (name, case), dtype in product(DROPOUTS.items(), _DTYPES):
+        yield f"modes {name} {dtype}", _on(dropout.modes, case, dtype)
+    yield "masking quarter", _on(dropout.masking, DROPOUTS["quarter"])
     for name, case in TRAJECTORIES.items():
         yield f"learning {name}", _on(checks.learning, case)
     for name in ("plain", "batch_norm"):

@@ -15,6 +15,6 @@ def test_conformance(vgg_judge: Callable[[Judge], None], vgg_cell: Judge) -> Non
     vgg_judge(vgg_cell)
 
 
-@pytest.mark.parametrize("fact", FACTS)
+@pytest.mark.parametrize("fact", FACTS, ids=[name.replace(" ", "-") for name in FACTS])
 def test_declared(vgg_fact: Callable[[Callable[[Jobs], Fact]], None], fact: str) -> None:
     vgg_fact(FACTS[fact])

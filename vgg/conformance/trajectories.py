@@ -39,8 +39,9 @@ def trajectory(worker: Jobs, case: Case, dtype: str) -> Verdict:
     for step, (loss, state) in enumerate(path(case, mode)):
         x, y = _batch(case, step)
         loss_found = worker.step(x.astype(dtype), y, _rate(step), _masks(case, step))
-        found = {"loss": np.array(loss_found), **worker.state()}
-        verdict = _judged(found, {"loss": np.array(loss), **state}, limit)
+        found = {"loss": np.array(loss_found, dtype), **worker.state()}
+        found["step"] = found["step"].astype(dtype)  # the one that counts
+        verdict = _judged(found, {"loss": np.array(loss), **state}, limit, dtype)
         if not verdict.ok:
             return Verdict(verdict.error, limit, verdict.where, f"step {step}: {verdict.reason}")
         worst = max(worst, verdict, key=lambda one: one.error)
@@ -83,9 +84,9 @@ def band(case: Case, mode: Mode, tries: int = 3) -> Limit:
     return Limit(CONFIDENCE * max(strayed), f"{basis}, the worst of {tries} tries")
 
 
-def _judged(got: Arrays, wanted: Arrays, limit: Limit) -> Verdict:
+def _judged(got: Arrays, wanted: Arrays, limit: Limit, dtype: str | None = None) -> Verdict:
     velocity = {name: a for name, a in wanted.items() if name.startswith(VELOCITY)}
-    return compare(got, wanted, limit=limit, floors=gradient_floors(velocity))
+    return compare(got, wanted, limit=limit, dtype=dtype, floors=gradient_floors(velocity))
 
 
 def _noise(random: np.random.RandomState, grad: Array, floor: float) -> NDArray[np.float64]:
