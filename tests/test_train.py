@@ -17,6 +17,7 @@ from safetensors.numpy import load_file
 
 from vgg import Head, Recipe, Spec, VGGError, data, init, load_params, load_spec, reference, shapes
 from vgg.backends import VELOCITY
+from vgg.masks import masks
 from vgg.pixels import resize_matrix
 from vgg.train import run
 
@@ -283,6 +284,19 @@ def test_an_interrupted_run_goes_on_to_the_same_bits(
         train(emit=stop_at(epoch, step))
     train()
     assert files(out) == files(tmp_path / "undisturbed")
+
+
+def test_neutral_masks_are_drawn_by_the_step_through_all_epochs(train: Train, out: Path, oracle: Any) -> None:
+    given: list[bytes] = []
+
+    class Spy(oracle.Learner):  # type: ignore[misc]
+        def step(self, x: Any, y: Any, lr: float, masks: Any = None) -> float:
+            given.append(masks["fc1.dropout"].tobytes())
+            return float(super().step(x, y, lr, masks))
+
+    train(dataclasses.replace(RECIPE, dropout="neutral"), backend=altered(oracle, learner=Spy))
+    sizes = [8, 8, 4] * RECIPE.epochs
+    assert given == [masks(SPEC, n, RECIPE.seed, i)["fc1.dropout"].tobytes() for i, n in enumerate(sizes)]
 
 
 def test_a_run_whose_last_line_was_torn_goes_on(train: Train, out: Path, tmp_path: Path) -> None:
