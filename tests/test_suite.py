@@ -105,6 +105,21 @@ def test_declared_differences_are_facts(check: Check) -> None:
     assert "declared differences" in printed
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        (["--backend", "torhc"], "unknown backend 'torhc': did you mean torch?"),
+        (["--vgg-spec", "missing.toml"], "missing.toml: cannot be read as a spec"),
+    ],
+)
+def test_pytest_refuses_what_it_does_not_know_before_it_collects(options: list[str], message: str) -> None:
+    command = [sys.executable, "-m", "pytest", "-c", os.devnull, "--pyargs", "vgg.conformance", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == pytest.ExitCode.USAGE_ERROR
+    assert message in done.stderr
+    assert "Traceback" not in done.stderr
+
+
 # Known failures
 
 

@@ -52,6 +52,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from ..errors import VGGError
     from ..spec import Spec
 
+    config.stash[KEY] = Board(config.getoption("--vgg-env"), config.getoption("--vgg-timeout"))
     try:
         for name in config.getoption("--backend"):
             registry.find(name)
@@ -59,7 +60,6 @@ def pytest_configure(config: pytest.Config) -> None:
             Spec.load(config.getoption("--vgg-spec"))
     except VGGError as error:
         raise pytest.UsageError(str(error)) from error
-    config.stash[KEY] = Board(config.getoption("--vgg-env"), config.getoption("--vgg-timeout"))
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
