@@ -6,9 +6,8 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sabotage import around, caught_by, of_kind, on_own
+from sabotage import around, caught_by, coarse, of_kind, on_own
 
-from vgg.client import Array
 from vgg.wire import Arrays
 
 # Structure
@@ -59,20 +58,12 @@ def names_permuted(b: Any, r: Any) -> None:
 
 @caught_by("forward")
 def flattened_in_hwc(b: Any, r: Any) -> None:
-    def hwc(original: Any, row: Any, own: Any, x: Any, tape: Any, mode: Any) -> Any:
-        original(row, own, x, tape, mode)
-        return x.transpose(0, 2, 3, 1).reshape(len(x), -1)
-
-    of_kind(r, "flatten", hwc)
+    _flattened(r, (0, 2, 3, 1))
 
 
 @caught_by("forward")
 def height_and_width_swapped(b: Any, r: Any) -> None:
-    def swapped(original: Any, row: Any, own: Any, x: Any, tape: Any, mode: Any) -> Any:
-        original(row, own, x, tape, mode)
-        return x.transpose(0, 1, 3, 2).reshape(len(x), -1)
-
-    of_kind(r, "flatten", swapped)
+    _flattened(r, (0, 1, 3, 2))
 
 
 @caught_by("forward")
@@ -267,19 +258,22 @@ def relu_lets_every_gradient_through(b: Any, r: Any) -> None:
 def _inside_float32(b: Any, bits: int) -> None:
     """What a matrix unit of that format reads, in float32 models alone."""
 
-    def coarse(original: Any, model: Any, *a: Any, **k: Any) -> Any:
-        params = {name: _coarse(array, bits) for name, array in model.params.items()}
+    def within(original: Any, model: Any, *a: Any, **k: Any) -> Any:
+        params = {name: coarse(array, bits) for name, array in model.params.items()}
         return original(replace(model, params=params) if model.dtype == "float32" else model, *a, **k)
 
     for name in ("forward", "trace", "loss_and_grads"):
-        around(b, name, coarse)
+        around(b, name, within)
 
 
-def _coarse(x: Array, bits: int) -> Array:
-    """Rounded to a mantissa of that many bits."""
-    fraction, exponent = np.frexp(x)
-    coarse: Array = np.ldexp(np.round(np.ldexp(fraction, bits + 1)), exponent - bits - 1)
-    return coarse
+def _flattened(r: Any, axes: tuple[int, ...]) -> None:
+    """Flatten in that order of axes."""
+
+    def turned(original: Any, row: Any, own: Any, x: Any, tape: Any, mode: Any) -> Any:
+        original(row, own, x, tape, mode)
+        return x.transpose(axes).reshape(len(x), -1)
+
+    of_kind(r, "flatten", turned)
 
 
 def _zeroed(result: Any, name: str) -> Any:

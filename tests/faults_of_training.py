@@ -7,7 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
-from sabotage import around, caught_by, of_kind
+from sabotage import around, caught_by, coarse, of_kind
 
 from vgg.client import Array
 from vgg.wire import Arrays
@@ -210,11 +210,11 @@ def dropout_not_rescaled_in_the_learner(b: Any, r: Any) -> None:
 def bf16_in_the_learner(b: Any, r: Any) -> None:
     """The gradients of a float32 step, rounded."""
 
-    def coarse(original: Any, params: Any, grads: Any, *a: Any, **k: Any) -> Any:
+    def within(original: Any, params: Any, grads: Any, *a: Any, **k: Any) -> Any:
         exact = all(np.array_equal(p, p.astype(np.float32)) for p in params.values())
-        return original(params, {n: _coarse(g) for n, g in grads.items()} if exact else grads, *a, **k)
+        return original(params, {n: coarse(g, 7) for n, g in grads.items()} if exact else grads, *a, **k)
 
-    around(r, "sgd", coarse)
+    around(r, "sgd", within)
 
 
 @caught_by("repeatable")
@@ -269,13 +269,6 @@ def even_kernels_padded_wrongly(b: Any, r: Any) -> None:
         return original(row, own, np.roll(x, 1, axis=2) if row.attributes["kernel"] == 2 else x, tape, mode)
 
     of_kind(r, "conv", even)
-
-
-def _coarse(x: Array) -> Array:
-    """With the eight bits of a bf16 mantissa."""
-    fraction, exponent = np.frexp(x)
-    coarse: Array = np.ldexp(np.round(np.ldexp(fraction, 8)), exponent - 8)
-    return coarse
 
 
 def _masks(b: Any, changed: Callable[[Array, tuple[int, ...]], Array]) -> None:

@@ -14,6 +14,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 import vgg.reference
 from vgg import BackendError
 from vgg.client import Array, Jobs
@@ -110,3 +112,10 @@ def of_kind(r: Any, kind: str, wrapper: Callable[..., Any], *, backward: bool = 
 
 def on_own(own_too: Callable[[Arrays], Arrays]) -> Callable[..., Any]:
     return lambda original, row, own, *rest: original(row, own_too(own), *rest)
+
+
+def coarse(x: Array, bits: int) -> Array:
+    """Rounded to a mantissa of that many bits: 10 in TF32, 7 in bf16."""
+    fraction, exponent = np.frexp(x)
+    rounded: Array = np.ldexp(np.round(np.ldexp(fraction, bits + 1)), exponent - bits - 1)
+    return rounded

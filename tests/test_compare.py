@@ -7,6 +7,7 @@ import math
 import numpy as np
 import pytest
 from numpy.typing import ArrayLike, NDArray
+from sabotage import coarse
 
 from vgg import Block, Conv, Head, Spec, reference
 from vgg.compare import FLOAT64_LIMIT, ROUNDOFF, Verdict, compare, forward_limit, gradient_floors, gradient_limit
@@ -27,13 +28,6 @@ def one(
 
 def some(seed: int = 0, size: int = 60) -> Array:
     return np.random.RandomState(seed).standard_normal((3, size // 3))
-
-
-def rounded(x: Array, bits: int) -> Array:
-    """``x`` with that many bits after the leading one."""
-    mantissa, exponent = np.frexp(x)
-    near: Array = np.ldexp(np.rint(np.ldexp(mantissa, bits + 1)), exponent - bits - 1)
-    return near
 
 
 # What is refused before any error is measured
@@ -280,7 +274,7 @@ def _forward_in(name: str, bits: int) -> Verdict:
     """The logits of a net whose weights and images have that many bits: what a matrix unit of that format reads."""
     case = CASES[name]
     exact = {n: a.astype(np.float64) for n, a in case.params("float64").items()}
-    coarse = {n: rounded(a, bits) for n, a in exact.items()}
+    near = {n: coarse(a, bits) for n, a in exact.items()}
     x = case.images("float64").astype(np.float64)
-    wanted, got = reference.forward(case.spec, exact, x), reference.forward(case.spec, coarse, rounded(x, bits))
+    wanted, got = reference.forward(case.spec, exact, x), reference.forward(case.spec, near, coarse(x, bits))
     return compare({"logits": got.logits}, {"logits": wanted.logits}, limit=forward_limit(case.spec, "float32"))

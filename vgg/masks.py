@@ -2,13 +2,11 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-
 import numpy as np
 from numpy.typing import NDArray
 
-from .layers import expand
+from .layers import Layer, expand
+from .params import stream
 from .spec import Spec
 
 
@@ -18,11 +16,14 @@ def masks(spec: Spec, batch: int, seed: int, step: int) -> dict[str, NDArray[np.
     Raw Philox bits, keyed by seed, step and layer: no step or layer depends on another.
     """
     drawn = {}
-    for row in expand(spec):
-        if row.kind == "dropout":
-            rate, shape = row.attributes["rate"], (batch, *row.output_shape)
-            digest = hashlib.sha256(json.dumps([seed, step, row.name]).encode()).digest()
-            bits = np.random.Philox(key=int.from_bytes(digest[:16], "little")).random_raw(int(np.prod(shape)))
-            kept = (bits >> np.uint64(11)) * 2.0**-53 >= rate
-            drawn[row.name] = (kept * np.float64(1 / (1 - rate))).reshape(shape)
+    for row in dropouts(spec):
+        rate, shape = row.attributes["rate"], (batch, *row.output_shape)
+        bits = stream(seed, step, row.name).random_raw(int(np.prod(shape)))
+        kept = (bits >> np.uint64(11)) * 2.0**-53 >= rate
+        drawn[row.name] = (kept * np.float64(1 / (1 - rate))).reshape(shape)
     return drawn
+
+
+def dropouts(spec: Spec) -> list[Layer]:
+    """The dropout rows of the layer table."""
+    return [row for row in expand(spec) if row.kind == "dropout"]

@@ -157,6 +157,12 @@ def write_atomically(path: Path, data: bytes) -> None:
             aside.unlink()
 
 
+def stream(*key: int | str) -> np.random.Philox:
+    """The raw bits that belong to ``key``: every array, every mask has its own."""
+    digest = hashlib.sha256(json.dumps(key).encode()).digest()
+    return np.random.Philox(key=int.from_bytes(digest[:16], "little"))
+
+
 def _fans(weight: Shape) -> tuple[int, int]:
     """(fan in, fan out) of an OIHW or (out, in) weight."""
     field = math.prod(weight[2:])
@@ -170,8 +176,7 @@ def _initial(
         return np.full(shape, float(name.endswith((".weight", ".running_var"))), dtype)
     weight, bias = SCHEMES[scheme]
     rule = bias if name.endswith(".bias") else weight
-    digest = hashlib.sha256(json.dumps([seed, name]).encode()).digest()
-    bits = np.random.Philox(key=int.from_bytes(digest[:16], "little"))
+    bits = stream(seed, name)
     out = np.zeros(math.prod(shape), dtype)
     if rule:
         _fill(out, bits, rule, rule.scale(*fans))

@@ -22,7 +22,7 @@ import numpy as np
 from . import train, wire
 from .backends import FUNCTIONS
 from .errors import VGGError, mismatch
-from .masks import masks as neutral
+from .masks import dropouts
 from .recipe import Recipe
 from .spec import Spec
 
@@ -84,9 +84,9 @@ class Session:
     def step(self, arrays: wire.Arrays, lr: float) -> Reply:
         masks = {name.removeprefix(wire.MASK): a for name, a in arrays.items() if name.startswith(wire.MASK)}
         given = {"masks": masks} if masks else {}
-        if self.spec and masks and masks.keys() != neutral(self.spec, 1, 0, 0).keys():
-            wanted = list(neutral(self.spec, 1, 0, 0))
-            raise mismatch("masks", list(masks), f"one for each of {wanted}")
+        wanted = {row.name for row in dropouts(self.spec)} if self.spec and masks else set()
+        if masks.keys() != wanted:
+            raise mismatch("masks", list(masks), f"one for each of {sorted(wanted)}")
         return float(self.learning.step(arrays["x"], arrays["y"], lr, **given)), {}
 
     def evaluate(self, arrays: wire.Arrays) -> Reply:

@@ -112,12 +112,13 @@ def learning(worker: Jobs, case: Case) -> Verdict:
     pixels = np.random.RandomState(0).randint(0, 256, (case.batch, channels, 9, 70)).astype(np.uint8)
     rows, columns = resize_matrix(9, height), resize_matrix(70, width)
     x, y = rows @ ((pixels / 255 - recipe.mean) / recipe.std) @ columns.T, case.labels()
-    mode = declared_mode(worker)._replace(masks=masks(case.spec, case.batch, 0, 0))
+    drawn = masks(case.spec, case.batch, 0, 0)
+    mode = declared_mode(worker)._replace(masks=drawn)
     loss, grads, tape = reference.loss_and_grads(case.spec, weights, x, y, mode)
     weights, _ = reference.sgd(weights, grads, {n: np.zeros_like(g) for n, g in grads.items()}, lr=LR)
     wanted = reference.forward(case.spec, weights | tape.statistics, x).logits
     got = {
-        "loss": np.array(worker.step(pixels, y, LR, masks(case.spec, case.batch, 0, 0))),
+        "loss": np.array(worker.step(pixels, y, LR, drawn)),
         "logits": worker.evaluate(pixels),
     }
     limit = gradient_limit(case.spec, "float32", case.batch)
