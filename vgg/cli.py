@@ -144,6 +144,11 @@ def _run(command: _Parser) -> None:
     command.add_argument(
         "--dropout", choices=["native", "neutral"], help="masks of each framework, or the same for all"
     )
+    command.add_argument(
+        "--precision",
+        choices=["float64", "float32", "tf32", "bf16", "fp16"],
+        help="of the arithmetic (default: float32)",
+    )
 
 
 if __name__ == "__main__":

@@ -164,7 +164,10 @@ def _spec(arguments: Namespace) -> Spec:
 
 def _recipe(arguments: Namespace) -> Recipe:
     name = arguments.recipe or QUICK.get(arguments.dataset or "digits", "quick")
-    given = {key: getattr(arguments, key) for key in ("dataset", "epochs", "batch_size", "lr", "seed", "dropout")}
+    given = {
+        key: getattr(arguments, key)
+        for key in ("dataset", "epochs", "batch_size", "lr", "seed", "dropout", "precision")
+    }
     return recipe(name, **{key: value for key, value in given.items() if value is not None})
 
 

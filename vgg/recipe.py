@@ -20,7 +20,7 @@ _NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
 }
 
 
-DROPOUTS = ("native", "neutral")
+CHOICES = {"dropout": ("native", "neutral"), "precision": ("float64", "float32", "tf32", "bf16", "fp16")}
 
 
 def _is_number(value: Any) -> bool:
@@ -44,7 +44,8 @@ class Recipe:
     ``lr_drops`` are (epoch, factor) pairs: from that epoch on, counted from 0, the learning rate is ``factor`` times
     ``lr``. Pixels become ``(value / 255 - mean) / std``. Weight decay is coupled: its gradient joins the loss' before
     the momentum. ``dropout``: masks from each framework's own generator (native), or from ``vgg.masks``, the same in
-    all (neutral).
+    all (neutral). ``precision``: of the arithmetic of a step and of evaluation; parameters and velocities are float64
+    where it is, float32 otherwise.
     """
 
     name: str = "custom"
@@ -61,6 +62,7 @@ class Recipe:
     mean: float = 0.0
     std: float = 1.0
     dropout: str = "native"
+    precision: str = "float32"
 
     def __post_init__(self) -> None:
         for name in ("name", "dataset", "init"):
@@ -74,14 +76,20 @@ class Recipe:
             value = getattr(self, name)
             if not (_is_number(value) and fits(value)):
                 raise mismatch(f"recipe.{name}", repr(value), wanted)
-        if self.dropout not in DROPOUTS:
-            raise mismatch("recipe.dropout", repr(self.dropout), " or ".join(DROPOUTS))
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise mismatch(f"recipe.{name}", repr(getattr(self, name)), " or ".join(known))
         object.__setattr__(self, "lr_drops", _drops(self.lr_drops))
 
     def lr_at(self, epoch: int) -> float:
         """The learning rate of an epoch, counted from 0."""
         passed = [drop for drop in self.lr_drops if drop[0] <= epoch]
         return self.lr * max(passed, default=(0, 1.0))[1]
+
+    @property
+    def dtype(self) -> str:
+        """Of parameters and velocities."""
+        return "float64" if self.precision == "float64" else "float32"
 
     def mask_seed(self, step: int) -> int:
         """What the dropout generator is seeded with before a step: 31 bits, all that every framework takes."""

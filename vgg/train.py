@@ -62,8 +62,8 @@ class Loop:
         self.device = device
         self.epoch = 0
         self.rows: list[dict[str, Any]] = []
-        model = backend.build(spec, dtype="float32", device=device)
-        model = backend.load(model, params.init(spec, recipe.seed, recipe.init))
+        model = backend.build(spec, dtype=recipe.dtype, device=device)
+        model = backend.load(model, params.init(spec, recipe.seed, recipe.init, recipe.dtype))
         self.learner = backend.learner(model, recipe)
 
     def begin(self, facts: dict[str, Any]) -> None:
