@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from . import __version__
 from .errors import BackendError, UnavailableError, VGGError
+from .recipe import CHOICES
 
 DONE, FAILED, USAGE = 0, 1, 2
 
@@ -141,14 +142,11 @@ def _run(command: _Parser) -> None:
     command.add_argument("--batch-size", type=int, metavar="N")
     command.add_argument("--lr", type=float, metavar="RATE")
     command.add_argument("--seed", type=int, metavar="N")
-    command.add_argument(
-        "--dropout", choices=["native", "neutral"], help="masks of each framework, or the same for all"
-    )
-    command.add_argument(
-        "--precision",
-        choices=["float64", "float32", "tf32", "bf16", "fp16"],
-        help="of the arithmetic (default: float32)",
-    )
+    for name, about in (
+        ("dropout", "masks of each framework, or the same for all"),
+        ("precision", "of the arithmetic (default: float32)"),
+    ):
+        command.add_argument(f"--{name}", choices=CHOICES[name], help=about)
 
 
 if __name__ == "__main__":

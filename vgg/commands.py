@@ -164,10 +164,7 @@ def _spec(arguments: Namespace) -> Spec:
 
 def _recipe(arguments: Namespace) -> Recipe:
     name = arguments.recipe or QUICK.get(arguments.dataset or "digits", "quick")
-    given = {
-        key: getattr(arguments, key)
-        for key in ("dataset", "epochs", "batch_size", "lr", "seed", "dropout", "precision")
-    }
+    given = {field.name: getattr(arguments, field.name, None) for field in dataclasses.fields(Recipe)}
     return recipe(name, **{key: value for key, value in given.items() if value is not None})
 
 
