@@ -206,6 +206,11 @@ def dropout_not_rescaled_in_the_learner(b: Any, r: Any) -> None:
     _masks(b, lambda mask, seed: (mask > 0).astype(float) if len(seed) > 1 else mask)
 
 
+@caught_by("masking", alone=True)
+def one_mask_for_all_images_of_a_step(b: Any, r: Any) -> None:
+    _masks(b, lambda mask, seed: np.broadcast_to(mask[:1], mask.shape) if len(seed) > 1 else mask)
+
+
 @caught_by("trajectory")
 def bf16_in_the_learner(b: Any, r: Any) -> None:
     """The gradients of a float32 step, rounded."""

@@ -14,13 +14,15 @@ from typing import TYPE_CHECKING, cast
 import numpy as np
 from vgg_oracle import DECLARED, build, dump, facts, learner, load, loss_and_grads, trace, vgg_block
 from vgg_oracle import forward as healthy
+from vgg_oracle import learner as quiet
 from vgg_oracle import trace as traced
 
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-    from vgg_oracle import Model
+    from vgg_oracle import Learner, Model
 
+    from vgg import Recipe
     from vgg.backends import Array, Arrays
 
 __all__ = ["DECLARED", "build", "dump", "facts", "forward", "learner", "load", "loss_and_grads", "trace", "vgg_block"]
@@ -146,6 +148,15 @@ if FAULT == "keys":
     def trace(model: Model, x: Array, *, train: bool = False) -> Arrays:
         """The first layer under a name of its own."""
         return {name.replace("block1.conv1", "conv0"): a for name, a in traced(model, x, train=train).items()}
+
+
+if FAULT == "chatters":
+    sys.stdout.write("welcome\n")
+
+    def learner(model: Model, recipe: Recipe) -> Learner:
+        """Announces itself."""
+        sys.stdout.write("here I learn\n")
+        return quiet(model, recipe)
 
 
 if FAULT == "incomplete":

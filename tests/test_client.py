@@ -254,7 +254,22 @@ def test_a_module_that_lacks_functions_is_told_which(start: Start) -> None:
         worker.facts()
 
 
-@pytest.mark.parametrize("fault", ["prints", "reads", "starts"])
+def test_a_backend_that_prints_is_told_what(start: Start) -> None:
+    reason = r"^faulty: forward: got 'progress .*'\.\.\. on standard output, wanted nothing; print on standard error"
+    with built(start("prints")) as worker:
+        with pytest.raises(BackendError, match=reason):
+            worker.forward(IMAGES)
+        assert worker.dump().keys() == init(SPEC).keys()
+
+
+def test_what_is_printed_at_import_or_in_training_is_no_fault(start: Start, tmp_path: Path) -> None:
+    with start("chatters") as worker:
+        worker.facts()
+        summary, _ = worker.call("train", examples(), **training(tmp_path))
+    assert "test_accuracy" in summary
+
+
+@pytest.mark.parametrize("fault", ["reads", "starts"])
 def test_what_a_backend_does_to_the_standard_streams_does_not_disturb_the_jobs(start: Start, fault: str) -> None:
     with built(start(fault)) as worker:
         logits = worker.forward(IMAGES)

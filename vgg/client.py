@@ -11,6 +11,7 @@ import threading
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack, suppress
+from functools import cached_property
 from pathlib import Path
 from typing import Any, BinaryIO, Self, cast
 
@@ -18,7 +19,7 @@ from numpy.typing import NDArray
 
 from . import wire
 from .environments import launch
-from .errors import BackendError
+from .errors import BackendError, mismatch
 from .recipe import Recipe
 from .registry import Entry
 from .spec import Spec
@@ -36,6 +37,11 @@ class Jobs(ABC):
     def facts(self) -> dict[str, Any]:
         """Versions, devices, flags that change numbers, declared differences."""
         return dict(self.call("facts")[0])
+
+    @cached_property
+    def declared(self) -> dict[str, str]:
+        """The backend's declared differences."""
+        return dict(self.facts()["declared"])
 
     def build(
         self, spec: Spec, params: Mapping[str, Array] | None = None, *, dtype: str = "float32", device: str = "cpu"
@@ -89,8 +95,9 @@ class Worker(Jobs):
 
     ``env`` is ``current`` (this interpreter), ``uv`` (the lock file's environment) or ``auto`` (the first if it has the
     framework). ``timeout`` is how many seconds a job may go without a sign of life. ``variables`` are set in the
-    process where nothing else sets them. Every failure is a ``BackendError``; after an exception in a job the worker
-    serves on, after a death it is closed.
+    process where nothing else sets them. Every failure is a ``BackendError``, and so is a backend that prints on
+    standard output while it does anything but start or train; after an exception in a job the worker serves on, after
+    a death it is closed.
     """
 
     def __init__(
@@ -104,9 +111,13 @@ class Worker(Jobs):
             for source in (Path(__file__).parent, *entry.files()):
                 (Path(home) / source.name).symlink_to(source)
             command, environ = launch(entry, env, home)
+            printed = Path(home) / "printed"
+            printed.touch()
+            self._printed = stack.enter_context(printed.open("rb"))
+            self._started = False
             self._log = stack.enter_context(tempfile.TemporaryFile())
             self._process = subprocess.Popen(
-                [*command, "-P", "-m", "vgg.worker", entry.module],
+                [*command, "-P", "-m", "vgg.worker", entry.module, str(printed)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
@@ -161,7 +172,22 @@ class Worker(Jobs):
                 on_event(head["event"])
         if "error" in head:
             raise BackendError(f"{self.entry.name}: {job}: {head['error']}") from _RemoteError(head["traceback"])
+        self._refuse_prints(job)
         return head["result"], out
+
+    def _refuse_prints(self, job: str) -> None:
+        """Frameworks print when they are imported, by the first job; a run of hours is not lost to a word."""
+        printed, quiet = self._printed.read().decode(errors="replace"), self._started and job != "train"
+        self._started = True
+        if printed and quiet:
+            text = repr(printed[:60]) + "..." * (len(printed) > 60)
+            raise mismatch(
+                f"{self.entry.name}: {job}",
+                f"{text} on standard output",
+                "nothing",
+                "print on standard error",
+                BackendError,
+            )
 
     def _next(self, job: str) -> tuple[dict[str, Any], wire.Arrays]:
         try:
@@ -222,7 +248,7 @@ class Worker(Jobs):
         if self._log.closed:
             return ""
         self._log.seek(0)
-        lines = self._log.read().decode(errors="replace").strip().splitlines()[-15:]
+        lines = (self._printed.read() + self._log.read()).decode(errors="replace").strip().splitlines()[-15:]
         return "".join(f"\n  | {line}" for line in lines)
 
 

@@ -79,7 +79,7 @@ def check(arguments: Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
         status = pytest.main(options, plugins=[results])
     if arguments.json and status != pytest.ExitCode.USAGE_ERROR:
-        _print_json(results.board.to_dict())
+        _print_json({"ok": status == pytest.ExitCode.OK, **results.board.to_dict()})
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:
         raise mismatch("-k", repr(arguments.select), "an expression that matches a check", "see the rows of vgg check")
     return 2 if status == pytest.ExitCode.USAGE_ERROR else int(status != pytest.ExitCode.OK)

@@ -17,9 +17,9 @@ class UnavailableError(BackendError):
     """A backend whose environment is missing and cannot be built."""
 
 
-def mismatch(what: str, got: object, wanted: object, do: str = "") -> VGGError:
-    """A ``VGGError`` in the house form ``what: got X, wanted Y; do``."""
-    return VGGError(f"{what}: got {got}, wanted {wanted}" + (f"; {do}" if do else ""))
+def mismatch(what: str, got: object, wanted: object, do: str = "", kind: type[VGGError] = VGGError) -> VGGError:
+    """An error in the house form ``what: got X, wanted Y; do``."""
+    return kind(f"{what}: got {got}, wanted {wanted}" + (f"; {do}" if do else ""))
 
 
 def unknown(kind: str, name: str, known: Iterable[str], aliases: dict[str, str] | None = None) -> VGGError:

@@ -1,7 +1,7 @@
 """The child process: holds one backend, its model and its learner; does the jobs that come in, one after another.
 
-``python -m vgg.worker MODULE`` speaks ``vgg.wire`` on its standard input and output. What a framework prints goes to
-standard error, and a process that it starts gets no end of either pipe.
+``python -m vgg.worker MODULE FILE`` speaks ``vgg.wire`` on its standard input and output. What a framework prints goes
+to ``FILE``, and a process that it starts gets no end of either pipe.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, BinaryIO
+from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
@@ -25,6 +25,9 @@ from .errors import VGGError, mismatch
 from .masks import dropouts
 from .recipe import Recipe
 from .spec import Spec
+
+if TYPE_CHECKING:
+    from io import TextIOWrapper
 
 Emit = Callable[[dict[str, Any]], None]
 Reply = tuple[Any, wire.Arrays]
@@ -133,8 +136,9 @@ def main() -> None:
     requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
     with Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)
-    os.dup2(2, 1)
-    sys.stdout = sys.stderr
+    with Path(sys.argv[2]).open("ab") as printed:
+        os.dup2(printed.fileno(), 1)
+    cast("TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
     jobs: queue.Queue[tuple[dict[str, Any], wire.Arrays]] = queue.Queue()
     session: Session | None = None
     threading.Thread(target=_read, args=(requests, jobs), daemon=True).start()
@@ -143,6 +147,7 @@ def main() -> None:
         try:
             session = session or Session(sys.argv[1], lambda event: wire.send(replies, {"event": event}))
             result, out = getattr(session, head["job"])(arrays, **head["arguments"])
+            sys.stdout.flush()
             wire.send(replies, {"result": result}, out)
         except BaseException as error:  # noqa: BLE001 - sys.exit and Ctrl-C in a backend are its failures, not ours
             wire.send(replies, {"error": _described(error), "traceback": traceback.format_exc()})

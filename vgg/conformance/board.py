@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from ..client import Worker
     from ..compare import Verdict
+    from .declared import Fact
 
 PATIENCE = 3
 """Deaths after which a backend is given up: one that hangs would otherwise cost its time limit in every cell."""
@@ -26,7 +27,7 @@ class Board:
     env: str
     timeout: float = 600
     cells: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    facts: dict[str, dict[str, tuple[str, float]]] = field(default_factory=dict)
+    facts: dict[str, dict[str, Fact]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
     frameworks: dict[str, str] = field(default_factory=dict)
     workers: dict[str, Worker] = field(default_factory=dict)
@@ -75,12 +76,17 @@ class Board:
         cell = {"outcome": outcome.get((verdict.ok, known), "unexpected pass"), **numbers, "basis": verdict.basis}
         self.cells.setdefault(check, {})[backend] = {**cell, "where": verdict.where, "reason": verdict.reason}
 
+    def leave(self, check: str, backend: str, reason: str) -> None:
+        """Keep that a cell could not be judged, through no fault of the backend's."""
+        cell = {"outcome": "not judged", "error": None, "limit": None, "basis": "", "where": "", "reason": reason}
+        self.cells.setdefault(check, {})[backend] = cell
+
     def to_dict(self) -> dict[str, object]:
         """Everything, for JSON."""
         from .. import __version__, proof
 
         facts = {
-            name: {backend: {"what": what, "size": _finite(size)} for backend, (what, size) in row.items()}
+            name: {b: {"what": f.text, "size": _finite(f.size), "wrong": f.wrong} for b, f in row.items()}
             for name, row in self.facts.items()
         }
         about = {"vgg": __version__, "date": datetime.now().astimezone().isoformat(timespec="seconds")}
@@ -102,7 +108,7 @@ class Board:
             yield "conformance: error / limit", [["", *backends], *rows, times]
         if self.facts:
             measured = {
-                fact: [f"{row[name][0]} {row[name][1]:.0e}" if name in row else "not measured" for name in backends]
+                fact: [f"{row[name].text} {row[name].size:.0e}" if name in row else "not measured" for name in backends]
                 for fact, row in self.facts.items()
             }
             rows = [[fact, *texts] for fact, texts in measured.items()]

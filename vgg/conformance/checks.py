@@ -6,9 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
-from functools import lru_cache
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -16,7 +14,7 @@ import numpy as np
 from .. import reference
 from ..client import Jobs
 from ..compare import EXACT, Verdict, compare, forward_limit, gradient_floors, gradient_limit
-from ..errors import mismatch
+from ..errors import VGGError, mismatch
 from ..layers import expand
 from ..masks import masks
 from ..params import load_params, save_params, shapes
@@ -76,16 +74,24 @@ def round_trip(worker: Jobs, case: Case, dtype: str) -> Verdict:
     return compare(worker.dump(), case.params(dtype), limit=EXACT, dtype=dtype)
 
 
-def exchange(source: Jobs, worker: Jobs, case: Case) -> Verdict:
-    """A file written from ``source`` gives this backend, whatever it held before, the logits that it gave there."""
-    x = built(source, case, "float64")
-    wanted = {"logits": source.forward(x)}
-    with TemporaryDirectory() as folder:
-        path = Path(folder) / "weights.safetensors"
-        save_params(path, source.dump(), case.spec)
-        worker.build(case.spec, replace(case, seed=1).params("float64"), dtype="float64")
-        worker.call("load", load_params(path))
-    return compare({"logits": worker.forward(x)}, wanted, limit=forward_limit(case.spec, "float64"))
+def written(source: Jobs, case: Case, path: Path) -> Array:
+    """A file of weights from ``source``, and the logits there; ``VGGError`` where it does not do that well itself."""
+    x, params = built(source, case, "float64"), case.params("float64")
+    dumped, logits = source.dump(), source.forward(x)
+    wanted = {**params, "logits": reference.forward(case.spec, params, x).logits}
+    verdict = compare({**dumped, "logits": logits}, wanted, limit=forward_limit(case.spec, "float64"))
+    if not verdict.ok:
+        raise VGGError(verdict.reason)
+    save_params(path, dumped, case.spec)
+    return logits
+
+
+def exchange(worker: Jobs, case: Case, path: Path, logits: Array) -> Verdict:
+    """The file gives this backend, whatever it held before, the logits that it gave where it was written."""
+    worker.build(case.spec, replace(case, seed=1).params("float64"), dtype="float64")
+    worker.call("load", load_params(path))
+    found = {"logits": worker.forward(case.images("float64"))}
+    return compare(found, {"logits": logits}, limit=forward_limit(case.spec, "float64"))
 
 
 def repeatable(worker: Jobs, case: Case) -> Verdict:
@@ -162,26 +168,24 @@ def _blank(shape: tuple[int, ...], dtype: Any = "float32") -> Array:
 
 def _mode(worker: Jobs, case: Case, traced: Arrays, train: bool) -> Mode:
     """How the oracle must run to do what the backend did: its dropout masks, its declared statistics."""
-    drawn = {}
-    for before, row in dropouts(case) if traced else ():
-        inside = np.asarray(traced[before], np.float64)
-        drawn[row] = np.divide(traced[row], inside, out=np.ones_like(inside), where=inside != 0)
+    drawn = {row: seen_mask(traced, before, row, unseen=1.0) for before, row in dropouts(case) if traced}
     return declared_mode(worker)._replace(train=train, masks=drawn)
+
+
+def seen_mask(traced: Arrays, before: str, row: str, unseen: float) -> Array:
+    """What a dropout layer multiplied by, float64; ``unseen`` where that was zero."""
+    inside = np.asarray(traced[before], np.float64)
+    return np.divide(traced[row], inside, out=np.full_like(inside, unseen), where=inside != 0)
 
 
 def declared_mode(worker: Jobs) -> Mode:
     """Train mode with the running statistics that the backend declares."""
-    declared = _declared(worker)
+    declared = worker.declared
     for name, known in DECLARATIONS.items():
         if declared.get(name, known[0]) not in known:
             raise mismatch(f"DECLARED[{name!r}]", repr(declared[name]), " or ".join(known))
     keep = float(np.float32(0.9)) if declared.get("momentum") == "float32" else Mode().keep
     return Mode(train=True, bessel=declared.get("running_var") == "unbiased", keep=keep)
-
-
-@lru_cache(maxsize=32)
-def _declared(worker: Jobs) -> dict[str, str]:
-    return dict(worker.facts()["declared"])
 
 
 def dropouts(case: Case) -> list[tuple[str, str]]:

@@ -15,7 +15,7 @@ from ..client import Jobs
 from ..compare import Limit, Verdict
 from ..recipe import Recipe
 from .cases import Array, Case
-from .checks import built, declared_mode, dropouts, refused
+from .checks import built, declared_mode, dropouts, refused, seen_mask
 
 SIGMAS = Limit(5, "standard errors: a false alarm in 1.7e6 tests")
 
@@ -32,10 +32,8 @@ def modes(worker: Jobs, case: Case, dtype: str) -> Verdict:
     for before, row in dropouts(case):
         if not np.array_equal(evaluated[row], evaluated[before]):
             return refused(row, "dropout is alive in eval mode")
-        mask = np.full(trained[row].shape, np.nan)
-        np.divide(trained[row], trained[before], out=mask, where=trained[before] != 0)
-        masks_seen.append(mask)
-        worst = _worse(worst, dropped(row, mask, case.spec.head.dropout))
+        masks_seen.append(seen_mask(trained, before, row, unseen=np.nan))
+        worst = _worse(worst, dropped(row, masks_seen[-1], case.spec.head.dropout))
     for one, other in pairwise(mask for mask in masks_seen if mask.shape == masks_seen[0].shape):
         worst = _worse(worst, independent("masks of neighbouring layers", one, other))
     return worst
@@ -45,17 +43,17 @@ def masking(worker: Jobs, case: Case) -> Verdict:
     """The masks that a learner draws, read off its velocity.
 
     It holds gradients, and that of the last weight, for one image, is the gradient of the logits times the hidden units
-    times their mask.
+    times their mask. Of two copies of the image, so is the sum, unless their masks differ.
     """
     one = replace(case, batch=1)
-    x = built(worker, one, "float64")
+    x, y = built(worker, one, "float64"), one.labels()
     worker.learner(Recipe(momentum=0.5))
     whole = one.spec.modified(dropout=0)
     hidden = reference.forward(whole, one.params("float64"), x, declared_mode(worker)).activations["fc1.relu"][0]
     before: dict[str, Any] = {"weight": 0.0, "bias": 0.0}
     seen, worst = [], Verdict(0.0, SIGMAS)
-    for _ in range(2):
-        worker.step(x, one.labels(), 0.0)
+    for copies in (1, 1, 2):
+        worker.step(np.repeat(x, copies, axis=0), np.repeat(y, copies), 0.0)
         state = worker.state()
         velocity = {part: state[f"{VELOCITY}fc2.{part}"] for part in before}
         grads = {part: v - 0.5 * before[part] for part, v in velocity.items()}
@@ -63,8 +61,12 @@ def masking(worker: Jobs, case: Case) -> Verdict:
         mask = np.full((1, hidden.size), np.nan)
         np.divide(grads["weight"][logit] / grads["bias"][logit], hidden, out=mask[0], where=hidden > 0)
         seen.append(mask)
-        worst = _worse(worst, dropped("a step's fc1.dropout", mask, case.spec.head.dropout))
-    return _worse(worst, independent("masks of neighbouring steps", *seen))
+    rate = case.spec.head.dropout
+    for mask in seen[:2]:
+        worst = _worse(worst, dropped("a step's fc1.dropout", mask, rate))
+    worst = _worse(worst, independent("masks of neighbouring steps", *seen[:2]))
+    alike = np.isnan(seen[2]) | np.isclose(seen[2], 0) | np.isclose(seen[2], 1 / (1 - rate))
+    return refused("a step's fc1.dropout", "one mask for all images") if worst.ok and alike.all() else worst
 
 
 def dropped(row: str, mask: Array, rate: float) -> Verdict:

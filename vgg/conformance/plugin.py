@@ -118,12 +118,16 @@ def vgg_judge(
     request: pytest.FixtureRequest, vgg_backend: str, record_property: Callable[[str, object], None]
 ) -> Callable[[Judge], None]:
     """Runs one cell, notes its verdict in the matrix and the JUnit file, and fails if it is not well."""
-    from .suite import judged
+    from .suite import NotJudgedError, judged
 
     board, again = request.config.stash[KEY], _again(request, vgg_backend)
 
     def judge(cell: Judge) -> None:
-        verdict = judged(cell, Backend(board, vgg_backend))
+        try:
+            verdict = judged(cell, Backend(board, vgg_backend))
+        except NotJudgedError as error:
+            board.leave(_check(request.node), vgg_backend, str(error))
+            pytest.skip(f"{vgg_backend}: not judged: {error}")
         known = request.node.get_closest_marker("xfail") is not None
         board.note(_check(request.node), vgg_backend, verdict, known=known)
         for name in ("error", "limit", "basis", "where"):
@@ -147,7 +151,7 @@ def vgg_fact(request: pytest.FixtureRequest, vgg_backend: str) -> Callable[[Call
             found = fact(board.worker(vgg_backend))
         except (VGGError, LookupError, TypeError, ValueError) as error:
             pytest.fail(f"{error}\nto see just this: {again}", pytrace=False)
-        board.facts.setdefault(request.node.callspec.params["fact"], {})[vgg_backend] = found.text, found.size
+        board.facts.setdefault(request.node.callspec.params["fact"], {})[vgg_backend] = found
         if found.wrong:
             pytest.fail(f"{vgg_backend}: {found.wrong}\nto see just this: {again}", pytrace=False)
 
