@@ -167,7 +167,13 @@ def test_a_backend_that_cannot_start_is_red_and_the_other_finishes(
 def test_train_writes_a_run_and_resumes_it(capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny: str) -> None:
     run = tmp_path / "run"
     assert main(["train", "oracle", tiny, "--epochs", "2", "--out", str(run)]) == 0
-    assert {path.name for path in run.iterdir()} == {"run.json", "metrics.jsonl", "checkpoints", "weights.safetensors"}
+    assert {path.name for path in run.iterdir()} == {
+        "run.json",
+        "metrics.jsonl",
+        "checkpoints",
+        "evaluation.json",
+        "weights.safetensors",
+    }
     before = (run / "weights.safetensors").read_bytes()
     assert main(["train", "--resume", str(run)]) == 0
     assert (run / "weights.safetensors").read_bytes() == before

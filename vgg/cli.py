@@ -32,8 +32,8 @@ def main(argv: Sequence[str] | None = None) -> int:
     arguments = parser().parse_args(argv)
     try:
         return commands.COMMANDS[arguments.command](arguments)
-    except KeyboardInterrupt:
-        print("vgg: interrupted", file=sys.stderr)
+    except KeyboardInterrupt as stop:
+        print(f"vgg: {stop or 'interrupted'}", file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stderr.close()
@@ -77,8 +77,14 @@ def parser() -> argparse.ArgumentParser:
     _architecture(train, optional=True)
     _environment(train)
     _run(train)
-    train.add_argument("--recipe", default="quick", metavar="NAME", help="named recipe (default: quick)")
-    train.add_argument("--resume", metavar="RUN", help="go on with the run in this directory")
+    train.add_argument("--recipe", metavar="NAME", help="named recipe (default: quick)")
+    train.add_argument(
+        "--resume", metavar="RUN", help="go on with the run in this directory; with BACKEND in that one, into --out"
+    )
+    train.add_argument("--keep", type=_natural, metavar="N", help="checkpoints to hold (default: 2; 0: write none)")
+    train.add_argument(
+        "--every", type=_natural, metavar="STEPS", help="checkpoint also within epochs (default: 0, at their ends only)"
+    )
 
     compare = _command(
         commands, "compare", "build, prove equal, train, time and report", "vgg compare torch jax --out runs/both"
@@ -127,21 +133,29 @@ def _environment(command: _Parser) -> None:
 
 
 def _positive(text: str) -> int:
-    number = int(text)
-    if number < 1:
-        raise argparse.ArgumentTypeError(f"got {number}, wanted at least 1")
-    return number
+    return _natural(text, 1)
+
+
+def _natural(text: str, low: int = 0) -> int:
+    if not text.isdecimal() or int(text) < low:
+        raise argparse.ArgumentTypeError(f"got {text}, wanted a whole number, at least {low}")
+    return int(text)
 
 
 def _run(command: _Parser) -> None:
     command.add_argument("--out", metavar="RUN", help="directory of the run (default: a new one under runs/)")
     command.add_argument("--dataset", metavar="NAME", help="digits, fashion-mnist or synthetic (default: the recipe's)")
     command.add_argument("--data", metavar="DIR", help="folder with the data set's files")
-    command.add_argument("--device", choices=["cpu", "gpu"], default="cpu")
+    command.add_argument("--device", choices=["cpu", "gpu"], help="default: cpu")
     command.add_argument("--epochs", type=int, metavar="N")
     command.add_argument("--batch-size", type=int, metavar="N")
     command.add_argument("--lr", type=float, metavar="RATE")
     command.add_argument("--seed", type=int, metavar="N")
+    command.add_argument("--init-from", metavar="FILE", help="weights, or a run, to start from")
+    command.add_argument(
+        "--set", action="append", metavar="FIELD=VALUE", help="any field of the recipe, as in --set momentum=0.9"
+    )
+    command.add_argument("--tensorboard", action="store_true", default=None, help="write event files into the run")
     for name, about in (
         ("dropout", "masks of each framework, or the same for all"),
         ("precision", "of the arithmetic (default: float32)"),

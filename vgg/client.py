@@ -156,24 +156,38 @@ class Worker(Jobs):
         on_event: Callable[[dict[str, Any]], None] | None = None,
         **arguments: Any,
     ) -> tuple[Any, wire.Arrays]:
-        """Send one job and wait for its answer, handing events on as they come; any sign of life restarts the clock."""
-        assert self._process.stdin
-        if self._process.stdin.closed:
-            raise self._ended(job)
-        try:
-            wire.send(cast("BinaryIO", self._process.stdin), {"job": job, "arguments": arguments}, arrays)
-        except BrokenPipeError:
-            raise self._ended(job) from None
+        """Send one job and wait for its answer, handing events on as they come; any sign of life restarts the clock.
+
+        Ctrl-C once asks training to write a checkpoint and stop, which its answer then says; twice, or during another
+        job, it is a ``KeyboardInterrupt`` as usual.
+        """
+        self._send(job, {"job": job, "arguments": arguments}, arrays)
+        patient = job == "train"
         while True:
-            head, out = self._next(job)
-            if "event" not in head:
-                break
-            if on_event:
-                on_event(head["event"])
+            try:
+                head, out = self._next(job)
+                if "event" not in head:
+                    break
+                if on_event:
+                    on_event(head["event"])
+            except KeyboardInterrupt:
+                if not patient:
+                    raise
+                patient = False
+                self._send(job, {"job": "stop"})
         if "error" in head:
             raise BackendError(f"{self.entry.name}: {job}: {head['error']}") from _RemoteError(head["traceback"])
         self._refuse_prints(job)
         return head["result"], out
+
+    def _send(self, job: str, head: dict[str, Any], arrays: Mapping[str, Array] | None = None) -> None:
+        assert self._process.stdin
+        if self._process.stdin.closed:
+            raise self._ended(job)
+        try:
+            wire.send(cast("BinaryIO", self._process.stdin), head, arrays)
+        except BrokenPipeError:
+            raise self._ended(job) from None
 
     def _refuse_prints(self, job: str) -> None:
         """Frameworks print when they are imported, by the first job; a run of hours is not lost to a word."""

@@ -6,20 +6,23 @@ import contextlib
 import dataclasses
 import json
 import os
+import signal
 import sys
+import tomllib
 from argparse import Namespace
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from . import layers, registry, spec
-from .errors import VGGError, mismatch
+from .errors import VGGError, mismatch, unknown
 from .recipe import Recipe, recipe
 from .spec import Spec
 
 if TYPE_CHECKING:
     from .data import Dataset
+    from .registry import Entry
 
 QUICK = {"digits": "quick", "fashion-mnist": "quick-fashion", "synthetic": "quick"}
 
@@ -87,33 +90,60 @@ def check(arguments: Namespace) -> int:
 
 def train(arguments: Namespace) -> int:
     """One run in one backend, or the rest of one."""
-    from . import data, runs
+    from . import runs
     from .client import Worker
     from .tables import Progress
 
-    if arguments.resume:
-        place = Path(arguments.resume)
-        run = runs.read(place)
-        chosen, plan, name, folder = run["spec"], run["recipe"], run["backend"], run["data"]
-        arguments.device = run.get("device", arguments.device)
-    else:
-        if not (arguments.backend and arguments.arch):
-            raise mismatch("vgg train", "no BACKEND and ARCH", "both, or --resume RUN")
-        name, plan, folder = registry.find(arguments.backend).name, _recipe(arguments), arguments.data
-    entry, dataset = registry.find(name), data.load(plan.dataset, folder)
-    if not arguments.resume:
-        chosen = _fitted(arguments, plan, dataset)
-        place = runs.directory(_out(arguments, f"{name}-{chosen.name}"))
+    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's notice to leave is a Ctrl-C
+    resume = bool(arguments.resume)
+    entry, place, chosen, plan, dataset = (_resumed if resume else _begun)(arguments)
     with (
         Worker(entry, env=arguments.env, timeout=arguments.timeout) as worker,
         Progress(quiet=arguments.json) as progress,
     ):
-        resume = bool(arguments.resume)
         summary = runs.train(worker, place, chosen, plan, dataset, arguments, progress, resume=resume)
     if arguments.json:
         return _print_json({"run": str(place), **summary})
     print(f"{place}: test accuracy {summary['test_accuracy']:.4f}, {summary['images_per_second']:.0f} images/s")
     return 0
+
+
+def _begun(arguments: Namespace) -> tuple[Entry, Path, Spec, Recipe, Dataset]:
+    """A new run, as the arguments say."""
+    from . import data, runs
+
+    if not (arguments.backend and arguments.arch):
+        raise mismatch("vgg train", "no BACKEND and ARCH", "both, or --resume RUN")
+    entry, plan = registry.find(arguments.backend), _recipe(arguments)
+    dataset = data.load(plan.dataset, arguments.data)
+    chosen = _fitted(arguments, plan, dataset)
+    _settle(arguments, runs.OPTIONS)
+    return entry, runs.directory(_out(arguments, f"{entry.name}-{chosen.name}")), chosen, plan, dataset
+
+
+def _resumed(arguments: Namespace) -> tuple[Entry, Path, Spec, Recipe, Dataset]:
+    """The rest of a run, in its directory; in another backend or with --out, in a new one."""
+    from . import data, runs
+
+    source = Path(arguments.resume)
+    run = runs.read(source)
+    changed = {*_changes(arguments), *(["arch"] if arguments.arch else [])} - {"epochs"}
+    if changed:
+        raise mismatch("vgg train --resume", f"another {', '.join(sorted(changed))}", "at most other epochs")
+    entry, plan = registry.find(arguments.backend or run["backend"]), run["recipe"]
+    plan = dataclasses.replace(plan, epochs=arguments.epochs or plan.epochs)
+    _settle(arguments, {name: run[name] for name in runs.OPTIONS})
+    dataset = data.load(plan.dataset, arguments.data)
+    if entry.name != run["backend"] or arguments.out:
+        source = runs.continued(source, _out(arguments, f"{entry.name}-{run['spec'].name}"), entry.name)
+    return entry, source, run["spec"], plan, dataset
+
+
+def _settle(arguments: Namespace, values: Mapping[str, Any]) -> None:
+    """Fill in what no flag has said."""
+    for name, value in values.items():
+        if getattr(arguments, name, None) is None:
+            setattr(arguments, name, value)
 
 
 def compare(arguments: Namespace) -> int:
@@ -122,6 +152,7 @@ def compare(arguments: Namespace) -> int:
 
     names = [registry.find(name).name for name in arguments.backends or registry.own_names()]
     plan = _recipe(arguments)
+    _settle(arguments, {**runs.OPTIONS, "keep": 0})
     dataset = data.load(plan.dataset, arguments.data)
     chosen = _fitted(arguments, plan, dataset)
     place = runs.directory(_out(arguments, "compare"))
@@ -164,8 +195,34 @@ def _spec(arguments: Namespace) -> Spec:
 
 def _recipe(arguments: Namespace) -> Recipe:
     name = arguments.recipe or QUICK.get(arguments.dataset or "digits", "quick")
-    given = {field.name: getattr(arguments, field.name, None) for field in dataclasses.fields(Recipe)}
-    return recipe(name, **{key: value for key, value in given.items() if value is not None})
+    changes = _changes(arguments)
+    if changes.get("init_from"):
+        weights = Path(changes["init_from"])
+        changes["init_from"] = str((weights / "weights.safetensors" if weights.is_dir() else weights).absolute())
+    return recipe(name, **changes)
+
+
+def _changes(arguments: Namespace) -> dict[str, Any]:
+    """The recipe's fields that flags or --set name."""
+    fields = [field.name for field in dataclasses.fields(Recipe)]
+    flags = {name: getattr(arguments, name, None) for name in fields}
+    changes = {name: value for name, value in flags.items() if value is not None}
+    for text in arguments.set or ():
+        name, equals, value = text.partition("=")
+        if not equals:
+            raise mismatch("--set", repr(text), "FIELD=VALUE", "as in --set momentum=0.9")
+        if name not in fields:
+            raise unknown("field of a recipe", name, fields)
+        changes[name] = _value(value)
+    return changes
+
+
+def _value(text: str) -> Any:
+    """As in TOML; anything else is a string."""
+    try:
+        return tomllib.loads(f"value = {text}")["value"]
+    except tomllib.TOMLDecodeError:
+        return text
 
 
 def _fitted(arguments: Namespace, plan: Recipe, dataset: Dataset) -> Spec:

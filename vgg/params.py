@@ -8,6 +8,7 @@ move by an ulp.
 from __future__ import annotations
 
 import contextlib
+import errno
 import hashlib
 import json
 import math
@@ -151,10 +152,17 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         aside.replace(path)
     except OSError as error:
-        raise VGGError(f"{path}: cannot be written ({error.strerror}); choose another place") from error
+        raise unwritable(path, error) from error
     finally:
         with contextlib.suppress(OSError):
             aside.unlink()
+
+
+def unwritable(path: Path, error: OSError) -> VGGError:
+    """What to raise where ``path`` cannot be written."""
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    do = "free some space, then go on with --resume" if full else "choose another place"
+    return VGGError(f"{path}: cannot be written ({error.strerror}); {do}")
 
 
 def stream(*key: int | str) -> np.random.Philox:

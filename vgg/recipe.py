@@ -5,7 +5,7 @@ from __future__ import annotations
 import dataclasses
 import hashlib
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -17,10 +17,16 @@ _NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "weight_decay": ("a number >= 0", lambda value: value >= 0),
     "mean": ("a number", lambda _: True),
     "std": ("a number > 0", lambda value: value > 0),
+    "validation": ("a number in [0, 1)", lambda value: 0 <= value < 1),
+    "crop": ("a number in (0, 1]", lambda value: 0 < value <= 1),
 }
 
 
-CHOICES = {"dropout": ("native", "neutral"), "precision": ("float64", "float32", "tf32", "bf16", "fp16")}
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "dropout": ("native", "neutral"),
+    "precision": ("float64", "float32", "tf32", "bf16", "fp16"),
+    "flip": (False, True),
+}
 
 
 def _is_number(value: Any) -> bool:
@@ -37,6 +43,15 @@ def _drops(value: Any) -> tuple[tuple[int, float], ...]:
     return drops
 
 
+def _plateau(value: Any) -> tuple[float, int] | tuple[()]:
+    match value:
+        case [] | ():
+            return ()
+        case [factor, patience] if _is_number(factor) and 0 < factor < 1 and type(patience) is int and patience > 0:
+            return factor, patience
+    raise mismatch("recipe.plateau", repr(value), "nothing, or (factor in (0, 1), patience >= 1)")
+
+
 @dataclass(frozen=True, slots=True)
 class Recipe:
     """SGD with momentum on shuffled batches. ``size`` is the side, in pixels, that images are resized to.
@@ -46,6 +61,12 @@ class Recipe:
     the momentum. ``dropout``: masks from each framework's own generator (native), or from ``vgg.masks``, the same in
     all (neutral). ``precision``: of the arithmetic of a step and of evaluation; parameters and velocities are float64
     where it is, float32 otherwise.
+
+    ``validation``: the share of the training images held out and looked at after each epoch, in place of the test
+    images. ``plateau`` (factor, patience): the learning rate is multiplied by ``factor`` whenever validation accuracy
+    has not risen for ``patience`` epochs. ``crop``: the side of random crops, as a share of the image's; evaluation
+    takes the middle. ``flip``: mirror every other image. ``init_from``: a file of weights to start from, of which the
+    first ``init_convs`` convolutions (0: all) and all dense layers are taken where their shapes agree.
     """
 
     name: str = "custom"
@@ -63,12 +84,18 @@ class Recipe:
     std: float = 1.0
     dropout: str = "native"
     precision: str = "float32"
+    validation: float = 0.0
+    plateau: tuple[float, int] | tuple[()] = ()
+    crop: float = 1.0
+    flip: bool = False
+    init_from: str = ""
+    init_convs: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("name", "dataset", "init"):
+        for name in ("name", "dataset", "init", "init_from"):
             if not isinstance(getattr(self, name), str):
                 raise mismatch(f"recipe.{name}", repr(getattr(self, name)), "a string")
-        for name, low in (("epochs", 1), ("batch_size", 1), ("size", 1), ("seed", 0)):
+        for name, low in (("epochs", 1), ("batch_size", 1), ("size", 1), ("seed", 0), ("init_convs", 0)):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or value < low:
                 raise mismatch(f"recipe.{name}", repr(value), f"an integer >= {low}")
@@ -78,13 +105,26 @@ class Recipe:
                 raise mismatch(f"recipe.{name}", repr(value), wanted)
         for name, known in CHOICES.items():
             if getattr(self, name) not in known:
-                raise mismatch(f"recipe.{name}", repr(getattr(self, name)), " or ".join(known))
+                raise mismatch(f"recipe.{name}", repr(getattr(self, name)), " or ".join(map(str, known)))
         object.__setattr__(self, "lr_drops", _drops(self.lr_drops))
+        object.__setattr__(self, "plateau", _plateau(self.plateau))
+        if self.plateau and not self.validation:
+            raise mismatch("recipe.plateau", "no validation images", "some", "set validation, to 0.1 say")
 
-    def lr_at(self, epoch: int) -> float:
-        """The learning rate of an epoch, counted from 0."""
+    def lr_at(self, epoch: int, accuracies: Sequence[float] = ()) -> float:
+        """The learning rate of an epoch, counted from 0, after the validation ``accuracies`` of those before."""
         passed = [drop for drop in self.lr_drops if drop[0] <= epoch]
-        return self.lr * max(passed, default=(0, 1.0))[1]
+        rate = self.lr * max(passed, default=(0, 1.0))[1]
+        return rate * self.plateau[0] ** self._stalls(accuracies) if self.plateau else rate
+
+    def _stalls(self, accuracies: Sequence[float]) -> int:
+        """How often ``patience`` epochs have passed since the best one, or since the last time that they had."""
+        best, since, stalls = -math.inf, 0, 0
+        for accuracy in accuracies:
+            best, since = max(best, accuracy), 0 if accuracy > best else since + 1
+            if self.plateau and since == self.plateau[1]:
+                stalls, since = stalls + 1, 0
+        return stalls
 
     @property
     def dtype(self) -> str:
@@ -115,9 +155,26 @@ _FASHION = dataclasses.replace(
     _QUICK, name="quick-fashion", dataset="fashion-mnist", epochs=1, batch_size=128, lr_drops=()
 )
 _CHAPTERS = (Recipe("chapter-2018", epochs=5, lr=0.05), Recipe("d2l-0.17", epochs=10, lr=0.05), Recipe("d2l-1.0"))
-_RECIPES = {r.name: r for r in (_QUICK, _FASHION, *_CHAPTERS)}
-"""``quick`` and ``quick-fashion`` serve ``vgg compare``; the others are the textbook chapters' (narrow VGG-11,
-Fashion-MNIST at 224 px)."""
+_EXERCISE = Recipe("exercise-small-input", size=56, lr=0.02, momentum=0.9, init="he_uniform", lr_drops=((8, 0.1),))
+_PAPER = Recipe(
+    "paper",
+    epochs=74,
+    batch_size=256,
+    momentum=0.9,
+    weight_decay=5e-4,
+    init="paper",
+    init_convs=4,
+    mean=0.286,
+    validation=0.1,
+    plateau=(0.1, 5),
+    crop=0.875,
+    flip=True,
+)
+_RECIPES = {r.name: r for r in (_QUICK, _FASHION, *_CHAPTERS, _EXERCISE, _PAPER)}
+"""``quick`` and ``quick-fashion`` serve ``vgg compare``. The chapters' are narrow VGG-11 on Fashion-MNIST at 224 px;
+``exercise-small-input`` is their fourth exercise. ``paper``: Simonyan & Zisserman (2015), section 3.1, with crops of
+224 from 256 as a share of the side; deeper nets start from a trained ``vgg11`` by ``init_from``.
+"""
 
 
 def recipe(name: str, **changes: Any) -> Recipe:

@@ -3,23 +3,39 @@
 from __future__ import annotations
 
 import json
+import math
+import shutil
 from argparse import Namespace
+from contextlib import nullcontext
 from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
 from . import __version__, proof, registry
+from .checkpoints import Checkpoints
 from .client import Worker
 from .data import Dataset
 from .errors import VGGError, mismatch
+from .examples import split
 from .params import write_atomically
 from .recipe import Recipe
 from .registry import Entry
 from .spec import Spec
+from .tensorboard import event_files
+
+PARTS = ("train_images", "train_labels", "test_images", "test_labels")
+OPTIONS = {"data": None, "device": "cpu", "keep": 2, "every": 0, "tensorboard": False}
+"""What a run is started with besides spec and recipe, and goes on with, unless told otherwise: flags, and names in
+``run.json``.
+"""
+
+
+class Stopped(KeyboardInterrupt):
+    """A run that was interrupted, and how to go on."""
 
 
 class Listener(Protocol):
-    """Told what goes on: ``stage`` as work changes, ``event`` for every training step and test."""
+    """Told what goes on: ``stage`` as work changes, ``event`` for every training step and evaluation."""
 
     def stage(self, backend: str, what: str, total: int | None = None) -> None: ...
 
@@ -40,12 +56,28 @@ def directory(path: Path) -> Path:
     return path
 
 
-def create(path: Path, backend: str, spec: Spec, recipe: Recipe, folder: str | None) -> Path:
+def create(path: Path, backend: str, spec: Spec, recipe: Recipe, options: Namespace) -> Path:
     """A run directory with its ``run.json``: all that ``read`` needs to go on."""
     directory(path)
-    about = {"vgg": __version__, "backend": backend, "data": folder, "started": datetime.now().astimezone().isoformat()}
-    _write(path / "run.json", {**about, "spec": spec.to_dict(), "recipe": recipe.to_dict()})
+    about = {"vgg": __version__, "backend": backend, "started": datetime.now().astimezone().isoformat()}
+    kept = {name: getattr(options, name) for name in OPTIONS}
+    _write(path / "run.json", {**about, **kept, "spec": spec.to_dict(), "recipe": recipe.to_dict()})
     return path
+
+
+def continued(source: Path, place: Path, backend: str) -> Path:
+    """A run directory at ``place`` from which ``backend`` goes on where the run ``source`` has its last checkpoint."""
+    run = read(source)
+    checkpoints = Checkpoints(source, 0).paths()
+    if not checkpoints:
+        raise mismatch(str(source), "no checkpoint", "a run with one")
+    directory(place)
+    (place / "checkpoints").mkdir()
+    shutil.copyfile(checkpoints[-1], place / "checkpoints" / checkpoints[-1].name)
+    shutil.copyfile(source / "metrics.jsonl", place / "metrics.jsonl")
+    about = {"backend": backend, "continues": str(source.absolute()), "summary": None}
+    _write(place / "run.json", {**run, **about, "spec": run["spec"].to_dict(), "recipe": run["recipe"].to_dict()})
+    return place
 
 
 def read(path: Path) -> dict[str, Any]:
@@ -66,30 +98,33 @@ def train(
     options: Namespace,
     listener: Listener,
     *,
-    keep: int = 2,
     resume: bool = False,
 ) -> dict[str, Any]:
     """Train in ``worker``, best a fresh one: its peak memory is then the training's; the summary.
 
-    The run directory is filled once the backend has started: one that cannot leaves nothing behind.
+    The run directory is filled once the backend has started: one that cannot leaves nothing behind. A run that is
+    interrupted ends in ``Stopped``, its checkpoint written.
     """
     name = worker.entry.name
-    names = ("train_images", "train_labels", "test_images", "test_labels")
-    batches = -(-len(dataset.train_labels) // recipe.batch_size)
+    arrays = {part: getattr(dataset, part) for part in PARTS}
+    steps = math.ceil(len(split(len(dataset.train_labels), recipe.validation, recipe.seed)[0]) / recipe.batch_size)
     worker.facts()
-    listener.stage(name, "training", batches * recipe.epochs)
+    listener.stage(name, "training", steps * recipe.epochs)
     if not resume:
-        create(place, name, spec, recipe, options.data)
-    summary, _ = worker.call(
-        "train",
-        {name: getattr(dataset, name) for name in names},
-        on_event=lambda event: listener.event(name, event),
-        out=str(place.absolute()),
-        spec=spec.to_dict(),
-        recipe=recipe.to_dict(),
-        device=options.device,
-        keep=keep,
-    )
+        create(place, name, spec, recipe, options)
+    with event_files(place / "tensorboard") if options.tensorboard else nullcontext(lambda _: None) as write:
+        told = {"out": str(place.absolute()), "spec": spec.to_dict(), "recipe": recipe.to_dict()}
+        told |= {name: getattr(options, name) for name in ("device", "keep", "every")}
+
+        def on_event(event: dict[str, Any]) -> None:
+            listener.event(name, event)
+            write(event)
+
+        summary, _ = worker.call("train", arrays, on_event=on_event, class_names=dataset.class_names, **told)
+    if "stopped" in summary:
+        epoch, step = summary["stopped"]
+        kept = f"go on with: vgg train --resume {place}" if options.keep else "nothing was kept of it"
+        raise Stopped(f"stopped before epoch {epoch + 1}, step {step + 1}; {kept}")
     return dict(summary)
 
 
@@ -121,7 +156,7 @@ def _judged(
     listener.stage(entry.name, "starting")
     with Worker(entry, env=options.env, timeout=options.timeout) as worker:
         facts = worker.facts()
-        summary = train(worker, place, spec, recipe, dataset, options, listener, keep=0)
+        summary = train(worker, place, spec, recipe, dataset, options, listener)
         listener.stage(entry.name, "proving")
         return {"facts": facts, **summary, **proof.prove(worker, spec, device=options.device)}
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import sys
+from collections import deque
 from collections.abc import Callable, Mapping
 from typing import Any, Self
 
@@ -17,6 +18,8 @@ from .layers import Layer, Totals
 from .spec import Spec
 
 FLOAT32 = 4
+RECENT = 20
+"""Steps that loss and images/s are averaged over while training."""
 
 
 def listing(counts: Mapping[str, Totals], homes: Mapping[str, Mapping[str, str]]) -> None:
@@ -93,6 +96,8 @@ class Progress:
         )
         self._plain = not quiet and not sys.stderr.isatty()
         self._task: Any = None
+        self._losses: deque[tuple[float, int, float]] = deque(maxlen=RECENT)
+        self._accuracy = ""
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -103,6 +108,8 @@ class Progress:
 
     def stage(self, backend: str, what: str, total: int | None = None) -> None:
         """A backend begins something that has ``total`` steps."""
+        self._losses.clear()
+        self._accuracy = ""
         if self._task is not None:
             self._bar.remove_task(self._task)
         self._task = self._bar.add_task(f"{backend}: {what}", total=total, note="")
@@ -110,14 +117,20 @@ class Progress:
             print(f"{backend}: {what}", file=sys.stderr, flush=True)
 
     def event(self, backend: str, event: Mapping[str, Any]) -> None:
-        """A training step, or the test at the end of an epoch."""
+        """A training step, or the evaluation at the end of an epoch."""
         if "loss" in event:
-            self._bar.update(self._task, advance=1, note=f"loss {event['loss']:.3f}")
-        elif self._plain:
-            line = (
-                f"epoch {event['epoch'] + 1}: test loss {event['test_loss']:.4f}, accuracy {event['test_accuracy']:.4f}"
-            )
-            print(f"{backend}: {line}", file=sys.stderr, flush=True)
+            self._losses.append((event["loss"], event["images"], event["seconds"]))
+            self._bar.update(self._task, completed=event["number"], note=self._note())
+            return
+        name = "validation" if "validation_loss" in event else "test"
+        self._accuracy = f"accuracy {event[f'{name}_accuracy']:.4f}"
+        if self._plain:
+            told = f"{name} loss {event[f'{name}_loss']:.4f}, {self._accuracy}; training {self._note()}"
+            print(f"{backend}: epoch {event['epoch'] + 1}: {told}", file=sys.stderr, flush=True)
+
+    def _note(self) -> str:
+        losses, images, seconds = zip(*self._losses, strict=True)
+        return f"loss {sum(losses) / len(losses):.4f}  {self._accuracy}  {sum(images) / sum(seconds):.0f} images/s"
 
 
 def _table(*columns: str, right: int = 1) -> Table:

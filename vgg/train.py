@@ -6,18 +6,20 @@ from __future__ import annotations
 
 import json
 import math
-import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from safetensors.numpy import load_file, save
 
-from . import data, params, reference
-from .errors import VGGError
+from . import data, examples, params, reference
+from .backends import VELOCITY
+from .checkpoints import Checkpoints, Place, initial
+from .errors import VGGError, mismatch
+from .evaluation import evaluation
 from .masks import masks
+from .measure import Clock, out_of_memory, peak_bytes
 from .recipe import Recipe
 from .spec import Spec
 
@@ -35,21 +37,27 @@ def run(
     device: str,
     facts: dict[str, Any],
     emit: Emit,
+    stopping: Callable[[], bool] = lambda: False,
     keep: int = 2,
+    every: int = 0,
+    class_names: Sequence[str] = (),
 ) -> dict[str, Any]:
     """Train ``backend`` on ``arrays`` (train_images, train_labels, test_images, test_labels) into the directory
     ``out``.
 
-    Goes on from the last of ``out``'s checkpoints, if it has any; ``keep`` says how many to hold (0: write none).
-    Returns the summary that ``run.json`` ends with: losses, accuracy, images/s, compile seconds, peak bytes of memory.
+    Goes on from the last of ``out``'s checkpoints, if it has any. One is written after each epoch and after each
+    ``every`` steps (0: none); ``keep`` says how many to hold (0: none at all). ``stopping`` is asked after each step.
+    Returns the summary that ``run.json`` ends with: losses, accuracy, images/s, compile seconds, shares of the time,
+    peak bytes of memory; or ``{"stopped": (epoch, step)}``.
     """
     loop = Loop(backend, out, arrays, Spec.from_dict(spec), Recipe.from_dict(recipe), device, emit, keep)
     loop.begin(facts)
-    for epoch in range(loop.epoch, loop.recipe.epochs):
-        loop.train(epoch)
-        loop.test(epoch)
-        loop.save(epoch + 1)
-    return loop.finish(facts)
+    while loop.place[0] < loop.recipe.epochs:
+        if not loop.train(every, stopping):
+            return {"stopped": loop.place}
+        loop.test()
+        loop.save()
+    return loop.finish(facts, class_names)
 
 
 class Loop:
@@ -58,80 +66,83 @@ class Loop:
     def __init__(
         self, backend: Any, out: Path, arrays: Arrays, spec: Spec, recipe: Recipe, device: str, emit: Emit, keep: int
     ) -> None:
-        self.out, self.arrays, self.spec, self.recipe, self.emit, self.keep = out, arrays, spec, recipe, emit, keep
-        self.device = device
-        self.epoch = 0
+        self.out, self.arrays, self.spec, self.recipe, self.emit, self.device = out, arrays, spec, recipe, emit, device
+        self.checkpoints = Checkpoints(out, keep)
+        self.chosen, held = examples.split(len(arrays["train_labels"]), recipe.validation, recipe.seed)
+        images, labels = arrays["train_images"], arrays["train_labels"]
+        self.judged_on = ("validation", images[held], labels[held]) if len(held) else self._test_set()
+        self.place: Place = (0, 0)
         self.rows: list[dict[str, Any]] = []
-        model = backend.build(spec, dtype=recipe.dtype, device=device)
-        model = backend.load(model, params.init(spec, recipe.seed, recipe.init, recipe.dtype))
+        self.logits: NDArray[np.float64] | None = None
+        self.clock = Clock()
+        found, model = self.checkpoints.last(), backend.build(spec, dtype=recipe.dtype, device=device)
+        if not found:
+            model = backend.load(model, initial(spec, recipe))
         self.learner = backend.learner(model, recipe)
+        if found:
+            state, self.place = found
+            self.learner.restore(state)
 
     def begin(self, facts: dict[str, Any]) -> None:
-        """Write ``run.json``; read the last checkpoint, if there is one, and cut ``metrics.jsonl`` back to it."""
-        checkpoints = self._checkpoints()
-        if checkpoints:
-            state = load_file(checkpoints[-1])
-            self.epoch = int(state.pop("epoch"))
-            self.learner.restore(state)
+        """Write ``run.json``; cut ``metrics.jsonl`` back to the checkpoint that the run goes on from, if any."""
+        if self.place != (0, 0):
             lines = (self.out / "metrics.jsonl").read_text().splitlines(keepends=True)
             whole = (json.loads(line) for line in lines if line.endswith("\n"))  # a power cut may tear the last
-            self.rows = [row for row in whole if row["epoch"] < self.epoch]
+            self.rows = [row for row in whole if (row["epoch"], row.get("step", math.inf)) < self.place]
         text = "".join(json.dumps(row) + "\n" for row in self.rows)
         params.write_atomically(self.out / "metrics.jsonl", text.encode())
         self._describe(facts, None)
+        self.clock = Clock()
 
-    def train(self, epoch: int) -> None:
-        """One epoch of steps; a loss that is not finite stops the run."""
-        lr = self.recipe.lr_at(epoch)
-        images, labels = self.arrays["train_images"], self.arrays["train_labels"]
-        with (self.out / "metrics.jsonl").open("a", buffering=1) as metrics:
-            for i, chosen in enumerate(data.batches(len(labels), self.recipe.batch_size, self.recipe.seed, epoch)):
-                start = time.perf_counter()
-                loss = float(
-                    self.learner.step(images[chosen], labels[chosen], lr, **self._masks(epoch, i, len(chosen)))
-                )
-                seconds = time.perf_counter() - start
-                if not math.isfinite(loss):
-                    raise VGGError(f"loss is {loss} at epoch {epoch}, step {i}; take a smaller learning rate than {lr}")
-                row = {"epoch": epoch, "step": i, "loss": loss, "lr": lr, "seconds": seconds}
-                self._log(metrics, row)
-                self.emit({**row, "images": len(chosen)})
+    def train(self, every: int, stopping: Callable[[], bool]) -> bool:
+        """The rest of an epoch; whether it was not stopped. A loss that is not finite ends the run."""
+        epoch, first = self.place
+        lr = self.recipe.lr_at(epoch, [row["validation_accuracy"] for row in self.rows if "validation_accuracy" in row])
+        batches = data.batches(len(self.chosen), self.recipe.batch_size, self.recipe.seed, epoch, first)
+        for step, batch in enumerate(batches, first):
+            self._step(lr, self.chosen[batch])
+            self.place = (epoch, step + 1)
+            stop = stopping()
+            if stop or (every and (step + 1) % every == 0):
+                self.save()
+            if stop:
+                return False
+        self.place = (epoch + 1, 0)
+        return True
 
-    def test(self, epoch: int) -> None:
-        """Loss and accuracy on the test images, with the same two lines of NumPy for every backend."""
-        labels = self.arrays["test_labels"]
-        logits = np.concatenate(list(self._logits(self.arrays["test_images"]))).astype(np.float64)
-        loss, _ = reference.cross_entropy(logits, labels)
+    def test(self) -> None:
+        """Loss and accuracy after an epoch, with the same two lines of NumPy for every backend."""
+        epoch, (name, images, labels) = self.place[0] - 1, self.judged_on
+        self.logits = self._logits(images)
+        loss, _ = reference.cross_entropy(self.logits, labels)
         if not math.isfinite(loss):
-            raise VGGError(
-                f"test loss is {loss} after epoch {epoch}; take a smaller learning rate than {self.recipe.lr_at(epoch)}"
-            )
-        accuracy = float((logits.argmax(axis=1) == labels).mean())
-        with (self.out / "metrics.jsonl").open("a") as metrics:
-            self._log(metrics, {"epoch": epoch, "test_loss": loss, "test_accuracy": accuracy})
-        self.emit(self.rows[-1])
+            raise self._diverged(f"{name} loss is {loss} after epoch {epoch}")
+        accuracy = float((self.logits.argmax(axis=1) == labels).mean())
+        self._log({"epoch": epoch, f"{name}_loss": loss, f"{name}_accuracy": accuracy})
 
-    def save(self, epoch: int) -> None:
-        """A checkpoint after ``epoch`` epochs; all but the last ``keep`` go."""
-        if not self.keep:
-            return
-        (self.out / "checkpoints").mkdir(exist_ok=True)
-        state = {**self.learner.state(), "epoch": np.array(epoch)}
-        params.write_atomically(self.out / "checkpoints" / f"epoch-{epoch:04d}.safetensors", save(state))
-        for old in self._checkpoints()[: -self.keep]:
-            old.unlink()
+    def save(self) -> None:
+        """A checkpoint at this place in the run."""
+        with self.clock.measure("checkpoint"):
+            state = self.learner.state()
+            bad = [n for n, a in state.items() if not n.startswith(VELOCITY) and not np.isfinite(a).all()]
+            if bad:
+                raise self._diverged(f"{bad[0]} is not finite at epoch {self.place[0]}, step {self.place[1]}")
+            self.checkpoints.save(state, self.place)
 
-    def finish(self, facts: dict[str, Any]) -> dict[str, Any]:
-        """Write the weights and the summary."""
-        wanted = params.shapes(self.spec)
-        weights = {name: array for name, array in self.learner.state().items() if name in wanted}
-        params.save_params(self.out / "weights.safetensors", weights, self.spec)
-        summary = self.summary()
+    def finish(self, facts: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
+        """Write the weights, what they get right and wrong on the test images, and the summary."""
+        wanted, state = params.shapes(self.spec), self.learner.state()
+        params.save_params(self.out / "weights.safetensors", {name: state[name] for name in wanted}, self.spec)
+        name, images, labels = self._test_set()
+        logits = self._logits(images) if self.logits is None or self.judged_on[0] != name else self.logits
+        found = evaluation(logits, labels, class_names)
+        params.write_atomically(self.out / "evaluation.json", json.dumps(found, indent=1).encode())
+        summary = {**self._summary(), "test_accuracy": found["accuracy"], "shares": self.clock.shares()}
         self._describe(facts, summary)
         return summary
 
-    def summary(self) -> dict[str, Any]:
-        """First and last loss, test accuracy; speed from the median step, the first one aside."""
+    def _summary(self) -> dict[str, Any]:
+        """First and last loss; speed from the median step, the first one aside."""
         steps = [row for row in self.rows if "loss" in row]
         final = [row["loss"] for row in steps if row["epoch"] == self.recipe.epochs - 1]
         seconds = [row["seconds"] for row in steps]
@@ -139,47 +150,87 @@ class Loop:
         return {
             "first_loss": steps[0]["loss"],
             "last_loss": float(np.mean(final)),
-            "test_accuracy": self.rows[-1]["test_accuracy"],
-            "images_per_second": min(self.recipe.batch_size, len(self.arrays["train_labels"])) / steady,
+            "images_per_second": min(self.recipe.batch_size, len(self.chosen)) / steady,
             "step_seconds": steady,
             "compile_seconds": max(seconds[0] - steady, 0.0),
             "peak_bytes": peak_bytes(),
         }
 
-    def _masks(self, epoch: int, step: int, count: int) -> dict[str, Any]:
+    def _step(self, lr: float, batch: NDArray[np.int64]) -> None:
+        (epoch, step), labels = self.place, self.arrays["train_labels"][batch]
+        images = examples.augmented(self.arrays["train_images"][batch], self.recipe, epoch, step)
+        given = self._masks(len(batch))
+        with self.clock.measure("step"):
+            loss = self._loss(images, labels, lr, given)
+        if not math.isfinite(loss):
+            raise self._diverged(f"loss is {loss} at epoch {epoch}, step {step}")
+        row = {"epoch": epoch, "step": step, "loss": loss, "lr": lr, "seconds": self.clock.last}
+        self._log(row, images=len(batch))
+
+    def _loss(self, images: NDArray[Any], labels: NDArray[Any], lr: float, given: dict[str, Any]) -> float:
+        try:
+            return float(self.learner.step(images, labels, lr, **given))
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+            wanted = f"one that fits; {self._fitting(images, labels)}"
+            raise mismatch("--batch-size", f"out of memory with {len(images)}", wanted) from error
+
+    def _fitting(self, images: NDArray[Any], labels: NDArray[Any]) -> str:
+        """The largest half, quarter, ... of a batch that the learner can take: tried, not guessed."""
+        size = len(images)
+        while size := size // 2:
+            try:
+                float(self.learner.step(images[:size], labels[:size], 0.0))
+            except Exception as error:
+                if not out_of_memory(error):
+                    raise
+            else:
+                return f"{size} does"
+        return "not even 1 does, so take a smaller network or input"
+
+    def _diverged(self, what: str) -> VGGError:
+        kept = self.checkpoints.paths()
+        where = f", or look at {kept[-1]}, the last good checkpoint" if kept else ""
+        return VGGError(f"{what}; take a smaller learning rate than {self.recipe.lr}{where}")
+
+    def _masks(self, count: int) -> dict[str, Any]:
         if self.recipe.dropout == "native":
             return {}
-        number = epoch * math.ceil(len(self.arrays["train_labels"]) / self.recipe.batch_size) + step
-        return {"masks": masks(self.spec, count, self.recipe.seed, number)}
+        return {"masks": masks(self.spec, count, self.recipe.seed, self._number())}
 
-    def _logits(self, images: NDArray[Any]) -> Iterator[NDArray[Any]]:
+    def _number(self) -> int:
+        """Of steps taken so far."""
+        epoch, step = self.place
+        return epoch * math.ceil(len(self.chosen) / self.recipe.batch_size) + step
+
+    def _test_set(self) -> tuple[str, NDArray[Any], NDArray[Any]]:
+        return "test", self.arrays["test_images"], self.arrays["test_labels"]
+
+    def _logits(self, images: NDArray[Any]) -> NDArray[np.float64]:
         """In batches of one size, so that a compiled backend compiles once: the last is padded with the first image."""
-        size = min(self.recipe.batch_size, len(images))
-        for start in range(0, len(images), size):
-            batch = images[start : start + size]
-            padding = np.repeat(images[:1], size - len(batch), axis=0)
-            yield self.learner.evaluate(np.concatenate([batch, padding]))[: len(batch)]
+        size, images = min(self.recipe.batch_size, len(images)), examples.centred(images, self.recipe)
+        with self.clock.measure("evaluation"):
+            parts = []
+            for start in range(0, len(images), size):
+                batch = images[start : start + size]
+                padding = np.repeat(images[:1], size - len(batch), axis=0)
+                parts.append(self.learner.evaluate(np.concatenate([batch, padding]))[: len(batch)])
+        return np.concatenate(parts).astype(np.float64)
 
-    def _log(self, metrics: Any, row: dict[str, Any]) -> None:
+    def _log(self, row: dict[str, Any], **more: Any) -> None:
+        """One line of ``metrics.jsonl``; an event that tells ``more``, and how many steps are behind it."""
         self.rows.append(row)
-        metrics.write(json.dumps(row) + "\n")
-
-    def _checkpoints(self) -> list[Path]:
-        return sorted((self.out / "checkpoints").glob("epoch-*.safetensors"))
+        path = self.out / "metrics.jsonl"
+        try:
+            with path.open("a") as metrics:
+                metrics.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise params.unwritable(path, error) from error
+        self.emit({**row, **more, "number": self._number() + ("step" in row)})
 
     def _describe(self, facts: dict[str, Any], summary: dict[str, Any] | None) -> None:
         known = json.loads((self.out / "run.json").read_text()) if (self.out / "run.json").exists() else {}
         text = {**known, "facts": facts, "device": self.device, "summary": summary}
         text |= {"spec": self.spec.to_dict(), "recipe": self.recipe.to_dict()}
         params.write_atomically(self.out / "run.json", json.dumps(text, indent=1).encode())
-
-
-def peak_bytes() -> int:
-    """The largest resident memory of this process so far; Linux' ``ru_maxrss`` would count its parent's too."""
-    status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
-    import resource
-
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -38,9 +38,9 @@ class Session:
     backend.
     """
 
-    def __init__(self, module: str, emit: Emit) -> None:
+    def __init__(self, module: str, emit: Emit, stopping: Callable[[], bool] = lambda: False) -> None:
         self.backend: Any = importlib.import_module(module)
-        self.emit = emit
+        self.emit, self.stopping = emit, stopping
         self.spec: Spec | None = None
         self.model: Any = None
         self.learning: Any = None
@@ -105,7 +105,8 @@ class Session:
 
     def train(self, arrays: wire.Arrays, out: str, **options: Any) -> Reply:
         facts, _ = self.facts({})
-        return train.run(self.backend, Path(out), arrays, facts=facts, emit=self.emit, **options), {}
+        options |= {"facts": facts, "emit": self.emit, "stopping": self.stopping}
+        return train.run(self.backend, Path(out), arrays, **options), {}
 
 
 @contextmanager
@@ -141,11 +142,12 @@ def main() -> None:
     cast("TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
     jobs: queue.Queue[tuple[dict[str, Any], wire.Arrays]] = queue.Queue()
     session: Session | None = None
-    threading.Thread(target=_read, args=(requests, jobs), daemon=True).start()
+    stop = threading.Event()
+    threading.Thread(target=_read, args=(requests, jobs, stop), daemon=True).start()
     while True:
         head, arrays = jobs.get()
         try:
-            session = session or Session(sys.argv[1], lambda event: wire.send(replies, {"event": event}))
+            session = session or Session(sys.argv[1], lambda event: wire.send(replies, {"event": event}), stop.is_set)
             result, out = getattr(session, head["job"])(arrays, **head["arguments"])
             sys.stdout.flush()
             wire.send(replies, {"result": result}, out)
@@ -159,10 +161,15 @@ def _described(error: BaseException) -> str:
     return str(error) if isinstance(error, VGGError) else f"{type(error).__name__}: {error}"
 
 
-def _read(stream: BinaryIO, jobs: queue.Queue[tuple[dict[str, Any], wire.Arrays]]) -> None:
+def _read(stream: BinaryIO, jobs: queue.Queue[tuple[dict[str, Any], wire.Arrays]], stop: threading.Event) -> None:
+    """Every job into ``jobs``, but one to stop, which must overtake the one that is being done, into ``stop``."""
     try:
         while True:
-            jobs.put(wire.receive(stream))
+            head, arrays = wire.receive(stream)
+            if head["job"] == "stop":
+                stop.set()
+            else:
+                jobs.put((head, arrays))
     except EOFError:
         os._exit(0)
     except BaseException:  # noqa: BLE001 - a thread that dies silently would leave the client waiting

@@ -1,0 +1,71 @@
+"""What a run starts from, and what it goes on from: the learner's state as safetensors, the place in its metadata."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from safetensors import SafetensorError, safe_open
+from safetensors.numpy import load_file, save
+
+from .errors import VGGError, mismatch
+from .params import Params, init, load_params, write_atomically
+from .recipe import Recipe
+from .spec import Spec
+from .wire import Arrays
+
+Place = tuple[int, int]
+"""(epoch, step in it) of the step to be taken next."""
+
+
+class Checkpoints:
+    """Those in ``run/checkpoints``; the last ``keep`` stay, none is written if that is 0."""
+
+    def __init__(self, run: Path, keep: int) -> None:
+        self.folder, self.keep = run / "checkpoints", keep
+
+    def paths(self) -> list[Path]:
+        """Oldest first."""
+        return sorted(self.folder.glob("epoch-*.safetensors"))
+
+    def save(self, state: Arrays, place: Place) -> None:
+        """Write one, aside first; then remove what is too old, and what a killed process left half-written."""
+        if not self.keep:
+            return
+        self.folder.mkdir(exist_ok=True)
+        path = self.folder / "epoch-{:04d}-step-{:06d}.safetensors".format(*place)
+        write_atomically(path, save(state, metadata={"place": json.dumps(place)}))
+        for old in (*self.paths()[: -self.keep], *self.folder.glob(".epoch-*")):
+            old.unlink()
+
+    def last(self) -> tuple[Arrays, Place] | None:
+        """(state, place) of the newest; ``VGGError`` where it cannot be read."""
+        if not self.paths():
+            return None
+        path = self.paths()[-1]
+        try:
+            with safe_open(path, framework="numpy") as file:
+                epoch, step = json.loads(file.metadata()["place"])
+            return load_file(path), (epoch, step)
+        except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
+            raise VGGError(
+                f"{path}: not a readable checkpoint ({error}); remove it to go on from the one before"
+            ) from error
+
+
+def initial(spec: Spec, recipe: Recipe) -> Params:
+    """The parameters that a run starts from: drawn, or some of them those of ``recipe.init_from``."""
+    drawn = init(spec, recipe.seed, recipe.init, recipe.dtype)
+    if not recipe.init_from:
+        return drawn
+    given = load_params(recipe.init_from)
+    convs = [n for n, a in given.items() if a.ndim == 4][: recipe.init_convs or None]
+    layers = (*(name.removesuffix("weight") for name in convs), "fc")
+    taken = {
+        n: a.astype(recipe.dtype)
+        for n, a in given.items()
+        if n.startswith(layers) and n in drawn and drawn[n].shape == a.shape
+    }
+    if not taken:
+        raise mismatch(recipe.init_from, "no layer of the same name and shape", f"one of {spec.name}'s")
+    return drawn | taken

@@ -1,0 +1,51 @@
+"""What a process takes: time and memory."""
+
+from __future__ import annotations
+
+import re
+import time
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+_OUT_OF_MEMORY = re.compile(
+    "out of memory|OutOfMemory|MemoryError|RESOURCE_EXHAUSTED|ResourceExhausted|allocate memory|bad_alloc"
+)
+
+
+class Clock:
+    """Where the time of a process goes, in seconds, from when it is made."""
+
+    def __init__(self) -> None:
+        self.start, self.last = time.perf_counter(), 0.0
+        self.spent = {"step": 0.0, "evaluation": 0.0, "checkpoint": 0.0}
+
+    @contextmanager
+    def measure(self, what: str) -> Iterator[None]:
+        """Count the time of the block as ``what``; ``last`` is how long it took."""
+        start = time.perf_counter()
+        yield
+        self.last = time.perf_counter() - start
+        self.spent[what] += self.last
+
+    def shares(self) -> dict[str, float]:
+        """Of the whole, ``other`` being what is none of the named."""
+        whole = time.perf_counter() - self.start
+        shares = {what: seconds / whole for what, seconds in self.spent.items()}
+        return {**shares, "other": 1 - sum(shares.values())}
+
+
+def peak_bytes() -> int:
+    """The largest resident memory of this process so far; Linux' ``ru_maxrss`` would count its parent's too."""
+    status = Path("/proc/self/status")
+    if status.exists():
+        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
+        return int(line.split()[1]) * 1024
+    import resource
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+
+
+def out_of_memory(error: Exception) -> bool:
+    """Whether that is what ``error``, of whichever framework, says."""
+    return _OUT_OF_MEMORY.search(f"{type(error).__name__}: {error}") is not None
