@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from pathlib import Path
 
+import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
@@ -59,13 +60,11 @@ def initial(spec: Spec, recipe: Recipe) -> Params:
     if not recipe.init_from:
         return drawn
     given = load_params(recipe.init_from)
-    convs = [n for n, a in given.items() if a.ndim == 4][: recipe.init_convs or None]
-    layers = (*(name.removesuffix("weight") for name in convs), "fc")
-    taken = {
-        n: a.astype(recipe.dtype)
-        for n, a in given.items()
-        if n.startswith(layers) and n in drawn and drawn[n].shape == a.shape
-    }
+    weights = {n.removesuffix(".weight"): a.shape for n, a in given.items() if n.endswith(".weight")}
+    convs = [layer for layer, shape in weights.items() if len(shape) == 4][: recipe.init_convs or None]
+    wanted = {*convs, *(layer.replace("conv", "bn") for layer in convs), *(n for n in weights if n.startswith("fc"))}
+    fits = {n for n, shape in weights.items() if n in wanted and drawn.get(f"{n}.weight", np.empty(0)).shape == shape}
+    taken = {n: a.astype(recipe.dtype) for n, a in given.items() if n.rpartition(".")[0] in fits and n in drawn}
     if not taken:
         raise mismatch(recipe.init_from, "no layer of the same name and shape", f"one of {spec.name}'s")
     return drawn | taken

@@ -1,0 +1,38 @@
+"""What a network gets right and wrong, counted by hand."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from vgg.evaluation import SAMPLES, evaluation
+
+LABELS = np.array([0, 0, 1, 2])
+LOGITS = np.log([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.3, 0.6, 0.1], [0.9, 0.05, 0.05]])
+NAMES = ("cat", "dog", "owl")
+
+
+def test_a_confusion_matrix_has_true_classes_in_rows() -> None:
+    found = evaluation(LOGITS, LABELS, NAMES)
+    assert found["confusion"] == [[1, 1, 0], [0, 1, 0], [1, 0, 0]]
+    assert (found["accuracy"], found["class_accuracy"]) == (0.5, [0.5, 1.0, 0.0])
+
+
+def test_samples_are_the_first_and_mistakes_the_surest() -> None:
+    found = evaluation(LOGITS, LABELS, NAMES)
+    assert [sample["predicted"] for sample in found["samples"]] == ["cat", "dog", "dog", "cat"]
+    assert found["mistakes"] == [
+        {"image": 3, "label": "owl", "predicted": "cat", "probability": pytest.approx(0.9)},
+        {"image": 1, "label": "cat", "predicted": "dog", "probability": pytest.approx(0.8)},
+    ]
+
+
+def test_a_class_without_images_has_no_accuracy_and_a_logit_without_a_name_its_index() -> None:
+    found = evaluation(LOGITS[:2, [1, 0, 2]], LABELS[:2] + 1, ("cat",))
+    assert found["classes"] == ["cat", "1"]
+    assert found["class_accuracy"] == [None, 0.5]
+
+
+def test_no_more_samples_than_a_person_would_read() -> None:
+    found = evaluation(np.eye(3)[np.zeros(99, int)], np.ones(99, int), NAMES)
+    assert (len(found["samples"]), len(found["mistakes"])) == (SAMPLES, SAMPLES)
