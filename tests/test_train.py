@@ -6,6 +6,7 @@ import dataclasses
 import importlib
 import json
 import math
+import resource
 from collections.abc import Callable
 from pathlib import Path
 from types import SimpleNamespace
@@ -88,9 +89,10 @@ def checkpoints(out: Path) -> list[str]:
     return sorted(path.name for path in out.glob("checkpoints/*"))
 
 
-def files(out: Path) -> dict[str, Any]:
-    """What must not depend on how often a run was interrupted."""
-    return {"metrics": rows(out)} | {path.name: tensors(path) for path in out.rglob("*.safetensors")}
+def files(out: Path, *names: str) -> dict[str, Any]:
+    """What must not depend on how often a run was interrupted; of it, what ``names`` say."""
+    found = {"metrics": rows(out)} | {path.stem: tensors(path) for path in out.rglob("*.safetensors")}
+    return {name: found[name] for name in names or found}
 
 
 def tensors(path: Path) -> dict[str, tuple[str, bytes]]:
@@ -125,6 +127,16 @@ def stop_at(epoch: int, step: int | None = 0) -> Callable[[dict[str, Any]], None
 
     def emit(event: dict[str, Any]) -> None:
         if (event["epoch"], event.get("step")) == (epoch, step):
+            raise KeyboardInterrupt
+
+    return emit
+
+
+def kill_after(number: int) -> Callable[[dict[str, Any]], None]:
+    """An ``emit`` that ends the run, without a word, after so many steps."""
+
+    def emit(event: dict[str, Any]) -> None:
+        if event["number"] == number:
             raise KeyboardInterrupt
 
     return emit
@@ -369,7 +381,160 @@ def test_a_checkpoint_holds_parameters_velocities_and_the_place(train: Train, ou
     assert int(state["step"]) == 2 * STEPS
 
 
+# Within epochs
+
+
+@pytest.mark.parametrize("every", [1, 2])
+@pytest.mark.parametrize("number", range(1, RECIPE.epochs * STEPS))
+def test_a_run_killed_at_any_step_goes_on_to_the_same_bits(
+    train: Train, out: Path, tmp_path: Path, number: int, every: int
+) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(every=every, emit=kill_after(number))
+    events: list[dict[str, Any]] = []
+    train(every=every, emit=events.append)
+    train(into=tmp_path / "undisturbed")
+    assert files(out, "metrics", "weights") == files(tmp_path / "undisturbed", "metrics", "weights")
+    assert len([event for event in events if "step" in event]) <= RECIPE.epochs * STEPS - number + every
+
+
+@pytest.mark.parametrize("number", range(1, RECIPE.epochs * STEPS + 1))
+def test_a_run_that_is_told_to_stop_writes_a_checkpoint_and_leaves(
+    train: Train, out: Path, tmp_path: Path, number: int
+) -> None:
+    asked = iter(range(number))
+    stopped = train(stopping=lambda: next(asked) == number - 1)
+    assert stopped == {"stopped": ((number - 1) // STEPS, (number - 1) % STEPS + 1)}
+    assert not (out / "weights.safetensors").exists()
+    train()
+    train(into=tmp_path / "undisturbed")
+    assert files(out, "metrics", "weights") == files(tmp_path / "undisturbed", "metrics", "weights")
+
+
+# Validation, plateau, crops
+
+
+def test_held_out_images_are_not_trained_on_and_are_what_epochs_are_judged_on(train: Train, out: Path) -> None:
+    events: list[dict[str, Any]] = []
+    train(dataclasses.replace(RECIPE, validation=0.3), emit=events.append)
+    assert [event["images"] for event in events if "step" in event] == [8, 6] * RECIPE.epochs
+    judged = [row for row in rows(out) if "step" not in row]
+    assert [row.keys() for row in judged] == [{"epoch", "validation_loss", "validation_accuracy"}] * RECIPE.epochs
+
+
+def test_a_plateau_lowers_the_rate_also_after_going_on(train: Train, out: Path, tmp_path: Path) -> None:
+    recipe = dataclasses.replace(RECIPE, epochs=4, lr=1e-9, lr_drops=(), validation=0.3, plateau=(0.5, 1))
+    train(recipe, into=tmp_path / "undisturbed")
+    rates = [row["lr"] for row in rows(tmp_path / "undisturbed") if row.get("step") == 0]
+    assert rates == [1e-9, 1e-9, 5e-10, 2.5e-10]
+    with pytest.raises(KeyboardInterrupt):
+        train(recipe, emit=stop_at(2))
+    train(recipe)
+    assert files(out) == files(tmp_path / "undisturbed")
+
+
+def test_with_validation_the_test_images_are_only_for_the_end(train: Train, out: Path) -> None:
+    summary, arrays = train(dataclasses.replace(RECIPE, validation=0.3)), examples()
+    logits = reference.forward(SPEC, load_params(out / "weights.safetensors"), pixels(arrays["test_images"])).logits
+    assert summary["test_accuracy"] == (logits.argmax(axis=1) == arrays["test_labels"]).mean()
+
+
+def test_training_sees_crops_and_evaluation_the_middle(train: Train, oracle: Any) -> None:
+    seen: dict[str, set[tuple[int, ...]]] = {"step": set(), "evaluate": set()}
+
+    class Watched(oracle.Learner):  # type: ignore[misc]
+        def step(self, x: Any, *batch: Any) -> float:
+            seen["step"].add(x.shape[1:])
+            return float(super().step(x, *batch))
+
+        def evaluate(self, x: Any) -> Any:
+            seen["evaluate"].add(x.shape[1:])
+            return super().evaluate(x)
+
+    train(dataclasses.replace(RECIPE, crop=0.75), backend=altered(oracle, learner=Watched))
+    assert seen == {"step": {(3, 18, 15)}, "evaluate": {(3, 18, 15)}}
+
+
+def test_evaluation_json_agrees_with_the_summary_and_names_the_classes(train: Train, out: Path) -> None:
+    summary = train(class_names=tuple("abcdefg"))
+    found = json.loads((out / "evaluation.json").read_text())
+    assert found["accuracy"] == summary["test_accuracy"]
+    assert (found["classes"], np.sum(found["confusion"])) == (list("abcdefg"), TEST)
+
+
+def test_the_shares_of_time_are_of_the_whole(train: Train) -> None:
+    shares = train()["shares"]
+    assert shares.keys() == {"step", "evaluation", "checkpoint", "other"}
+    assert sum(shares.values()) == pytest.approx(1)
+    assert min(shares.values()) >= 0
+
+
 # Runs that fail
+
+
+def failing(oracle: Any, error: Exception, fits: int) -> SimpleNamespace:
+    """The oracle with a learner that raises ``error`` for batches of more than ``fits``."""
+
+    class Failing(oracle.Learner):  # type: ignore[misc]
+        def step(self, x: Any, *batch: Any) -> float:
+            if len(x) > fits:
+                raise error
+            return float(super().step(x, *batch))
+
+    return altered(oracle, learner=Failing)
+
+
+@pytest.mark.parametrize(
+    "error",
+    [
+        MemoryError(),
+        RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB"),
+        RuntimeError("[enforce fail at alloc_cpu.cpp:118] DefaultCPUAllocator: can't allocate memory"),
+        RuntimeError("RESOURCE_EXHAUSTED: Out of memory allocating 100 bytes."),
+    ],
+    ids=["python", "torch gpu", "torch cpu", "xla"],
+)
+@pytest.mark.parametrize(
+    ("fits", "advice"), [(7, "4 does"), (3, "2 does"), (0, "not even 1 does, so take a smaller network or input")]
+)
+def test_out_of_memory_says_what_batch_would_fit(
+    train: Train, oracle: Any, error: Exception, fits: int, advice: str
+) -> None:
+    with pytest.raises(VGGError, match=f"^--batch-size: got out of memory with 8, wanted one that fits; {advice}$"):
+        train(backend=failing(oracle, error, fits))
+
+
+def test_another_error_in_a_step_is_passed_on(train: Train, oracle: Any) -> None:
+    with pytest.raises(ValueError, match="no kernel"):
+        train(backend=failing(oracle, ValueError("no kernel"), 0))
+
+
+def test_parameters_that_are_not_finite_are_not_checkpointed(train: Train, oracle: Any, out: Path) -> None:
+    class Spoilt(oracle.Learner):  # type: ignore[misc]
+        def state(self) -> Any:
+            return {**super().state(), "fc1.bias": np.full(9, math.nan if self.steps > STEPS else 0.0)}
+
+    with pytest.raises(
+        VGGError, match=r"^fc1\.bias is not finite at epoch 2, step 0; take .* the last good checkpoint$"
+    ):
+        train(backend=altered(oracle, learner=Spoilt))
+    assert checkpoints(out) == ["epoch-0001-step-000000.safetensors"]
+
+
+def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(train: Train, out: Path, tmp_path: Path) -> None:
+    """A limit on the size of files is the full disk that a test can have: the write stops in the middle."""
+    train(dataclasses.replace(RECIPE, epochs=1))
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(VGGError, match=r"cannot be written \(File too large\); free some space, then go on with"):
+            train()
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert checkpoints(out) == ["epoch-0001-step-000000.safetensors"]
+    train()
+    train(into=tmp_path / "undisturbed")
+    assert files(out) == files(tmp_path / "undisturbed")
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

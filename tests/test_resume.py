@@ -1,0 +1,82 @@
+"""Runs that are killed or interrupted, from outside, and go on: every backend, and the command line."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from kills import killed
+from safetensors.numpy import load_file
+
+from vgg import registry
+
+TESTS = Path(__file__).parent
+SPEC = 'name = "tiny"\nblocks = [[1, 3], [1, 4]]\ninput_shape = [1, 8, 8]\nclasses = 10\nhead = {hidden = [8]}\n'
+Start = Callable[..., subprocess.Popen[str]]
+
+
+@pytest.mark.parametrize("backend", registry.own_names())
+def test_a_run_that_was_killed_ends_as_if_it_had_not_been(backend: str) -> None:
+    assert killed(backend, kills=2) == {"kills": 2, "steps": 48, "same_bits": True}
+
+
+@pytest.fixture
+def start(tmp_path: Path) -> Start:
+    """``vgg`` in a process of its own that knows the oracle as a plug-in, in an empty directory."""
+    info = tmp_path / "plugins" / "vgg_plugins-0.dist-info"
+    info.mkdir(parents=True)
+    (info / "METADATA").write_text("Metadata-Version: 2.1\nName: vgg-plugins\nVersion: 0\n")
+    (info / "entry_points.txt").write_text("[vgg.backends]\noracle = vgg_oracle\n")
+    (tmp_path / "tiny.toml").write_text(SPEC)
+    path = os.pathsep.join(map(str, (tmp_path / "plugins", TESTS / "plugin_backend")))
+
+    def started(*arguments: str) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", "import sys; from vgg.cli import main; sys.exit(main())", *arguments]
+        environ = {**os.environ, "PYTHONPATH": path}
+        return subprocess.Popen(command, cwd=tmp_path, env=environ, text=True, stdout=-1, stderr=-1)
+
+    return started
+
+
+def ended(process: subprocess.Popen[str]) -> tuple[int, str]:
+    """(exit status, standard error)."""
+    _, said = process.communicate(timeout=120)
+    return process.returncode, said
+
+
+def under_way(run: Path, steps: int) -> None:
+    """Wait until the run has taken so many steps."""
+    metrics = run / "metrics.jsonl"
+    while not metrics.exists() or len(metrics.read_text().splitlines()) < steps:
+        time.sleep(0.01)
+
+
+def losses(run: Path) -> list[float]:
+    return [row["loss"] for row in map(json.loads, (run / "metrics.jsonl").read_text().splitlines()) if "loss" in row]
+
+
+@pytest.mark.parametrize("notice", [signal.SIGINT, signal.SIGTERM])
+def test_an_interrupted_run_writes_a_checkpoint_says_how_to_go_on_and_does(
+    start: Start, tmp_path: Path, notice: signal.Signals
+) -> None:
+    job = ("train", "oracle", "tiny.toml", "--epochs", "2")
+    process = start(*job, "--out", "run")
+    under_way(tmp_path / "run", 5)
+    process.send_signal(notice)
+    status, said = ended(process)
+    assert status == 130
+    assert said.splitlines()[-1].startswith("vgg: stopped before epoch ")
+    assert said.splitlines()[-1].endswith("; go on with: vgg train --resume run")
+    assert len(list((tmp_path / "run" / "checkpoints").iterdir())) > 0
+    assert ended(start("train", "--resume", "run"))[0] == 0
+    assert ended(start(*job, "--out", "undisturbed"))[0] == 0
+    assert losses(tmp_path / "run") == losses(tmp_path / "undisturbed")
+    ends = [load_file(tmp_path / name / "weights.safetensors") for name in ("run", "undisturbed")]
+    assert all((ends[0][name] == ends[1][name]).all() for name in ends[1])
