@@ -222,6 +222,17 @@ def bf16_in_the_learner(b: Any, r: Any) -> None:
     around(r, "sgd", within)
 
 
+@caught_by("relay", alone=True)
+def restoring_by_the_order_of_names(b: Any, r: Any) -> None:
+    """Right as long as the state comes from this very backend."""
+
+    def restored(original: Any, self: Any, state: Any) -> None:
+        in_turn = zip(self.state(), state.values(), strict=True)
+        original(self, {name: a if a.shape == state[name].shape else state[name] for name, a in in_turn})
+
+    around(b.Learner, "restore", restored)
+
+
 @caught_by("repeatable")
 def loss_wavers(b: Any, r: Any) -> None:
     wavering = iter(range(1 << 30))

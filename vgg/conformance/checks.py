@@ -7,6 +7,7 @@ from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
@@ -74,24 +75,26 @@ def round_trip(worker: Jobs, case: Case, dtype: str) -> Verdict:
     return compare(worker.dump(), case.params(dtype), limit=EXACT, dtype=dtype)
 
 
-def written(source: Jobs, case: Case, path: Path) -> Array:
-    """A file of weights from ``source``, and the logits there; ``VGGError`` where it does not do that well itself."""
+def written(source: Jobs, case: Case) -> tuple[Arrays, Array]:
+    """Weights from ``source`` and its logits with them; ``VGGError`` where it does not do that well itself."""
     x, params = built(source, case, "float64"), case.params("float64")
     dumped, logits = source.dump(), source.forward(x)
     wanted = {**params, "logits": reference.forward(case.spec, params, x).logits}
     verdict = compare({**dumped, "logits": logits}, wanted, limit=forward_limit(case.spec, "float64"))
     if not verdict.ok:
         raise VGGError(verdict.reason)
-    save_params(path, dumped, case.spec)
-    return logits
+    return dumped, logits
 
 
-def exchange(worker: Jobs, case: Case, path: Path, logits: Array) -> Verdict:
-    """The file gives this backend, whatever it held before, the logits that it gave where it was written."""
+def exchange(worker: Jobs, given: tuple[Arrays, Array], case: Case) -> Verdict:
+    """A file of another's weights gives this backend, whatever it held before, the logits that it gave there."""
     worker.build(case.spec, replace(case, seed=1).params("float64"), dtype="float64")
-    worker.call("load", load_params(path))
+    with TemporaryDirectory() as folder:
+        path = Path(folder) / "weights.safetensors"
+        save_params(path, given[0], case.spec)
+        worker.call("load", load_params(path))
     found = {"logits": worker.forward(case.images("float64"))}
-    return compare(found, {"logits": logits}, limit=forward_limit(case.spec, "float64"))
+    return compare(found, {"logits": given[1]}, limit=forward_limit(case.spec, "float64"))
 
 
 def repeatable(worker: Jobs, case: Case) -> Verdict:

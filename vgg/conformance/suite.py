@@ -6,11 +6,8 @@ import math
 import re
 from collections.abc import Callable, Iterator
 from contextlib import AbstractContextManager
-from functools import partial
 from itertools import product
-from pathlib import Path
-from tempfile import TemporaryDirectory
-from typing import Protocol
+from typing import Any, Protocol
 
 from .. import registry
 from ..client import Jobs
@@ -87,7 +84,8 @@ def _all(examples: int) -> Iterator[tuple[str, Judge]]:
         yield f"repeatable {name}", _on(checks.repeatable, CASES[name])
     yield "resuming batch_norm", lambda b: checks.resuming(b.worker(), b.fresh, CASES["batch_norm"])
     for name in registry.own_names():
-        yield f"exchange {name}", partial(_exchange, name)
+        yield f"exchange {name}", _received(name, checks.written, checks.exchange, CASES["batch_norm"])
+        yield f"relay {name}", _received(name, trajectories.half_way, trajectories.relay, TRAJECTORIES["plain"])
     yield "properties", lambda b: properties.properties(b.worker, examples)
 
 
@@ -100,15 +98,20 @@ def _on(check: Callable[..., Verdict], *arguments: object) -> Judge:
     return lambda bench: check(bench.worker(), *arguments)
 
 
-def _exchange(name: str, bench: Bench) -> Verdict:
-    worker, case = bench.worker(), CASES["batch_norm"]
-    with TemporaryDirectory() as folder:
-        path, source = Path(folder) / "weights.safetensors", None
+def _received(
+    name: str, handed: Callable[[Jobs, Case], Any], check: Callable[[Jobs, Any, Case], Verdict], case: Case
+) -> Judge:
+    """``check`` on what the backend ``name`` has ``handed`` over."""
+
+    def judge(bench: Bench) -> Verdict:
+        worker, source = bench.worker(), None
         try:
             source = bench.source(name)
-            logits = checks.written(source, case, path)
+            given = handed(source, case)
         except VGGError as error:
             if source is worker:
                 raise
-            raise NotJudgedError(f"{name} could not write the weights: {error}") from error
-        return checks.exchange(worker, case, path, logits)
+            raise NotJudgedError(f"{name} had nothing sound to hand over: {error}") from error
+        return check(worker, given, case)
+
+    return judge

@@ -12,6 +12,7 @@ from .. import reference
 from ..backends import VELOCITY
 from ..client import Jobs
 from ..compare import CONFIDENCE, Limit, Verdict, compare, gradient_floors, gradient_limit
+from ..errors import VGGError
 from ..masks import masks
 from ..recipe import Recipe
 from ..reference import Mode
@@ -30,14 +31,37 @@ Path = list[tuple[float, Arrays]]
 
 def trajectory(worker: Jobs, case: Case, dtype: str) -> Verdict:
     """Loss and every array of the state, running statistics included, after each step."""
-    recipe = Recipe(momentum=MOMENTUM, weight_decay=WEIGHT_DECAY)
+    _begin(worker, case, dtype)
+    return _stretch(worker, case, dtype, range(STEPS))
+
+
+def half_way(source: Jobs, case: Case) -> Arrays:
+    """The state of ``source`` after half of the steps; ``VGGError`` where it has gone astray itself."""
+    _begin(source, case, "float64")
+    verdict = _stretch(source, case, "float64", range(STEPS // 2))
+    if not verdict.ok:
+        raise VGGError(verdict.reason)
+    return source.state()
+
+
+def relay(worker: Jobs, state: Arrays, case: Case) -> Verdict:
+    """The other half from there, the state's names in another order: momentum, weights and steps carry over."""
+    _begin(worker, case, "float64")
+    worker.restore(dict(reversed(state.items())))
+    return _stretch(worker, case, "float64", range(STEPS // 2, STEPS))
+
+
+def _begin(worker: Jobs, case: Case, dtype: str) -> None:
+    worker.build(case.spec, case.params(dtype), dtype=dtype)
+    worker.learner(Recipe(momentum=MOMENTUM, weight_decay=WEIGHT_DECAY))
+
+
+def _stretch(worker: Jobs, case: Case, dtype: str, steps: range) -> Verdict:
     mode = declared_mode(worker)
     limit = FLOAT64_LIMIT if dtype == "float64" else band(case, mode)
-    worker.build(case.spec, case.params(dtype), dtype=dtype)
-    worker.learner(recipe)
     worst = Verdict(0.0, limit)
-    for step, (loss, state) in enumerate(path(case, mode)):
-        x, y = _batch(case, step)
+    for step in steps:
+        (loss, state), (x, y) = path(case, mode)[step], _batch(case, step)
         loss_found = worker.step(x.astype(dtype), y, _rate(step), _masks(case, step))
         found = {"loss": np.array(loss_found, dtype), **worker.state()}
         found["step"] = found["step"].astype(dtype)  # the one that counts
