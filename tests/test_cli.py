@@ -6,12 +6,14 @@ import json
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from vgg import registry
+from vgg import VGGError, load_params, registry
 from vgg.cli import main
 from vgg.registry import Entry
+from vgg.tensorboard import event_files
 
 PLUGIN = Path(__file__).parent / "plugin_backend"
 SMALL = ["--input", "1x32x32", "--narrow", "4"]
@@ -64,6 +66,10 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["train", "torch", "vgg11", "--lr", "-1"], "recipe.lr: got -1.0, wanted a number > 0"),
         (["train", "torch", "vgg11", "--input", "3x32x32"], "input channels: got 3, wanted 1, as digits has"),
         (["train", "--resume", "nowhere"], "nowhere: not a run directory"),
+        (["train", "torch", "vgg11", "--set", "momentum"], "--set: got 'momentum', wanted FIELD=VALUE"),
+        (["train", "torch", "vgg11", "--set", "momentun=0.9"], "unknown field of a recipe 'momentun'"),
+        (["train", "torch", "vgg11", "--set", "momentum=often"], "recipe.momentum: got 'often', wanted a number"),
+        (["train", "torch", "vgg11", "--set", "plateau=[0.1, 5]"], "recipe.plateau: got no validation images"),
         (["compare", "--dataset", "mnist"], "unknown dataset 'mnist': did you mean fashion-mnist?"),
         (["compare", "tf"], "unknown backend 'tf': did you mean tensorflow?"),
     ],
@@ -185,3 +191,88 @@ def test_a_backend_that_cannot_start_leaves_no_run_behind(tmp_path: Path, tiny: 
     run = tmp_path / "run"
     assert main(["train", "broken", tiny, "--out", str(run)]) == 1
     assert list(run.iterdir()) == []
+
+
+@pytest.mark.usefixtures("oracle")
+def test_any_field_of_a_recipe_can_be_set_and_is_stored_with_the_run(tmp_path: Path, tiny: str) -> None:
+    run, fields = tmp_path / "run", ("init=torch", "lr_drops=[[1, 0.5]]", "flip=true", "validation=0.25", "epochs=2")
+    assert main(["train", "oracle", tiny, "--out", str(run), *(w for f in fields for w in ("--set", f))]) == 0
+    stored = json.loads((run / "run.json").read_text())["recipe"]
+    wanted = {"name": "quick", "init": "torch", "lr_drops": [[1, 0.5]], "flip": True, "validation": 0.25, "epochs": 2}
+    assert {name: stored[name] for name in wanted} == wanted
+
+
+@pytest.mark.usefixtures("oracle")
+@pytest.mark.parametrize("change", [["--lr", "0.5"], ["--set", "momentum=0.5"], ["--recipe", "paper"]])
+def test_a_run_goes_on_as_it_began(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny: str, change: list[str]
+) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "oracle", tiny, "--epochs", "1", "--out", str(run)]) == 0
+    capsys.readouterr()
+    assert "wanted at most other epochs" in refused(capsys, "train", "--resume", str(run), *change)
+    assert main(["train", "--resume", str(run), "--epochs", "2"]) == 0
+    assert json.loads((run / "run.json").read_text())["recipe"]["epochs"] == 2
+
+
+@pytest.mark.usefixtures("oracle")
+def test_a_run_can_go_on_elsewhere_and_the_first_one_stays(tmp_path: Path, tiny: str) -> None:
+    run, other, whole = (tmp_path / name for name in ("run", "other", "whole"))
+    assert main(["train", "oracle", tiny, "--epochs", "1", "--out", str(run)]) == 0
+    before = {path: path.read_bytes() for path in run.rglob("*") if path.is_file()}
+    assert main(["train", "oracle", "--resume", str(run), "--epochs", "2", "--out", str(other)]) == 0
+    assert main(["train", "oracle", tiny, "--epochs", "2", "--out", str(whole)]) == 0
+    assert {path: path.read_bytes() for path in run.rglob("*") if path.is_file()} == before
+    assert json.loads((other / "run.json").read_text())["continues"] == str(run)
+    ends = [load_params(folder / "weights.safetensors") for folder in (other, whole)]
+    assert all((ends[0][name] == ends[1][name]).all() for name in ends[1])
+
+
+@pytest.mark.usefixtures("oracle")
+def test_a_run_without_a_checkpoint_cannot_go_on_elsewhere(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny: str
+) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "oracle", tiny, "--epochs", "1", "--keep", "0", "--out", str(run)]) == 0
+    capsys.readouterr()
+    assert "got no checkpoint" in refused(capsys, "train", "--resume", str(run), "--out", str(tmp_path / "other"))
+
+
+@pytest.mark.usefixtures("oracle")
+def test_a_run_can_start_from_anothers_weights(tmp_path: Path, tiny: str) -> None:
+    run, other = tmp_path / "run", tmp_path / "other"
+    assert main(["train", "oracle", tiny, "--epochs", "1", "--out", str(run)]) == 0
+    assert main(["train", "oracle", tiny, "--epochs", "1", "--init-from", str(run), "--out", str(other)]) == 0
+    first = [json.loads((folder / "metrics.jsonl").read_text().splitlines()[0])["loss"] for folder in (run, other)]
+    assert first[1] < first[0]
+
+
+@pytest.mark.usefixtures("oracle")
+def test_tensorboard_gets_every_step_and_epoch(tmp_path: Path, tiny: str) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "oracle", tiny, "--epochs", "2", "--tensorboard", "--out", str(run)]) == 0
+    steps: dict[str, list[int]] = {}
+    for path in (run / "tensorboard").iterdir():
+        for event in records(path):
+            for value in event.summary.value:
+                steps.setdefault(value.tag, []).append(event.step)
+    assert steps["loss"] == list(range(1, 91))
+    assert steps["test_accuracy"] == [45, 90]
+
+
+def records(path: Path) -> list[Any]:
+    """The events in a file: each is framed by its length (8 bytes, and 4 of checksum) and 4 bytes of checksum."""
+    from tensorboardX.proto.event_pb2 import Event
+
+    found, rest = [], path.read_bytes()
+    while rest:
+        size = int.from_bytes(rest[:8], "little")
+        found.append(Event.FromString(rest[12 : 12 + size]))
+        rest = rest[12 + size + 4 :]
+    return found
+
+
+def test_tensorboard_that_is_not_installed_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    monkeypatch.setitem(sys.modules, "tensorboardX", None)
+    with pytest.raises(VGGError, match=r"wanted tensorboardX; pip install 'vgg\[tensorboard\]'"), event_files(tmp_path):
+        pass

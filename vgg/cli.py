@@ -113,9 +113,7 @@ def _architecture(command: _Parser, *, optional: bool = False, flag: bool = Fals
         command.add_argument("--arch", metavar="ARCH", default="vgg11_narrow", help=f"{about}; default: vgg11_narrow")
     else:
         command.add_argument("arch", metavar="ARCH", nargs="?" if optional else None, help=about)
-    command.add_argument(
-        "--narrow", type=int, default=1, metavar="RATIO", help="divide the channels of every convolution"
-    )
+    command.add_argument("--narrow", type=int, metavar="RATIO", help="divide the channels of every convolution")
     command.add_argument("--input", metavar="CxHxW", help="input shape, as in 1x224x224")
     command.add_argument("--classes", type=int, metavar="N", help="width of the logits")
 

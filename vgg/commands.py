@@ -127,7 +127,8 @@ def _resumed(arguments: Namespace) -> tuple[Entry, Path, Spec, Recipe, Dataset]:
 
     source = Path(arguments.resume)
     run = runs.read(source)
-    changed = {*_changes(arguments), *(["arch"] if arguments.arch else [])} - {"epochs"}
+    others = ("arch", "recipe", "narrow", "input", "classes")
+    changed = {*_changes(arguments), *(name for name in others if getattr(arguments, name))} - {"epochs"}
     if changed:
         raise mismatch("vgg train --resume", f"another {', '.join(sorted(changed))}", "at most other epochs")
     entry, plan = registry.find(arguments.backend or run["backend"]), run["recipe"]
@@ -187,7 +188,11 @@ def _spec(arguments: Namespace) -> Spec:
         if len(parts) != 3 or not all(part.isdigit() for part in parts):
             raise mismatch("--input", arguments.input, "channels x height x width, as in 3x224x224")
         shape = [int(part) for part in parts]
-    changes = {"input_shape": shape, "classes": arguments.classes, "narrow": arguments.narrow}
+    changes = {
+        "input_shape": shape,
+        "classes": arguments.classes,
+        "narrow": 1 if arguments.narrow is None else arguments.narrow,
+    }
     if _is_file(name):
         return Spec.load(name).modified(**changes)
     return spec.arch(name, **changes)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,11 @@ from ..spec import Spec
 from ..tables import ROWS
 
 WIDTH, HEIGHT, MARGIN = 560, 240, 40
+CHARTS = {
+    "Training loss, each step": "loss",
+    "Validation accuracy, each epoch": "validation_accuracy",
+    "Test accuracy, each epoch": "test_accuracy",
+}
 COLOURS = ("#c8401f", "#d58a00", "#2660a4", "#2f7d4f", "#7b4397", "#555555")
 
 
@@ -39,22 +44,20 @@ def page(place: Path, result: Mapping[str, Any]) -> str:
             row: [text(c) if "facts" in c else "failed" for c in result["backends"].values()]
             for row, text in ROWS.items()
         },
+        evaluations=_evaluations(place, result["backends"]),
         colours=dict(zip(result["backends"], COLOURS * 9, strict=False)),
         charts={
-            "Training loss, each step": chart(
-                {
-                    name: [(i, row["loss"]) for i, row in enumerate(r for r in rows if "loss" in r)]
-                    for name, rows in metrics.items()
-                }
-            ),
-            "Test accuracy, each epoch": chart(
-                {
-                    name: [(row["epoch"] + 1, row["test_accuracy"]) for row in rows if "test_accuracy" in row]
-                    for name, rows in metrics.items()
-                }
-            ),
+            title: chart({name: _curve(rows, key) for name, rows in metrics.items()})
+            for title, key in CHARTS.items()
+            if any(key in row for rows in metrics.values() for row in rows)
         },
     )
+
+
+def _curve(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
+    """(step or epoch, value) of every row that has ``key``."""
+    values = [row for row in rows if key in row]
+    return [(i if key == "loss" else row["epoch"] + 1, row[key]) for i, row in enumerate(values)]
 
 
 def chart(series: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]:
@@ -79,6 +82,12 @@ def chart(series: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]
         "ticks": ticks,
         "ends": [(*at(left, low), f"{left:g}"), (*at(right, low), f"{right:g}")],
     }
+
+
+def _evaluations(place: Path, backends: Iterable[str]) -> dict[str, dict[str, Any]]:
+    """``evaluation.json`` of every run that came so far."""
+    paths = {name: place / name / "evaluation.json" for name in backends}
+    return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
 
 
 def _metrics(run: Path) -> list[dict[str, Any]]:
