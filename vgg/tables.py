@@ -96,7 +96,7 @@ class Progress:
         )
         self._plain = not quiet and not sys.stderr.isatty()
         self._task: Any = None
-        self._losses: deque[tuple[float, int, float]] = deque(maxlen=RECENT)
+        self._steps: deque[tuple[float, int, float]] = deque(maxlen=RECENT)
         self._accuracy = ""
 
     def __enter__(self) -> Self:
@@ -108,7 +108,7 @@ class Progress:
 
     def stage(self, backend: str, what: str, total: int | None = None) -> None:
         """A backend begins something that has ``total`` steps."""
-        self._losses.clear()
+        self._steps.clear()
         self._accuracy = ""
         if self._task is not None:
             self._bar.remove_task(self._task)
@@ -119,18 +119,22 @@ class Progress:
     def event(self, backend: str, event: Mapping[str, Any]) -> None:
         """A training step, or the evaluation at the end of an epoch."""
         if "loss" in event:
-            self._losses.append((event["loss"], event["images"], event["seconds"]))
-            self._bar.update(self._task, completed=event["number"], note=self._note())
+            self._steps.append((event["loss"], event["images"], event["seconds"]))
+            note = f"loss {self._mean(0):.4f}  {self._accuracy}  {self._rate():.0f} images/s"
+            self._bar.update(self._task, completed=event["number"], note=note)
             return
         name = "validation" if "validation_loss" in event else "test"
         self._accuracy = f"accuracy {event[f'{name}_accuracy']:.4f}"
         if self._plain:
-            told = f"{name} loss {event[f'{name}_loss']:.4f}, {self._accuracy}; training {self._note()}"
-            print(f"{backend}: epoch {event['epoch'] + 1}: {told}", file=sys.stderr, flush=True)
+            trained = f"training loss {self._mean(0):.4f}, {self._rate():.0f} images/s, " if self._steps else ""
+            found = f"{trained}{name} loss {event[f'{name}_loss']:.4f}, {self._accuracy}"
+            print(f"{backend}: epoch {event['epoch'] + 1}: {found}", file=sys.stderr, flush=True)
 
-    def _note(self) -> str:
-        losses, images, seconds = zip(*self._losses, strict=True)
-        return f"loss {sum(losses) / len(losses):.4f}  {self._accuracy}  {sum(images) / sum(seconds):.0f} images/s"
+    def _mean(self, part: int) -> float:
+        return sum(step[part] for step in self._steps) / len(self._steps)
+
+    def _rate(self) -> float:
+        return self._mean(1) / self._mean(2)
 
 
 def _table(*columns: str, right: int = 1) -> Table:
