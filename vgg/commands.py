@@ -70,7 +70,7 @@ def check(arguments: Namespace) -> int:
         "-W",
         "ignore::pytest.PytestAssertRewriteWarning",
     ]
-    options += [f"--vgg-env={arguments.env}", f"--vgg-timeout={arguments.timeout}"]
+    options += [f"--vgg-{option}={getattr(arguments, option)}" for option in ("env", "timeout", "device")]
     options += [f"--backend={name}" for name in backends]
     given = {"--junit-xml": arguments.junit, "-k": arguments.select, "--vgg-spec": arguments.spec}
     given |= {"--vgg-known": arguments.known, "--vgg-examples": arguments.examples}
@@ -105,7 +105,7 @@ def train(arguments: Namespace) -> int:
         chosen = _fitted(arguments, plan, dataset)
         place = runs.directory(_out(arguments, f"{name}-{chosen.name}"))
     with (
-        Worker(entry, env=arguments.env, timeout=arguments.timeout) as worker,
+        Worker(entry, env=arguments.env, timeout=arguments.timeout, device=arguments.device) as worker,
         Progress(quiet=arguments.json) as progress,
     ):
         resume = bool(arguments.resume)

@@ -23,6 +23,11 @@ _NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
 CHOICES = {"dropout": ("native", "neutral"), "precision": ("float64", "float32", "tf32", "bf16", "fp16")}
 
 
+LOSS_SCALE = 1024.0
+"""What fp16 multiplies the loss by, lest gradients fall below its smallest number. Fixed: a scale that adapts would be
+one more thing to save, and a power of two rounds nothing."""
+
+
 def _is_number(value: Any) -> bool:
     return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
 
@@ -45,7 +50,8 @@ class Recipe:
     ``lr``. Pixels become ``(value / 255 - mean) / std``. Weight decay is coupled: its gradient joins the loss' before
     the momentum. ``dropout``: masks from each framework's own generator (native), or from ``vgg.masks``, the same in
     all (neutral). ``precision``: of the arithmetic of a step and of evaluation; parameters and velocities are float64
-    where it is, float32 otherwise.
+    where it is, float32 otherwise. Pixels, batch norm's statistics, the loss and the update are never narrower than
+    float32. fp16 scales the loss by ``LOSS_SCALE``; a step whose gradients overflow changes no parameter, no velocity.
     """
 
     name: str = "custom"

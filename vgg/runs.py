@@ -76,7 +76,7 @@ def train(
     name = worker.entry.name
     names = ("train_images", "train_labels", "test_images", "test_labels")
     batches = -(-len(dataset.train_labels) // recipe.batch_size)
-    worker.facts()
+    device = worker.place(recipe)
     listener.stage(name, "training", batches * recipe.epochs)
     if not resume:
         create(place, name, spec, recipe, options.data)
@@ -87,7 +87,7 @@ def train(
         out=str(place.absolute()),
         spec=spec.to_dict(),
         recipe=recipe.to_dict(),
-        device=options.device,
+        device=device,
         keep=keep,
     )
     return dict(summary)
@@ -119,11 +119,11 @@ def _judged(
     entry: Entry, place: Path, spec: Spec, recipe: Recipe, dataset: Dataset, options: Namespace, listener: Listener
 ) -> dict[str, Any]:
     listener.stage(entry.name, "starting")
-    with Worker(entry, env=options.env, timeout=options.timeout) as worker:
+    with Worker(entry, env=options.env, timeout=options.timeout, device=options.device) as worker:
         facts = worker.facts()
         summary = train(worker, place, spec, recipe, dataset, options, listener, keep=0)
         listener.stage(entry.name, "proving")
-        return {"facts": facts, **summary, **proof.prove(worker, spec, device=options.device)}
+        return {"facts": facts, **summary, **proof.prove(worker, spec)}
 
 
 def _write(path: Path, value: Any) -> None:
