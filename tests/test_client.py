@@ -232,8 +232,26 @@ def test_the_workers_traceback_is_chained_to_the_error(start: Start) -> None:
 
 
 def test_a_vgg_error_in_a_job_comes_over_as_it_was_worded(start: Start) -> None:
-    with start() as worker, pytest.raises(BackendError, match=r"^oracle: build: device: got gpu, wanted cpu$"):
-        worker.build(SPEC, device="gpu")
+    reason = r"^oracle: build: device: got gpu, wanted cpu or auto; the framework sees no CUDA device$"
+    with start() as worker:
+        worker.device = "gpu"
+        with pytest.raises(BackendError, match=reason):
+            worker.build(SPEC)
+
+
+def test_auto_is_the_cpu_where_there_is_no_gpu(start: Start) -> None:
+    with start() as worker:
+        worker.device = "auto"
+        assert worker.build(SPEC) == worker.place(Recipe()) == "cpu"
+
+
+def test_a_precision_that_is_not_declared_is_refused_before_anything_is_trained(start: Start) -> None:
+    reason = r"precision: got bf16 on cpu, wanted one of float64, float32, fp16$"
+    with built(start()) as worker:
+        with pytest.raises(BackendError, match=f"^oracle: place: {reason}"):
+            worker.place(Recipe(precision="bf16"))
+        with pytest.raises(BackendError, match=f"^oracle: learner: {reason}"):
+            worker.learner(Recipe(precision="bf16"))
 
 
 def test_a_module_that_cannot_be_imported_says_why(start: Start) -> None:
