@@ -245,6 +245,19 @@ def test_auto_is_the_cpu_where_there_is_no_gpu(start: Start) -> None:
         assert worker.build(SPEC) == worker.place(Recipe()) == "cpu"
 
 
+@pytest.mark.parametrize("backend", registry.own_names())
+def test_a_gpu_build_is_taken_where_a_gpu_is_wanted_and_there_is_a_driver(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks = []
+    for driver in (None, "/usr/bin/nvidia-smi"):
+        monkeypatch.setattr("shutil.which", lambda _, found=driver: found)
+        locks += [registry.find(backend).on(device).lock for device in ("cpu", "gpu", "auto")]
+    names = [lock.name for lock in locks if lock]
+    assert names == [f"{backend}.txt"] * 4 + [f"{backend}-gpu.txt"] * 2
+    assert all(lock.is_file() for lock in locks if lock)
+
+
 def test_a_precision_that_is_not_declared_is_refused_before_anything_is_trained(start: Start) -> None:
     reason = r"precision: got bf16 on cpu, wanted one of float64, float32, fp16$"
     with built(start()) as worker:

@@ -108,7 +108,7 @@ class Worker(Jobs):
         device: str = "cpu",
         variables: Mapping[str, str] | None = None,
     ) -> None:
-        self.entry = entry
+        self.entry = entry = entry.on(device)
         self.device = device
         self.timeout = timeout
         self._inbox: queue.Queue[tuple[dict[str, Any], wire.Arrays] | Exception] = queue.Queue()
