@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from copy import copy
 from dataclasses import replace
 from typing import Any
 
@@ -247,6 +248,56 @@ def loss_wavers(b: Any, r: Any) -> None:
 @caught_by("learning", alone=True)
 def pixels_divided_by_256(b: Any, r: Any) -> None:
     around(b, "resize_matrix", lambda original, source, target: original(source, target) * np.sqrt(255 / 256))
+
+
+@caught_by("precision", alone=True)
+def fp16_is_float32(b: Any, r: Any) -> None:
+    b.Learner._narrow = lambda self, array: array
+
+
+@caught_by("precision", alone=True)
+def fp16_in_training_alone(b: Any, r: Any) -> None:
+    def exact(self: Any, x: Array) -> Any:
+        wide = copy(self)
+        wide.recipe = replace(self.recipe, precision="float32")
+        return evaluate(wide, x)
+
+    evaluate, b.Learner.evaluate = b.Learner.evaluate, exact
+
+
+@caught_by("precision", alone=True)
+def fp16_parameters(b: Any, r: Any) -> None:
+    """No float32 copy that small steps add up in."""
+
+    def halved(self: Any) -> Any:
+        self.model.params = {n: self._narrow(a).astype(a.dtype) for n, a in self.model.params.items()}
+        return original(self)
+
+    original, b.Learner.state = b.Learner.state, halved
+
+
+@caught_by("precision", alone=True)
+def loss_scale_stays_in_the_gradients(b: Any, r: Any) -> None:
+    def scaled(self: Any, grads: Arrays) -> Arrays:
+        factor = b.LOSS_SCALE if self.recipe.precision == "fp16" else 1.0
+        return {n: g * factor for n, g in original(self, grads).items()}
+
+    original, b.Learner._gradients = b.Learner._gradients, scaled
+
+
+@caught_by("precision", alone=True)
+def overflowed_gradients_are_applied(b: Any, r: Any) -> None:
+    """Cut off at the largest number, and nothing tells."""
+
+    def cut(self: Any, grads: Arrays) -> Arrays:
+        return {n: np.nan_to_num(g, posinf=65504.0, neginf=-65504.0) for n, g in original(self, grads).items()}
+
+    original, b.Learner._gradients = b.Learner._gradients, cut
+
+
+@caught_by("precision", alone=True)
+def any_precision_is_accepted(b: Any, r: Any) -> None:
+    b.PRECISIONS = {"cpu": ("float64", "float32", "tf32", "bf16", "fp16")}
 
 
 @caught_by("resuming", alone=True)

@@ -59,6 +59,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["show", "vgg11", "--classes", "0"], "spec.classes: got 0"),
         (["show", "missing.json"], "missing.json: cannot be read as a spec"),
         (["shwo"], "invalid choice: 'shwo'"),
+        (["check", "--device", "tpu"], "invalid choice: 'tpu' (choose from"),
         (["check", "pytorch"], "unknown backend 'pytorch': did you mean torch?"),
         (["train", "flax", "vgg11"], "unknown backend 'flax': did you mean jax?"),
         (["train", "torch"], "vgg train: got no BACKEND and ARCH"),

@@ -232,8 +232,39 @@ def test_the_workers_traceback_is_chained_to_the_error(start: Start) -> None:
 
 
 def test_a_vgg_error_in_a_job_comes_over_as_it_was_worded(start: Start) -> None:
-    with start() as worker, pytest.raises(BackendError, match=r"^oracle: build: device: got gpu, wanted cpu$"):
-        worker.build(SPEC, device="gpu")
+    reason = r"^oracle: build: device: got gpu, wanted cpu or auto; the framework sees no CUDA device$"
+    with start() as worker:
+        worker.device = "gpu"
+        with pytest.raises(BackendError, match=reason):
+            worker.build(SPEC)
+
+
+def test_auto_is_the_cpu_where_there_is_no_gpu(start: Start) -> None:
+    with start() as worker:
+        worker.device = "auto"
+        assert worker.build(SPEC) == worker.place(Recipe()) == "cpu"
+
+
+@pytest.mark.parametrize("backend", registry.own_names())
+def test_a_gpu_build_is_taken_where_a_gpu_is_wanted_and_there_is_a_driver(
+    backend: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    locks = []
+    for driver in (None, "/usr/bin/nvidia-smi"):
+        monkeypatch.setattr("shutil.which", lambda _, found=driver: found)
+        locks += [registry.find(backend).on(device).lock for device in ("cpu", "gpu", "auto")]
+    names = [lock.name for lock in locks if lock]
+    assert names == [f"{backend}.txt"] * 4 + [f"{backend}-gpu.txt"] * 2
+    assert all(lock.is_file() for lock in locks if lock)
+
+
+def test_a_precision_that_is_not_declared_is_refused_before_anything_is_trained(start: Start) -> None:
+    reason = r"precision: got bf16 on cpu, wanted one of float64, float32, fp16$"
+    with built(start()) as worker:
+        with pytest.raises(BackendError, match=f"^oracle: place: {reason}"):
+            worker.place(Recipe(precision="bf16"))
+        with pytest.raises(BackendError, match=f"^oracle: learner: {reason}"):
+            worker.learner(Recipe(precision="bf16"))
 
 
 def test_a_module_that_cannot_be_imported_says_why(start: Start) -> None:
@@ -288,12 +319,31 @@ def test_values_that_are_not_finite_come_through(start: Start) -> None:
         assert np.isnan(worker.forward(IMAGES)).all()
 
 
-def test_an_interrupt_in_the_middle_of_a_job_leaves_nothing_behind(start: Start, tmp_path: Path) -> None:
-    def interrupt(_event: dict[str, Any]) -> None:
-        raise KeyboardInterrupt
+def interrupt(*_: object) -> None:
+    raise KeyboardInterrupt
 
-    with pytest.raises(KeyboardInterrupt), start() as worker:
+
+def test_the_first_interrupt_asks_training_to_stop(start: Start, tmp_path: Path) -> None:
+    def once(event: dict[str, Any]) -> None:
+        if event["number"] == 1:
+            raise KeyboardInterrupt
+
+    with start() as worker:
+        summary, _ = worker.call("train", examples(), on_event=once, **training(tmp_path))
+    assert summary["stopped"][1] > 0
+    assert ends(group(worker))
+
+
+def test_the_second_interrupt_leaves_at_once_and_nothing_behind(start: Start, tmp_path: Path) -> None:
+    with pytest.raises(KeyboardInterrupt), start("never stops") as worker:
         worker.call("train", examples(), on_event=interrupt, **training(tmp_path))
+    assert ends(group(worker))
+
+
+def test_an_interrupt_in_another_job_leaves_at_once(start: Start, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(Worker, "_next", interrupt)
+    with pytest.raises(KeyboardInterrupt), start() as worker:
+        worker.facts()
     assert ends(group(worker))
 
 

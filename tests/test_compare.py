@@ -243,6 +243,13 @@ def test_a_gradients_limit_adds_the_way_back_and_the_sum_over_batch_and_position
     assert gradient_limit(spec, "float32", 10) == pytest.approx(wanted)
 
 
+@pytest.mark.parametrize(("dtype", "bits"), [("bf16", 8), ("fp16", 11), ("tf32", 11)])
+def test_a_narrow_formats_limit_is_one_rounding_a_layer_for_its_sums_are_float32s(dtype: str, bits: int) -> None:
+    layers = 2 * 4 + 1 + 3  # convolutions and dense layers with their ReLUs, a pool
+    assert gradient_limit(deep(4), dtype, 3) == pytest.approx(5 * 2.0**-bits * math.sqrt(2 * layers))
+    assert gradient_limit(deep(4), dtype, 3) > 10 * gradient_limit(deep(4), "float32", 3)
+
+
 def test_limits_grow_with_depth() -> None:
     forward = [forward_limit(deep(convs), "float32") for convs in (1, 2, 4, 8)]
     backward = [gradient_limit(deep(convs), "float32", 3) for convs in (1, 2, 4, 8)]

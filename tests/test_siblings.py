@@ -5,10 +5,12 @@ from __future__ import annotations
 import ast
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 import vgg.backends
+from vgg.recipe import CHOICES
 from vgg.registry import own_names
 
 FOLDER = Path(vgg.backends.__file__).parent
@@ -36,6 +38,15 @@ def tree(backend: str) -> ast.Module:
 
 def functions(body: list[ast.stmt]) -> dict[str, ast.FunctionDef]:
     return {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
+
+
+def constant(backend: str, name: str) -> Any:
+    """What a module says under that name."""
+    return next(
+        ast.literal_eval(node.value)
+        for node in tree(backend).body
+        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name
+    )
 
 
 @pytest.mark.parametrize("backend", own_names())
@@ -77,10 +88,14 @@ def test_imports_are_numpy_the_standard_library_and_its_own_framework(backend: s
 
 @pytest.mark.parametrize("backend", own_names())
 def test_declared_differences_are_known_to_the_oracle(backend: str) -> None:
-    declared = next(
-        ast.literal_eval(node.value)
-        for node in tree(backend).body
-        if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == "DECLARED"
-    )
+    declared = constant(backend, "DECLARED")
     assert declared["running_var"] in ("population", "unbiased")
     assert declared.get("momentum", "float32") == "float32"
+
+
+@pytest.mark.parametrize("device", ["cpu", "gpu"])
+@pytest.mark.parametrize("backend", own_names())
+def test_precisions_are_a_recipes_and_those_that_every_check_needs_are_among_them(backend: str, device: str) -> None:
+    precisions = constant(backend, "PRECISIONS")[device]
+    assert [name for name in CHOICES["precision"] if name in precisions] == list(precisions)
+    assert set(vgg.backends.PRECISIONS[device]) <= set(precisions)

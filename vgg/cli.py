@@ -128,6 +128,7 @@ def _environment(command: _Parser) -> None:
         "--env", choices=["auto", "current", "uv"], default="auto", help="where backends run (default: auto)"
     )
     command.add_argument("--timeout", type=float, default=900, metavar="SECONDS", help="limit without a sign of life")
+    command.add_argument("--device", choices=["cpu", "gpu", "auto"], help="auto: a gpu if there is one (default: cpu)")
 
 
 def _positive(text: str) -> int:
@@ -144,7 +145,6 @@ def _run(command: _Parser) -> None:
     command.add_argument("--out", metavar="RUN", help="directory of the run (default: a new one under runs/)")
     command.add_argument("--dataset", metavar="NAME", help="digits, fashion-mnist or synthetic (default: the recipe's)")
     command.add_argument("--data", metavar="DIR", help="folder with the data set's files")
-    command.add_argument("--device", choices=["cpu", "gpu"], help="default: cpu")
     command.add_argument("--epochs", type=int, metavar="N")
     command.add_argument("--batch-size", type=int, metavar="N")
     command.add_argument("--lr", type=float, metavar="RATE")

@@ -30,12 +30,15 @@ Array = NDArray[Any]
 class Jobs(ABC):
     """The jobs of a backend, as methods; ``call`` gets them done."""
 
+    device = "cpu"
+    """Where ``build`` puts a model: cpu, gpu, or auto for a gpu if there is one."""
+
     @abstractmethod
     def call(self, job: str, arrays: Mapping[str, Array] | None = None, **arguments: Any) -> tuple[Any, wire.Arrays]:
         """(result, arrays) of one job."""
 
     def facts(self) -> dict[str, Any]:
-        """Versions, devices, flags that change numbers, declared differences."""
+        """Versions, devices, flags that change numbers, declared differences, precisions by device."""
         return dict(self.call("facts")[0])
 
     @cached_property
@@ -43,13 +46,16 @@ class Jobs(ABC):
         """The backend's declared differences."""
         return dict(self.facts()["declared"])
 
-    def build(
-        self, spec: Spec, params: Mapping[str, Array] | None = None, *, dtype: str = "float32", device: str = "cpu"
-    ) -> None:
-        """Build the model that the other calls speak of, and load ``params`` into it."""
-        self.call("build", spec=spec.to_dict(), dtype=dtype, device=device)
+    def place(self, recipe: Recipe) -> str:
+        """Where ``device`` is, cpu or gpu; a ``BackendError`` if ``recipe`` cannot be trained there."""
+        return str(self.call("place", device=self.device, precision=recipe.precision)[0])
+
+    def build(self, spec: Spec, params: Mapping[str, Array] | None = None, *, dtype: str = "float32") -> str:
+        """Build the model that the other calls speak of, and load ``params`` into it; where it is, cpu or gpu."""
+        place, _ = self.call("build", spec=spec.to_dict(), dtype=dtype, device=self.device)
         if params is not None:
             self.call("load", params)
+        return str(place)
 
     def dump(self) -> wire.Arrays:
         """Canonical parameters."""
@@ -94,16 +100,23 @@ class Worker(Jobs):
     """A backend in a process of its own. Use as a context manager: leaving it, however, leaves no process behind.
 
     ``env`` is ``current`` (this interpreter), ``uv`` (the lock file's environment) or ``auto`` (the first if it has the
-    framework). ``timeout`` is how many seconds a job may go without a sign of life. ``variables`` are set in the
-    process where nothing else sets them. Every failure is a ``BackendError``, and so is a backend that prints on
-    standard output while it does anything but start or train; after an exception in a job the worker serves on, after
-    a death it is closed.
+    framework). ``timeout`` is how many seconds a job may go without a sign of life. ``device`` is where models go,
+    ``auto`` to a gpu if there is one. ``variables`` are set in the process where nothing else sets them. Every failure
+    is a ``BackendError``, and so is a backend that prints on standard output while it does anything but start or train;
+    after an exception in a job the worker serves on, after a death it is closed.
     """
 
     def __init__(
-        self, entry: Entry, *, env: str = "auto", timeout: float = 600, variables: Mapping[str, str] | None = None
+        self,
+        entry: Entry,
+        *,
+        env: str = "auto",
+        timeout: float = 600,
+        device: str = "cpu",
+        variables: Mapping[str, str] | None = None,
     ) -> None:
-        self.entry = entry
+        self.entry = entry = entry.on(device)
+        self.device = device
         self.timeout = timeout
         self._inbox: queue.Queue[tuple[dict[str, Any], wire.Arrays] | Exception] = queue.Queue()
         with ExitStack() as stack:

@@ -73,7 +73,8 @@ def check(arguments: Namespace) -> int:
         "-W",
         "ignore::pytest.PytestAssertRewriteWarning",
     ]
-    options += [f"--vgg-env={arguments.env}", f"--vgg-timeout={arguments.timeout}"]
+    _settle(arguments, {"device": "cpu"})
+    options += [f"--vgg-{option}={getattr(arguments, option)}" for option in ("env", "timeout", "device")]
     options += [f"--backend={name}" for name in backends]
     given = {"--junit-xml": arguments.junit, "-k": arguments.select, "--vgg-spec": arguments.spec}
     given |= {"--vgg-known": arguments.known, "--vgg-examples": arguments.examples}
@@ -98,7 +99,7 @@ def train(arguments: Namespace) -> int:
     resume = bool(arguments.resume)
     entry, place, chosen, plan, dataset = (_resumed if resume else _begun)(arguments)
     with (
-        Worker(entry, env=arguments.env, timeout=arguments.timeout) as worker,
+        Worker(entry, env=arguments.env, timeout=arguments.timeout, device=arguments.device) as worker,
         Progress(quiet=arguments.json) as progress,
     ):
         summary = runs.train(worker, place, chosen, plan, dataset, arguments, progress, resume=resume)

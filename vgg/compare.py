@@ -18,7 +18,7 @@ from .layers import expand
 from .spec import Spec
 
 Arrays = Mapping[str, NDArray[Any]]
-ROUNDOFF = {"float32": 2.0**-24, "float64": 2.0**-53}
+ROUNDOFF = {"bf16": 2.0**-8, "fp16": 2.0**-11, "tf32": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
 FLOAT64_LIMIT = 1e-12
 """For activations and gradients in float64: any wrong formula is far above it, any order of summation far below."""
 CONFIDENCE = 5.0
@@ -110,20 +110,31 @@ def _failed(limit: float, where: str, reason: str) -> Verdict:
 
 def forward_limit(spec: Spec, dtype: str) -> Limit:
     """For activations and logits: every layer adds the rounding of its sums, ``sqrt`` of their length each."""
-    return _limit(dtype, sum(math.sqrt(n) for n in _lengths(spec)), "the square roots of every layer's sum lengths")
+    return _limit(
+        dtype, sum(math.sqrt(n) for n in _lengths(spec)), "the sum of the square roots of every layer's sum lengths"
+    )
 
 
 def gradient_limit(spec: Spec, dtype: str, batch: int) -> Limit:
-    """For gradients: the forward sums, the same sums backward, and the one over batch and positions."""
+    """For gradients: the forward sums, the same sums backward, and the one over batch and positions.
+
+    Formats narrower than float32 are summed in it: what they add is one rounding a layer, there and back.
+    """
+    if ROUNDOFF[dtype] > ROUNDOFF["float32"]:
+        return _limit(
+            dtype, math.sqrt(2 * len(_lengths(spec))), "the square root of the number of layers, there and back"
+        )
     positions = max(math.prod(row.output_shape[1:]) for row in expand(spec) if row.parameters)
     roundings = 2 * sum(math.sqrt(n) for n in _lengths(spec)) + math.sqrt(batch * positions)
-    return _limit(dtype, roundings, "the square roots of every layer's sum lengths, there and back, and of one map")
+    return _limit(
+        dtype, roundings, "the sum of the square roots of every layer's sum lengths, there and back, and of one map"
+    )
 
 
-def _limit(dtype: str, roundings: float, summed: str) -> Limit:
+def _limit(dtype: str, roundings: float, counted: str) -> Limit:
     if dtype == "float64":
         return Limit(FLOAT64_LIMIT, "fixed: far above any order of summation in float64, far below any wrong formula")
-    basis = f"{CONFIDENCE:g} roundoffs of {dtype} times {roundings:.0f}, the sum of {summed}"
+    basis = f"{CONFIDENCE:g} roundoffs of {dtype} times {roundings:.0f}, {counted}"
     return Limit(CONFIDENCE * roundings * ROUNDOFF[dtype], basis)
 
 

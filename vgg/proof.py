@@ -22,17 +22,17 @@ ODD = (104, 136)
 """Five pools leave 3x4, AlexNet's three 2x3: a 1x1 or square map would hide the flatten order."""
 
 
-def prove(worker: Worker, spec: Spec, device: str = "cpu") -> dict[str, Any]:
+def prove(worker: Worker, spec: Spec) -> dict[str, Any]:
     """Layers that agree with the layer table at 224x224, parameters, worst float64 errors at 104x136."""
     book = Case(spec.modified(input_shape=(spec.input_shape[0], *BOOK)), batch=1)
-    worker.build(book.spec, device=device)
+    worker.build(book.spec)
     traced, rows = worker.trace(book.images("float32")), expand(book.spec)
     agree = sum(
         name in traced and traced[name].shape == (1, *shape) for name, shape in ((r.name, r.output_shape) for r in rows)
     )
     dumped = worker.dump()
     same = {name: array.shape for name, array in dumped.items()} == shapes(book.spec)
-    errors = numbers(worker, Case(spec.modified(input_shape=(spec.input_shape[0], *ODD)), batch=2), device)
+    errors = numbers(worker, Case(spec.modified(input_shape=(spec.input_shape[0], *ODD)), batch=2))
     return {
         "ok": errors.pop("ok") and same and agree == len(rows) == len(traced),
         "layers": len(rows),
@@ -42,11 +42,11 @@ def prove(worker: Worker, spec: Spec, device: str = "cpu") -> dict[str, Any]:
     }
 
 
-def numbers(worker: Worker, case: Case, device: str = "cpu") -> dict[str, Any]:
+def numbers(worker: Worker, case: Case) -> dict[str, Any]:
     """Worst relative error of an activation or logits, and of a gradient, in float64 and eval mode."""
     x, y = case.images("float64"), case.labels()
     params, loss, grads, activations = _oracle(case)
-    worker.build(case.spec, params, dtype="float64", device=device)
+    worker.build(case.spec, params, dtype="float64")
     forward = compare(worker.trace(x), activations, limit=forward_limit(case.spec, "float64"), dtype="float64")
     got_loss, got = worker.loss_and_grads(x, y)
     limit = gradient_limit(case.spec, "float64", case.batch)

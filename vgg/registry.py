@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import shutil
+from dataclasses import dataclass, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -33,6 +34,12 @@ class Entry:
         count.
         """
         return all((spec := find_spec(name)) and spec.origin for name in self.imports)
+
+    def on(self, device: str) -> Entry:
+        """With the lock file of its GPU build, where a GPU is wanted, this machine has a driver, and there is one."""
+        wanted = device != "cpu" and shutil.which("nvidia-smi")
+        lock = self.lock.with_stem(f"{self.lock.stem}-gpu") if self.lock and wanted else None
+        return replace(self, lock=lock) if lock and lock.is_file() else self
 
     def files(self) -> list[Path]:
         """What an environment of its own must see besides this package: a plug-in's module file or package folder."""

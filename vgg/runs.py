@@ -108,13 +108,13 @@ def train(
     name = worker.entry.name
     arrays = {part: getattr(dataset, part) for part in PARTS}
     steps = math.ceil(len(split(len(dataset.train_labels), recipe.validation, recipe.seed)[0]) / recipe.batch_size)
-    worker.facts()
+    device = worker.place(recipe)
     listener.stage(name, "training", steps * recipe.epochs)
     if not resume:
         create(place, name, spec, recipe, options)
     with event_files(place / "tensorboard") if options.tensorboard else nullcontext(lambda _: None) as write:
         told = {"out": str(place.absolute()), "spec": spec.to_dict(), "recipe": recipe.to_dict()}
-        told |= {name: getattr(options, name) for name in ("device", "keep", "every")}
+        told |= {"device": device, "keep": options.keep, "every": options.every}
 
         def on_event(event: dict[str, Any]) -> None:
             listener.event(name, event)
@@ -154,11 +154,11 @@ def _judged(
     entry: Entry, place: Path, spec: Spec, recipe: Recipe, dataset: Dataset, options: Namespace, listener: Listener
 ) -> dict[str, Any]:
     listener.stage(entry.name, "starting")
-    with Worker(entry, env=options.env, timeout=options.timeout) as worker:
+    with Worker(entry, env=options.env, timeout=options.timeout, device=options.device) as worker:
         facts = worker.facts()
         summary = train(worker, place, spec, recipe, dataset, options, listener)
         listener.stage(entry.name, "proving")
-        return {"facts": facts, **summary, **proof.prove(worker, spec, device=options.device)}
+        return {"facts": facts, **summary, **proof.prove(worker, spec)}
 
 
 def _write(path: Path, value: Any) -> None:

@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 
 from . import train, wire
-from .backends import FUNCTIONS
+from .backends import FUNCTIONS, PRECISIONS
 from .errors import VGGError, mismatch
 from .masks import dropouts
 from .recipe import Recipe
@@ -42,6 +42,7 @@ class Session:
         self.backend: Any = importlib.import_module(module)
         self.emit, self.stopping = emit, stopping
         self.spec: Spec | None = None
+        self.device = "cpu"
         self.model: Any = None
         self.learning: Any = None
         missing = [name for name in FUNCTIONS if not callable(getattr(self.backend, name, None))]
@@ -50,13 +51,26 @@ class Session:
 
     def facts(self, arrays: wire.Arrays) -> Reply:
         declared = dict(getattr(self.backend, "DECLARED", {}))
-        return {**self.backend.facts(), "declared": declared, "python": sys.version.split()[0]}, {}
+        about = {"declared": declared, "precisions": self._precisions(), "python": sys.version.split()[0]}
+        return {"gpus": 0, **self.backend.facts(), **about}, {}
+
+    def place(self, arrays: wire.Arrays, device: str, precision: str | None = None) -> Reply:
+        """The device that ``device`` means, which may be ``auto``, if it is there and can do the precision."""
+        gpus = 0 if device == "cpu" else self.backend.facts().get("gpus", 0)
+        if device == "gpu" and not gpus:
+            raise mismatch("device", "gpu", "cpu or auto", "the framework sees no CUDA device")
+        place = ("gpu" if gpus else "cpu") if device == "auto" else device
+        known = self._precisions().get(place, ())
+        if precision and precision not in known:
+            raise mismatch("precision", f"{precision} on {place}", f"one of {', '.join(known)}")
+        return place, {}
 
     def build(self, arrays: wire.Arrays, spec: dict[str, Any], dtype: str, device: str) -> Reply:
         self.model = self.learning = None
         self.spec = Spec.from_dict(spec)
-        self.model = self.backend.build(self.spec, dtype=dtype, device=device)
-        return None, {}
+        self.device, _ = self.place({}, device)
+        self.model = self.backend.build(self.spec, dtype=dtype, device=self.device)
+        return self.device, {}
 
     def load(self, arrays: wire.Arrays) -> Reply:
         with _unchanged(arrays):
@@ -81,7 +95,9 @@ class Session:
         return float(loss), _arrays(grads)
 
     def learner(self, arrays: wire.Arrays, recipe: dict[str, Any]) -> Reply:
-        self.learning = self.backend.learner(self.model, Recipe.from_dict(recipe))
+        plan = Recipe.from_dict(recipe)
+        self.place({}, self.device, plan.precision)
+        self.learning = self.backend.learner(self.model, plan)
         return None, {}
 
     def step(self, arrays: wire.Arrays, lr: float) -> Reply:
@@ -103,10 +119,14 @@ class Session:
         self.learning.restore(arrays)
         return None, {}
 
-    def train(self, arrays: wire.Arrays, out: str, **options: Any) -> Reply:
+    def train(self, arrays: wire.Arrays, out: str, device: str, recipe: dict[str, Any], **options: Any) -> Reply:
         facts, _ = self.facts({})
-        options |= {"facts": facts, "emit": self.emit, "stopping": self.stopping}
+        device, _ = self.place({}, device, Recipe.from_dict(recipe).precision)
+        options |= {"device": device, "recipe": recipe, "facts": facts, "emit": self.emit, "stopping": self.stopping}
         return train.run(self.backend, Path(out), arrays, **options), {}
+
+    def _precisions(self) -> dict[str, tuple[str, ...]]:
+        return dict(getattr(self.backend, "PRECISIONS", PRECISIONS))
 
 
 @contextmanager

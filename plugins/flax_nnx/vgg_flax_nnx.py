@@ -134,7 +134,8 @@ def facts() -> dict[str, Any]:
     versions = {m.__name__: m.__version__ for m in (jax, flax, optax, np)}
     flags = {"default_matmul_precision": jax.config.jax_default_matmul_precision, "x64": jax.config.jax_enable_x64}
     framework, devices = f"jax {jax.__version__}, flax.nnx {flax.__version__}", [d.device_kind for d in jax.devices()]
-    return {"framework": framework, "versions": versions, "devices": devices, "flags": flags}
+    gpus = sum(d.platform == "gpu" for d in jax.devices())
+    return {"framework": framework, "versions": versions, "devices": devices, "gpus": gpus, "flags": flags}
 
 
 class Learner:

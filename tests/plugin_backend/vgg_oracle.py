@@ -13,9 +13,9 @@ import numpy as np
 
 from vgg import expand, reference
 from vgg.backends import VELOCITY, Array, Arrays
-from vgg.errors import mismatch
 from vgg.params import check_params
 from vgg.pixels import resize_matrix
+from vgg.recipe import LOSS_SCALE
 
 if TYPE_CHECKING:
     from collections.abc import Mapping
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from vgg import Block, Recipe, Spec
 
 DECLARED = {"running_var": "population"}
+PRECISIONS = {"cpu": ("float64", "float32", "fp16")}
 
 
 @dataclass
@@ -50,8 +51,6 @@ def vgg_block(block: Block, channels: int, batch_norm: bool = False) -> Arrays:
 
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> Model:
     """``spec`` block by block, then the dense layers, all weights zero."""
-    if device != "cpu":
-        raise mismatch("device", device, "cpu")
     params: Arrays = {}
     channels, features = spec.input_shape[0], spec.feature_shape
     for i, block in enumerate(spec.blocks, 1):
@@ -105,12 +104,16 @@ def facts() -> dict[str, Any]:
         "framework": f"numpy {np.__version__}",
         "versions": {"numpy": np.__version__},
         "devices": ["cpu"],
+        "gpus": 0,
         "flags": {},
     }
 
 
 class Learner:
-    """A training step in float64, its results rounded to the model's dtype; see ``vgg.backends.Learner``."""
+    """A training step in float64, its results rounded to the model's dtype; see ``vgg.backends.Learner``.
+
+    In fp16, images, weights and gradients are rounded to that.
+    """
 
     def __init__(self, model: Model, recipe: Recipe) -> None:
         self.model = model
@@ -123,9 +126,12 @@ class Learner:
         """Forward, backward, update; the loss before it."""
         model, mode = self.model, _mode(self.model, len(x), train=True, seed=(self.recipe.seed, self.steps))
         mode = mode._replace(masks=masks or mode.masks)
-        loss, grads, tape = reference.loss_and_grads(model.spec, model.params, self._images(x), y, mode)
+        loss, grads, tape = reference.loss_and_grads(model.spec, self._weights(), self._images(x), y, mode)
+        grads = self._gradients(grads)
         settings = {"lr": lr, "momentum": self.recipe.momentum, "weight_decay": self.recipe.weight_decay}
-        params, velocity = reference.sgd(_doubled(model.params), grads, _doubled(self.velocity), **settings)
+        params, velocity = _doubled(model.params), _doubled(self.velocity)
+        if all(np.isfinite(g).all() for g in grads.values()):
+            params, velocity = reference.sgd(params, grads, velocity, **settings)
         model.params = _rounded({**params, **tape.statistics}, model.dtype)
         self.velocity = _rounded(velocity, model.dtype)
         self.steps += 1
@@ -133,7 +139,8 @@ class Learner:
 
     def evaluate(self, x: Array) -> Array:
         """Logits (N, classes) in eval mode."""
-        return forward(self.model, self._images(x))
+        logits = reference.forward(self.model.spec, self._weights(), self._images(x)).logits
+        return logits.astype(self.model.dtype)
 
     def state(self) -> Arrays:
         """Parameters, velocities and the number of steps."""
@@ -148,10 +155,20 @@ class Learner:
 
     def _images(self, x: Array) -> Array:
         if x.dtype != np.uint8:
-            return x
+            return self._narrow(x)
         images = (x.astype(np.float64) / 255 - self.recipe.mean) / self.recipe.std
         down, across = (resize_matrix(*s) for s in zip(x.shape[2:], self.model.spec.input_shape[1:], strict=True))
-        return down @ images @ across.T
+        return self._narrow(down @ images @ across.T)
+
+    def _weights(self) -> Arrays:
+        return {name: self._narrow(a) if a.ndim > 1 else a for name, a in self.model.params.items()}
+
+    def _gradients(self, grads: Arrays) -> Arrays:
+        return {name: self._narrow(g * LOSS_SCALE).astype(np.float64) / LOSS_SCALE for name, g in grads.items()}
+
+    def _narrow(self, array: Array) -> Array:
+        with np.errstate(over="ignore"):
+            return array.astype(np.float16) if self.recipe.precision == "fp16" else array
 
 
 def _affine(name: str, *shape: int) -> Arrays:

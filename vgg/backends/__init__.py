@@ -26,6 +26,10 @@ VELOCITY = "velocity/"
 """In a learner's state, the prefix of a parameter's momentum buffer; it holds gradients, as torch's and optax's do."""
 
 
+PRECISIONS = {"cpu": ("float64", "float32"), "gpu": ("float64", "float32")}
+"""What a learner can do where its module says nothing."""
+
+
 class Learner(Protocol):
     """A compiled training step and evaluation, and its whole state."""
 
@@ -63,6 +67,9 @@ class Backend(Protocol):
     ``running_var``: ``population`` or ``unbiased``; ``momentum``: ``float32`` where a float64 layer rounds it to that.
     """
 
+    PRECISIONS: Mapping[str, tuple[str, ...]]
+    """The recipe's precisions that a learner can do, by device. A worker refuses every other one."""
+
     def vgg_block(self, block: Block, *args: Any, **kwargs: Any) -> Any:
         """One block of that framework's stock layers."""
         ...
@@ -92,9 +99,9 @@ class Backend(Protocol):
         ...
 
     def learner(self, model: Any, recipe: Recipe) -> Learner:
-        """A training step for this model; the model is the learner's from then on."""
+        """A training step for this model in the recipe's precision; the model is the learner's from then on."""
         ...
 
     def facts(self) -> dict[str, Any]:
-        """Versions, devices, flags that change numbers."""
+        """``framework``, ``versions``, ``devices`` by name, ``gpus`` (their number), ``flags`` that change numbers."""
         ...

@@ -15,11 +15,15 @@ from flax import linen as nn
 
 from ..params import activation_from_hwc, from_hwc, init, to_hwc
 from ..pixels import resize_matrix
-from ..recipe import Recipe
+from ..recipe import LOSS_SCALE, Recipe
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
 from . import VELOCITY, Array, Arrays
 
 DECLARED = {"running_var": "population"}
+PRECISIONS = {
+    "cpu": ("float64", "float32", "bf16", "fp16"),
+    "gpu": ("float64", "float32", "tf32", "bf16", "fp16"),
+}
 jax.config.update("jax_default_matmul_precision", "float32")  # float32 means float32
 
 
@@ -29,10 +33,11 @@ class VGGBlock(nn.Module):
     block: Block
     batch_norm: bool
     dtype: Any
+    param_dtype: Any
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool) -> jax.Array:
-        exact = {"dtype": self.dtype, "param_dtype": self.dtype}
+        exact = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         for i, conv in enumerate(self.block.convs, 1):
             window = (conv.kernel, conv.kernel)
             x = nn.Conv(conv.channels, window, conv.stride, conv.padding, name=f"conv{i}", **exact)(x)
@@ -53,13 +58,14 @@ class VGG(nn.Module):
 
     spec: Spec
     dtype: Any
+    param_dtype: Any
 
     @nn.compact
     def __call__(self, x: jax.Array, train: bool = False) -> jax.Array:
-        exact = {"dtype": self.dtype, "param_dtype": self.dtype}
+        exact = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         head = self.spec.head
         for i, block in enumerate(self.spec.blocks, 1):
-            x = vgg_block(block, f"block{i}", self.spec.batch_norm, self.dtype)(x, train)
+            x = vgg_block(block, f"block{i}", self.spec.batch_norm, **exact)(x, train)
         if head.global_pool:
             x = _tap(self, "global_avg_pool", x.mean(axis=(1, 2)))
         else:
@@ -68,19 +74,22 @@ class VGG(nn.Module):
             x = _tap(self, f"fc{i}.relu", nn.relu(nn.Dense(hidden, name=f"fc{i}", **exact)(x)))
             if head.dropout:
                 x = nn.Dropout(head.dropout, deterministic=not train, name=f"fc{i}.dropout")(x)
-        return nn.Dense(self.spec.classes, name=f"fc{len(head.hidden) + 1}", **exact)(x)
+        logits = nn.Dense(self.spec.classes, name=f"fc{len(head.hidden) + 1}", **exact)(x)
+        return logits.astype(self.param_dtype)
 
 
-def vgg_block(block: Block, name: str, batch_norm: bool = False, dtype: Any = jnp.float32) -> VGGBlock:
+def vgg_block(
+    block: Block, name: str, batch_norm: bool = False, dtype: Any = jnp.float32, param_dtype: Any = jnp.float32
+) -> VGGBlock:
     """One block: convolutions with ReLU, then a max-pool; (N, H, W, C) throughout."""
-    return VGGBlock(block, batch_norm, dtype, name=name)
+    return VGGBlock(block, batch_norm, dtype, param_dtype, name=name)
 
 
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> VGG:
     """``spec`` as a ``flax.linen.Module`` bound to its variables."""
     jax.config.update("jax_enable_x64", dtype == "float64")
     channels, height, width = spec.input_shape
-    module = VGG(spec, jnp.dtype(dtype))
+    module = VGG(spec, jnp.dtype(dtype), jnp.dtype(dtype))
     shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, height, width, channels), dtype))
     # Flax makes running statistics float32 whatever param_dtype says.
     blank = jax.tree.map(lambda s: jnp.zeros(s.shape, dtype, device=_device(device)), shapes)
@@ -146,6 +155,7 @@ def facts() -> dict[str, Any]:
         "framework": f"jax {jax.__version__}, flax {flax.__version__}",
         "versions": versions,
         "devices": [d.device_kind for d in jax.devices()],
+        "gpus": sum(d.platform == "gpu" for d in jax.devices()),
         "flags": {
             "default_matmul_precision": jax.config.jax_default_matmul_precision or "default",
             "x64": jax.config.jax_enable_x64,
@@ -154,13 +164,16 @@ def facts() -> dict[str, Any]:
 
 
 class Learner:
-    """A training step in the model's dtype and device; see ``vgg.backends.Learner``."""
+    """A training step on the model's device; see ``vgg.backends.Learner``."""
 
     def __init__(self, model: VGG, recipe: Recipe) -> None:
         self.model = model
         self.recipe = recipe
         self.steps = 0
-        self.module, self.variables = model.unbind()
+        self.matmul = "tensorfloat32" if recipe.precision == "tf32" else "float32"
+        module, self.variables = model.unbind()
+        self.module = module.clone(dtype=_NARROW.get(recipe.precision, module.dtype))
+        self.scale = LOSS_SCALE if recipe.precision == "fp16" else 1.0
         self.device = _where(model)
         decay = optax.add_decayed_weights(recipe.weight_decay)
         self.optimizer = optax.chain(decay, optax.trace(recipe.momentum))
@@ -172,13 +185,15 @@ class Learner:
         """Forward, backward, update; the loss before it."""
         x, y, masks = jax.device_put((x, y, dict(masks or {})), self.device)
         seed = np.uint32(self.recipe.mask_seed(self.steps))
-        self.variables, self.moments, loss = self._step(self.variables, self.moments, x, y, lr, seed, masks)
+        with jax.default_matmul_precision(self.matmul):
+            self.variables, self.moments, loss = self._step(self.variables, self.moments, x, y, lr, seed, masks)
         self.steps += 1
         return loss
 
     def evaluate(self, x: Array) -> Array:
         """Logits (N, classes) in eval mode."""
-        return np.array(self._evaluate(self.variables, jax.device_put(x, self.device)))
+        with jax.default_matmul_precision(self.matmul):
+            return np.array(self._evaluate(self.variables, jax.device_put(x, self.device)))
 
     def state(self) -> Arrays:
         """Parameters, velocities and the number of steps."""
@@ -199,21 +214,30 @@ class Learner:
         self, variables: Any, moments: Any, x: Any, y: Any, lr: Any, seed: Any, masks: Any
     ) -> tuple[Any, Any, jax.Array]:
         with nn.intercept_methods(partial(_masked, masks)):
-            (loss, moved), grads = _differentiated(self.module, variables, self._images(x), y, _key(seed), True)
-        updates, moments = self.optimizer.update(grads, moments, variables["params"])
-        lr = jnp.asarray(lr, self.module.dtype)
-        params = jax.tree.map(lambda w, u: w - lr * u, variables["params"], updates)
+            (loss, moved), grads = _differentiated(
+                self.module, variables, self._images(x), y, _key(seed), True, self.scale
+            )
+        params, moments = self._updated(variables["params"], moments, grads, lr)
         return {**variables, **moved, "params": params}, moments, loss
+
+    def _updated(self, params: Any, moments: Any, grads: Any, lr: Any) -> Any:
+        updates, moved = self.optimizer.update(grads, moments, params)
+        lr = jnp.asarray(lr, self.module.param_dtype)
+        new = jax.tree.map(lambda w, u: w - lr * u, params, updates), moved
+        return jax.lax.cond(_finite(grads), lambda: new, lambda: (params, moments)) if self.scale > 1 else new
 
     def _images(self, x: jax.Array) -> jax.Array:
         if x.dtype == np.uint8:
-            x = (x.astype(self.module.dtype) / 255 - self.recipe.mean) / self.recipe.std
+            x = (x.astype(self.module.param_dtype) / 255 - self.recipe.mean) / self.recipe.std
             down, across = (resize_matrix(*s) for s in zip(x.shape[2:], self.model.spec.input_shape[1:], strict=True))
             x = jnp.asarray(down, x.dtype) @ x @ jnp.asarray(across.T, x.dtype)
         return x.transpose(0, 2, 3, 1)
 
 
 _SLOTS = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
+
+
+_NARROW = {"bf16": jnp.bfloat16, "fp16": jnp.float16}
 
 
 def _device(name: str) -> jax.Device:
@@ -262,14 +286,22 @@ def _apply(module: VGG, variables: Any, x: jax.Array, key: jax.Array, train: boo
     return module.apply(variables, x, train, rngs={"dropout": key}, mutable=["batch_stats"])
 
 
-def _differentiated(module: VGG, variables: Any, x: jax.Array, y: jax.Array, key: jax.Array, train: bool) -> Any:
-    """((loss, moved running statistics), gradients)."""
+def _differentiated(
+    module: VGG, variables: Any, x: jax.Array, y: jax.Array, key: jax.Array, train: bool, scale: float = 1.0
+) -> Any:
+    """((loss, moved running statistics), gradients); on their way back the gradients are ``scale`` times as large."""
 
-    def loss(params: Any) -> tuple[jax.Array, Any]:
+    def scaled(params: Any) -> tuple[jax.Array, Any]:
         logits, moved = _apply(module, {**variables, "params": params}, x, key, train)
-        return optax.softmax_cross_entropy_with_integer_labels(logits, y).mean(), moved
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+        return scale * loss, (loss, moved)
 
-    return jax.value_and_grad(loss, has_aux=True)(variables["params"])
+    grads, aside = jax.grad(scaled, has_aux=True)(variables["params"])
+    return aside, jax.tree.map(lambda g: g / scale, grads)
+
+
+def _finite(tree: Any) -> jax.Array:
+    return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
 _gradient = jax.jit(_differentiated, static_argnums=(0, 5))

@@ -17,6 +17,8 @@ from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA,
 from . import VELOCITY, Array, Arrays
 
 DECLARED = {"running_var": "population", "momentum": "float32"}
+# contrib.amp rewrites every operator of the process, for good; on a CPU it has no fp16, and bf16 on few.
+PRECISIONS = {"cpu": ("float64", "float32"), "gpu": ("float64", "float32")}
 
 
 class LRN(nn.HybridBlock):
@@ -123,12 +125,13 @@ def facts() -> dict[str, Any]:
         "framework": f"mxnet {mx.__version__}",
         "versions": {"mxnet": mx.__version__, "numpy": np.__version__},
         "devices": ["cpu", *(f"gpu({i})" for i in range(mx.context.num_gpus()))],
+        "gpus": mx.context.num_gpus(),
         "flags": {"onednn": mx.runtime.Features().is_enabled("MKLDNN")},
     }
 
 
 class Learner:
-    """A training step in the model's dtype and device; see ``vgg.backends.Learner``."""
+    """A training step on the model's device; see ``vgg.backends.Learner``."""
 
     def __init__(self, model: nn.HybridSequential, recipe: Recipe) -> None:
         self.model = model

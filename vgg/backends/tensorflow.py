@@ -16,11 +16,15 @@ from keras import layers
 
 from ..params import activation_from_hwc, from_hwc, to_hwc
 from ..pixels import resize_matrix
-from ..recipe import Recipe
+from ..recipe import LOSS_SCALE, Recipe
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
 from . import VELOCITY, Array, Arrays
 
 DECLARED = {"running_var": "population"}
+PRECISIONS = {
+    "cpu": ("float64", "float32", "bf16", "fp16"),
+    "gpu": ("float64", "float32", "tf32", "bf16", "fp16"),
+}
 tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 means float32
 
 
@@ -115,6 +119,7 @@ def facts() -> dict[str, Any]:
         "framework": f"tensorflow {tf.__version__}",
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
         "devices": ["cpu", *(gpu.name for gpu in tf.config.list_physical_devices("GPU"))],
+        "gpus": len(tf.config.list_physical_devices("GPU")),
         "flags": {
             "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
@@ -123,21 +128,26 @@ def facts() -> dict[str, Any]:
 
 
 class Learner:
-    """A training step in the model's dtype and device; see ``vgg.backends.Learner``."""
+    """A training step on the model's device; see ``vgg.backends.Learner``."""
 
     def __init__(self, model: keras.Sequential, recipe: Recipe) -> None:
         self.model = model
         self.recipe = recipe
         self.steps = 0
+        self.scale = LOSS_SCALE if recipe.precision == "fp16" else 1.0
+        if recipe.precision in _POLICIES:
+            for _, layer in _layers(model):
+                layer.dtype_policy = keras.DTypePolicy(_POLICIES[recipe.precision])
         with tf.device(model.place):
             self.velocity = [tf.Variable(tf.zeros_like(v)) for v in model.trainable_variables]
         self._step = tf.function(self._train)
-        self._evaluate = tf.function(lambda x: model(self._images(x), training=False))
+        self._evaluate = tf.function(lambda x: _wide(model, model(self._images(x), training=False)))
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> tf.Tensor:
         """Forward, backward, update; the loss before it."""
         _seed(self.model, self.recipe.mask_seed(self.steps))
         self.steps += 1
+        _allow_tf32(self.recipe.precision == "tf32")
         with tf.device(self.model.place):
             dtype = self.model.compute_dtype
             given = {name: tf.constant(mask, dtype) for name, mask in (masks or {}).items()}
@@ -145,6 +155,7 @@ class Learner:
 
     def evaluate(self, x: Array) -> Array:
         """Logits (N, classes) in eval mode."""
+        _allow_tf32(self.recipe.precision == "tf32")
         with tf.device(self.model.place):
             return self._evaluate(tf.constant(x)).numpy()
 
@@ -162,15 +173,20 @@ class Learner:
 
     def _train(self, x: tf.Tensor, y: tf.Tensor, lr: tf.Tensor, masks: Mapping[str, tf.Tensor]) -> tf.Tensor:
         with tf.GradientTape() as tape:
-            loss = _loss(_masked(self.model, self._images(x), masks), y)
-        weights = self.model.trainable_variables
-        for w, v, g in zip(weights, self.velocity, tape.gradient(loss, weights), strict=True):
+            loss = _loss(_wide(self.model, _masked(self.model, self._images(x), masks)), y)
+            scaled = loss * self.scale
+        grads = [g / self.scale for g in tape.gradient(scaled, self.model.trainable_variables)]
+        if self.recipe.precision != "fp16" or _finite(grads):
+            self._update(grads, lr)
+        return loss
+
+    def _update(self, grads: list[tf.Tensor], lr: tf.Tensor) -> None:
+        for w, v, g in zip(self.model.trainable_variables, self.velocity, grads, strict=True):
             # Keras' own SGD keeps the step, not the gradient, in its momentum buffer, and decouples weight decay.
             decayed = g + self.recipe.weight_decay * w
             momentum = tf.constant(self.recipe.momentum, lr.dtype)
             handles = {"var": w.value.handle, "accum": v.handle}
             tf.raw_ops.ResourceApplyMomentum(**handles, lr=lr, grad=decayed, momentum=momentum)
-        return loss
 
     def _images(self, x: tf.Tensor) -> tf.Tensor:
         dtype = self.model.compute_dtype
@@ -188,6 +204,23 @@ _SLOTS = {"kernel": "weight", "gamma": "weight", "bias": "bias", "beta": "bias"}
 }
 
 
+_POLICIES = {"bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
+
+
+def _allow_tf32(allowed: bool) -> None:
+    """A switch of the whole process: whatever computes sets it."""
+    tf.config.experimental.enable_tensor_float_32_execution(allowed)
+
+
+def _wide(model: keras.Sequential, logits: tf.Tensor) -> tf.Tensor:
+    """As wide as the parameters, for the loss."""
+    return tf.cast(logits, model.variable_dtype)
+
+
+def _finite(tensors: list[tf.Tensor]) -> tf.Tensor:
+    return tf.reduce_all([tf.reduce_all(tf.math.is_finite(t)) for t in tensors])
+
+
 def _device(name: str) -> str:
     return "/GPU:0" if name == "gpu" else "/CPU:0"
 
@@ -201,7 +234,11 @@ def _lrn(x: Any) -> Any:
 def _masked(model: keras.Sequential, x: tf.Tensor, masks: Mapping[str, tf.Tensor]) -> tf.Tensor:
     """Logits in train mode; dropout layers multiply by ``masks``."""
     for name, layer in _layers(model) if masks else ():
-        x = x * masks[name] if name in masks else layer(x, training=True) if isinstance(layer, _MODAL) else layer(x)
+        mask = masks.get(name)
+        if mask is not None:
+            x *= tf.cast(mask, x.dtype)
+        else:
+            x = layer(x, training=True) if isinstance(layer, _MODAL) else layer(x)
     return x if masks else model(x, training=True)
 
 
@@ -246,6 +283,7 @@ def _seed(model: keras.Sequential, seed: int) -> None:
 def _pure(model: keras.Sequential) -> Iterator[None]:
     """Seed the dropout masks afresh, and put running statistics back afterwards."""
     kept = [v.numpy() for v in model.non_trainable_variables]
+    _allow_tf32(False)
     _seed(model, 0)
     try:
         with tf.device(model.place):

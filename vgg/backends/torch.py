@@ -13,11 +13,15 @@ from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from ..pixels import resize_matrix
-from ..recipe import Recipe
+from ..recipe import LOSS_SCALE, Recipe
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
 from . import VELOCITY, Array, Arrays
 
 DECLARED = {"running_var": "unbiased"}
+PRECISIONS = {
+    "cpu": ("float64", "float32", "bf16", "fp16"),
+    "gpu": ("float64", "float32", "tf32", "bf16", "fp16"),
+}
 torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # float32 means float32
 
 
@@ -111,6 +115,7 @@ def facts() -> dict[str, Any]:
         "framework": f"torch {torch.__version__}",
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
         "devices": ["cpu", *(torch.cuda.get_device_name(i) for i in range(torch.cuda.device_count()))],
+        "gpus": torch.cuda.device_count(),
         "flags": {
             "threads": torch.get_num_threads(),
             "mkldnn": torch.backends.mkldnn.is_available(),
@@ -121,7 +126,7 @@ def facts() -> dict[str, Any]:
 
 
 class Learner:
-    """A training step in the model's dtype and device; see ``vgg.backends.Learner``."""
+    """A training step on the model's device; see ``vgg.backends.Learner``."""
 
     def __init__(self, model: nn.Sequential, recipe: Recipe) -> None:
         self.model = model.to(memory_format=torch.channels_last)
@@ -130,6 +135,9 @@ class Learner:
         self.optimizer = torch.optim.SGD(
             model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True
         )
+        self.scaler = torch.amp.GradScaler(_where(model).device.type, LOSS_SCALE, enabled=recipe.precision == "fp16")
+        for p in model.parameters():
+            self._velocity(p)  # else a first step that overflows would leave whatever the memory held
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> torch.Tensor:
         """Forward, backward, update; the loss before it."""
@@ -137,11 +145,12 @@ class Learner:
         self.optimizer.param_groups[0]["lr"] = lr
         self.model.train()
         with _masked(self.model, masks or {}):
-            logits = self.model(self._images(x))
+            logits = self._logits(x)
         loss = F.cross_entropy(logits, torch.as_tensor(y, device=_where(self.model).device))
         self.optimizer.zero_grad()
-        loss.backward()
-        self.optimizer.step()
+        self.scaler.scale(loss).backward()
+        self.scaler.step(self.optimizer)
+        self.scaler.update(LOSS_SCALE)
         self.steps += 1
         return loss.detach()
 
@@ -149,7 +158,7 @@ class Learner:
         """Logits (N, classes) in eval mode."""
         self.model.eval()
         with torch.inference_mode():
-            return _numpy(self.model(self._images(x)))
+            return _numpy(self._logits(x))
 
     def state(self) -> Arrays:
         """Parameters, velocities and the number of steps."""
@@ -167,6 +176,13 @@ class Learner:
     def _velocity(self, p: nn.Parameter) -> torch.Tensor:
         return self.optimizer.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
 
+    def _logits(self, x: Array) -> torch.Tensor:
+        """In the recipe's precision, then as wide as the parameters, for the loss."""
+        images, where, narrow = self._images(x), _where(self.model), _NARROW.get(self.recipe.precision)
+        _allow_tf32(self.recipe.precision == "tf32")
+        with torch.autocast(where.device.type, narrow, enabled=narrow is not None):
+            return self.model(images).to(where.dtype)
+
     def _images(self, x: Array) -> torch.Tensor:
         images = _tensor(self.model, x, keep=x.dtype == np.uint8)
         if x.dtype == np.uint8:
@@ -177,6 +193,14 @@ class Learner:
             )
             images = down @ images @ across.T
         return images.contiguous(memory_format=torch.channels_last)
+
+
+_NARROW = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def _allow_tf32(allowed: bool) -> None:
+    """A switch of the whole process: whatever computes sets it."""
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
 
 
 def _device(name: str) -> torch.device:
@@ -225,6 +249,7 @@ def _masked(model: nn.Sequential, masks: Mapping[str, Array]) -> Iterator[None]:
 def _pure(model: nn.Sequential, train: bool) -> Iterator[None]:
     """Set the mode, seed the dropout masks afresh, and put running statistics back afterwards."""
     kept, before = [buffer.clone() for buffer in model.buffers()], model.training
+    _allow_tf32(False)
     torch.manual_seed(0)
     model.train(train)
     try:

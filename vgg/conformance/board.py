@@ -26,6 +26,7 @@ class Board:
 
     env: str
     timeout: float = 600
+    device: str = "cpu"
     cells: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     facts: dict[str, dict[str, Fact]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -62,7 +63,8 @@ class Board:
         from .. import registry
         from ..client import Worker
 
-        return Worker(registry.find(backend), env=self.env, timeout=self.timeout, variables=_compiled())
+        entry, variables = registry.find(backend), _compiled()
+        return Worker(entry, env=self.env, timeout=self.timeout, device=self.device, variables=variables)
 
     def close(self) -> None:
         """End every worker."""

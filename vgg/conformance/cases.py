@@ -90,6 +90,14 @@ TRAJECTORIES = {
 """Training steps, with neutral dropout masks, and the way most people train, with none. The seeds are such
 that no ReLU and no max-pool comes within float32's rounding of switching in fifty steps, where gradients would jump."""
 
+NARROW = Case(
+    Spec.from_blocks(((1, 5), (1, 7)), head=Head((11,)), batch_norm=True, **{**_ODD, "input_shape": (3, 6, 9)}),
+    batch=2,
+    seed=785,
+)
+"""A step in bf16. Of three thousand seeds the one that keeps ReLUs and max-pools farthest from switching, by 2 % of
+what is typical of their inputs: gradients jump there, by far more than bf16 rounds."""
+
 
 def _small(name: str) -> Case:
     """An architecture of Table 1 or AlexNet at a sixteenth of its width, on images that are odd and not square."""

@@ -13,9 +13,10 @@ from .. import registry
 from ..client import Jobs
 from ..compare import EXACT, Verdict
 from ..errors import VGGError
+from ..recipe import CHOICES
 from ..spec import Spec
-from . import checks, dropout, properties, trajectories
-from .cases import CASES, DROPOUTS, STRUCTURES, TRAJECTORIES, Case
+from . import checks, dropout, precisions, properties, trajectories
+from .cases import CASES, DROPOUTS, NARROW, STRUCTURES, TRAJECTORIES, Case
 
 EXAMPLES = 10
 """Random specs a run, unless told otherwise."""
@@ -80,6 +81,8 @@ def _all(examples: int) -> Iterator[tuple[str, Judge]]:
     yield "masking quarter", _on(dropout.masking, DROPOUTS["quarter"])
     for name, case in TRAJECTORIES.items():
         yield f"learning {name}", _on(checks.learning, case)
+    for name in CHOICES["precision"]:
+        yield f"precision {name}", _on(precisions.precision, NARROW, name)
     for name in ("plain", "batch_norm"):
         yield f"repeatable {name}", _on(checks.repeatable, CASES[name])
     yield "resuming batch_norm", lambda b: checks.resuming(b.worker(), b.fresh, CASES["batch_norm"])

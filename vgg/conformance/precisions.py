@@ -1,0 +1,93 @@
+"""Checks of a recipe's precision: no worse than its format, no better either, and refused where it is not declared."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from .. import reference
+from ..backends import VELOCITY
+from ..client import Jobs
+from ..compare import EXACT, ROUNDOFF, Limit, Verdict, compare, gradient_floors, gradient_limit
+from ..errors import VGGError
+from ..masks import masks
+from ..recipe import Recipe
+from .cases import Array, Arrays, Case
+from .checks import LR, declared_mode, refused
+
+UPDATE = Limit(4 * ROUNDOFF["float32"], "4 roundoffs of float32: of the rate, its product with the velocity, the sum")
+
+
+def precision(worker: Jobs, case: Case, name: str) -> Verdict:
+    """One step, then evaluation: loss, gradients, statistics and logits as near to the oracle as that format allows.
+
+    Below float32 gradients and logits are off by more than float32 would be; parameters are float32 all the same. In
+    fp16, a step whose gradients overflow changes no parameter and no velocity.
+    """
+    dtype = Recipe(precision=name).dtype
+    place = worker.build(case.spec, case.params(dtype), dtype=dtype)
+    known = worker.facts()["precisions"].get(place, ())
+    if name not in known:
+        return _refusal(worker, name, f"precision: got {name} on {place}, wanted one of {', '.join(known)}")
+    found, wanted, state = _step(worker, case, name, dtype)
+    floors = gradient_floors({n: a for n, a in wanted.items() if n.startswith(VELOCITY)})
+    verdict = compare(found, wanted, limit=gradient_limit(case.spec, name, case.batch), floors=floors)
+    narrow = ROUNDOFF[name] > ROUNDOFF["float32"]
+    judged = [verdict, _updated(case, dtype, state)]
+    judged += [_rounded(found, wanted, gradient_limit(case.spec, "float32", case.batch), name)] if narrow else []
+    judged += [_overflow(worker, case)] if name == "fp16" else []
+    return next((one for one in judged if not one.ok), verdict)
+
+
+def _refusal(worker: Jobs, name: str, wanted: str) -> Verdict:
+    try:
+        worker.learner(Recipe(precision=name))
+    except VGGError as error:
+        return Verdict(0.0, EXACT) if wanted in str(error) else refused("refusal", f"got {error}, wanted {wanted}")
+    return refused("refusal", f"got a learner, wanted {wanted}")
+
+
+def _step(worker: Jobs, case: Case, name: str, dtype: str) -> tuple[Arrays, Arrays, Arrays]:
+    """What the learner gave, what the oracle says to it, and the learner's state.
+
+    The logits that are wanted follow from the parameters that the learner has now.
+    """
+    x, y, drawn = case.images(dtype), case.labels(), masks(case.spec, case.batch, 0, 0)
+    mode = declared_mode(worker)._replace(masks=drawn)
+    loss, grads, tape = reference.loss_and_grads(case.spec, case.params(dtype), x, y, mode)
+    worker.learner(Recipe(momentum=0.9, precision=name))
+    got = {"loss": np.array(worker.step(x, y, LR, drawn)), "logits": worker.evaluate(x)}
+    state = worker.state()
+    logits = reference.forward(case.spec, {n: state[n] for n in case.params(dtype)}, x).logits
+    moving = {VELOCITY + n: g for n, g in grads.items()}
+    wanted = {"loss": np.array(loss), **moving, **tape.statistics, "logits": logits}
+    return {**{n: state[n] for n in wanted if n in state}, **got}, wanted, state
+
+
+def _updated(case: Case, dtype: str, state: Arrays) -> Verdict:
+    """The parameters are those before less the learner's own velocities, to the last bits of float32."""
+    before = case.params(dtype)
+    wanted: dict[str, Array] = {
+        n: before[n] - LR * state[VELOCITY + n].astype(np.float64) for n in before if VELOCITY + n in state
+    }
+    return compare({n: state[n] for n in wanted}, wanted, limit=UPDATE, dtype=dtype)
+
+
+def _rounded(found: Arrays, wanted: Arrays, float32: Limit, name: str) -> Verdict:
+    """Every gradient of a weight, and the logits, are off by more than in float32."""
+    for n in (n for n in wanted if n == "logits" or (n.startswith(VELOCITY) and n.endswith("weight"))):
+        error = compare({n: found[n]}, {n: wanted[n]}, limit=np.inf).error
+        if error <= float32:
+            return refused(n, f"off by {error:.1e}, which is float32, wanted {name}")
+    return Verdict(0.0, float32)
+
+
+def _overflow(worker: Jobs, case: Case) -> Verdict:
+    """Activations that fp16 can hold, and a gradient that is beyond it once the loss is scaled."""
+    before = case.params("float32")
+    worker.build(case.spec, {**before, "fc1.weight": 1000 * before["fc1.weight"]})
+    worker.learner(Recipe(momentum=0.9, precision="fp16"))
+    held = worker.state()
+    worker.step(case.images("float32"), case.labels(), LR, masks(case.spec, case.batch, 0, 0))
+    after = worker.state()
+    trained = [n for n in held if n != "step" and "running_" not in n]
+    return compare({n: after[n] for n in trained}, {n: held[n] for n in trained}, limit=EXACT)
