@@ -240,6 +240,17 @@ def test_a_run_without_a_checkpoint_cannot_go_on_elsewhere(
 
 
 @pytest.mark.usefixtures("oracle")
+def test_a_run_that_lacks_a_file_cannot_go_on_elsewhere(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny: str
+) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "oracle", tiny, "--epochs", "1", "--out", str(run)]) == 0
+    (run / "metrics.jsonl").unlink()
+    capsys.readouterr()
+    assert "metrics.jsonl" in refused(capsys, "train", "--resume", str(run), "--out", str(tmp_path / "other"))
+
+
+@pytest.mark.usefixtures("oracle")
 def test_a_run_can_start_from_anothers_weights(tmp_path: Path, tiny: str) -> None:
     run, other = tmp_path / "run", tmp_path / "other"
     assert main(["train", "oracle", tiny, "--epochs", "1", "--out", str(run)]) == 0

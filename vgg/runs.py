@@ -72,9 +72,12 @@ def continued(source: Path, place: Path, backend: str) -> Path:
     if not checkpoints:
         raise mismatch(str(source), "no checkpoint", "a run with one")
     directory(place)
-    (place / "checkpoints").mkdir()
-    shutil.copyfile(checkpoints[-1], place / "checkpoints" / checkpoints[-1].name)
-    shutil.copyfile(source / "metrics.jsonl", place / "metrics.jsonl")
+    try:
+        (place / "checkpoints").mkdir()
+        shutil.copyfile(checkpoints[-1], place / "checkpoints" / checkpoints[-1].name)
+        shutil.copyfile(source / "metrics.jsonl", place / "metrics.jsonl")
+    except OSError as error:
+        raise VGGError(f"{source}: cannot be copied to {place} ({error}); choose another place with --out") from error
     about = {"backend": backend, "continues": str(source.absolute()), "summary": None}
     _write(place / "run.json", {**run, **about, "spec": run["spec"].to_dict(), "recipe": run["recipe"].to_dict()})
     return place

@@ -6,6 +6,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -127,6 +128,8 @@ class Loop:
             bad = [n for n, a in state.items() if not n.startswith(VELOCITY) and not np.isfinite(a).all()]
             if bad:
                 raise self._diverged(f"{bad[0]} is not finite at epoch {self.place[0]}, step {self.place[1]}")
+            with (self.out / "metrics.jsonl").open("rb") as metrics:
+                os.fsync(metrics.fileno())  # no checkpoint may survive a power cut that its metrics do not
             self.checkpoints.save(state, self.place)
 
     def finish(self, facts: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
