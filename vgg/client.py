@@ -16,6 +16,7 @@ from typing import Any, BinaryIO, Self, cast
 
 from numpy.typing import NDArray
 
+from . import replicas as parallel
 from . import wire
 from .environments import launch
 from .errors import BackendError
@@ -89,12 +90,18 @@ class Worker(Jobs):
 
     ``env`` is ``current`` (this interpreter), ``uv`` (the lock file's environment) or ``auto`` (the first if it has the
     framework). ``timeout`` is how many seconds a job may go without a sign of life. ``variables`` are set in the
-    process where nothing else sets them. Every failure is a ``BackendError``; after an exception in a job the worker
+    process where nothing else sets them. ``replicas`` is how many devices a learner trains on. Every failure is a ``BackendError``; after an exception in a job the worker
     serves on, after a death it is closed.
     """
 
     def __init__(
-        self, entry: Entry, *, env: str = "auto", timeout: float = 600, variables: Mapping[str, str] | None = None
+        self,
+        entry: Entry,
+        *,
+        env: str = "auto",
+        timeout: float = 600,
+        variables: Mapping[str, str] | None = None,
+        replicas: int = 1,
     ) -> None:
         self.entry = entry
         self.timeout = timeout
@@ -103,14 +110,15 @@ class Worker(Jobs):
             home = stack.enter_context(tempfile.TemporaryDirectory(prefix="vgg-"))
             for source in (Path(__file__).parent, *entry.files()):
                 (Path(home) / source.name).symlink_to(source)
+            launcher, told = parallel.spread(entry, replicas, home)
             command, environ = launch(entry, env, home)
             self._log = stack.enter_context(tempfile.TemporaryFile())
             self._process = subprocess.Popen(
-                [*command, "-P", "-m", "vgg.worker", entry.module],
+                [*command, *launcher, "-m", "vgg.worker", entry.module],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
-                env={**(variables or {}), **environ},
+                env={**(variables or {}), **environ, **told, "PYTHONSAFEPATH": "1"},
                 start_new_session=True,
             )
             self._reader = threading.Thread(

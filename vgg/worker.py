@@ -6,20 +6,22 @@ standard error, and a process that it starts gets no end of either pipe.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import queue
+import signal
 import sys
 import threading
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import numpy as np
 
-from . import train, wire
+from . import replicas, train, wire
 from .backends import FUNCTIONS
 from .errors import VGGError, mismatch
 from .masks import dropouts
@@ -28,6 +30,7 @@ from .spec import Spec
 
 Emit = Callable[[dict[str, Any]], None]
 Reply = tuple[Any, wire.Arrays]
+_PR_SET_PDEATHSIG = 1
 
 
 class Session:
@@ -44,10 +47,14 @@ class Session:
         missing = [name for name in FUNCTIONS if not callable(getattr(self.backend, name, None))]
         if missing:
             raise mismatch(module, f"no {', '.join(missing)}", f"the functions {', '.join(FUNCTIONS)}")
+        self.group = replicas.group()
+        if self.group.size > 1 and not hasattr(self.backend, "REPLICAS"):
+            raise mismatch("--replicas", self.group.size, f"1: {module} trains on one device")
 
     def facts(self, arrays: wire.Arrays) -> Reply:
         declared = dict(getattr(self.backend, "DECLARED", {}))
-        return {**self.backend.facts(), "declared": declared, "python": sys.version.split()[0]}, {}
+        about = {"declared": declared, "python": sys.version.split()[0], "replicas": self.group.size}
+        return {**self.backend.facts(), **about}, {}
 
     def build(self, arrays: wire.Arrays, spec: dict[str, Any], dtype: str, device: str) -> Reply:
         self.model = self.learning = None
@@ -78,6 +85,7 @@ class Session:
         return float(loss), _arrays(grads)
 
     def learner(self, arrays: wire.Arrays, recipe: dict[str, Any]) -> Reply:
+        self._fits(self.spec)
         self.learning = self.backend.learner(self.model, Recipe.from_dict(recipe))
         return None, {}
 
@@ -102,7 +110,15 @@ class Session:
 
     def train(self, arrays: wire.Arrays, out: str, **options: Any) -> Reply:
         facts, _ = self.facts({})
-        return train.run(self.backend, Path(out), arrays, facts=facts, emit=self.emit, **options), {}
+        self._fits(Spec.from_dict(options["spec"]))
+        with replicas.directory(Path(out), self.group.rank) as place:
+            return train.run(self.backend, place, arrays, facts=facts, emit=self.emit, **options), {}
+
+    def _fits(self, spec: Spec | None) -> None:
+        """Replicas whose batch norms each take their own images' statistics are another network."""
+        if self.group.size > 1 and spec and spec.batch_norm and not self.backend.REPLICAS["batch_norm"]:
+            wanted = f"1 with batch norm: {self.backend.__name__} cannot take its statistics over all replicas"
+            raise mismatch("--replicas", self.group.size, wanted)
 
 
 @contextmanager
@@ -130,14 +146,15 @@ def _arrays(out: Any) -> wire.Arrays:
 
 def main() -> None:
     """Serve until standard input ends. A second thread waits for that end, so a worker never outlives its client."""
-    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    group = replicas.group()
+    requests, replies, followers = _streams(group, os.environ.get(replicas.PIPES))
     with Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)
     os.dup2(2, 1)
     sys.stdout = sys.stderr
     jobs: queue.Queue[tuple[dict[str, Any], wire.Arrays]] = queue.Queue()
     session: Session | None = None
-    threading.Thread(target=_read, args=(requests, jobs), daemon=True).start()
+    threading.Thread(target=_read, args=(requests, jobs, followers), daemon=True).start()
     while True:
         head, arrays = jobs.get()
         try:
@@ -146,6 +163,23 @@ def main() -> None:
             wire.send(replies, {"result": result}, out)
         except BaseException as error:  # noqa: BLE001 - sys.exit and Ctrl-C in a backend are its failures, not ours
             wire.send(replies, {"error": _described(error), "traceback": traceback.format_exc()})
+            if group.processes > 1 and not isinstance(error, VGGError):
+                traceback.print_exc()
+                os._exit(1)  # others may have no error, and wait for this process for ever
+
+
+def _streams(group: replicas.Group, pipes: str | None) -> tuple[BinaryIO, BinaryIO, list[Path]]:
+    """Where jobs come from, where replies go, and the pipes on which jobs are passed on.
+
+    With ``pipes`` a launcher started this process, in a session of its own: it must not outlive the launcher.
+    """
+    if pipes:
+        with suppress(AttributeError):  # Linux alone has it
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if pipes and group.rank:
+        return replicas.pipe(pipes, group.rank).open("rb"), Path(os.devnull).open("wb"), []
+    followers = [replicas.pipe(pipes, rank) for rank in range(1, group.processes)] if pipes else []
+    return os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"), followers
 
 
 def _described(error: BaseException) -> str:
@@ -154,10 +188,14 @@ def _described(error: BaseException) -> str:
     return str(error) if isinstance(error, VGGError) else f"{type(error).__name__}: {error}"
 
 
-def _read(stream: BinaryIO, jobs: queue.Queue[tuple[dict[str, Any], wire.Arrays]]) -> None:
+def _read(stream: BinaryIO, jobs: queue.Queue[tuple[dict[str, Any], wire.Arrays]], followers: list[Path]) -> None:
     try:
+        pipes = [follower.open("wb") for follower in followers]
         while True:
-            jobs.put(wire.receive(stream))
+            head, arrays = wire.receive(stream)
+            for pipe in pipes:
+                wire.send(pipe, head, arrays)
+            jobs.put((head, arrays))
     except EOFError:
         os._exit(0)
     except BaseException:  # noqa: BLE001 - a thread that dies silently would leave the client waiting

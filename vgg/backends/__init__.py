@@ -63,6 +63,13 @@ class Backend(Protocol):
     ``running_var``: ``population`` or ``unbiased``; ``momentum``: ``float32`` where a float64 layer rounds it to that.
     """
 
+    REPLICAS: Mapping[str, bool]
+    """Left out by a backend that trains on one device. ``batch_norm``: whether its statistics are the global batch's.
+
+    With it a learner trains on ``vgg.replicas.group()``: ``step`` gets the global batch, each replica takes its share,
+    loss and gradients are the global batch's means. In several processes everyone does every job.
+    """
+
     def vgg_block(self, block: Block, *args: Any, **kwargs: Any) -> Any:
         """One block of that framework's stock layers."""
         ...
