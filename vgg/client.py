@@ -90,8 +90,8 @@ class Worker(Jobs):
 
     ``env`` is ``current`` (this interpreter), ``uv`` (the lock file's environment) or ``auto`` (the first if it has the
     framework). ``timeout`` is how many seconds a job may go without a sign of life. ``variables`` are set in the
-    process where nothing else sets them. ``replicas`` is how many devices a learner trains on. Every failure is a ``BackendError``; after an exception in a job the worker
-    serves on, after a death it is closed.
+    process where nothing else sets them. ``replicas`` is how many devices a learner trains on. Every failure is a
+    ``BackendError``; after an exception in a job the worker serves on, after a death it is closed.
     """
 
     def __init__(
