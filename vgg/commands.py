@@ -70,7 +70,7 @@ def check(arguments: Namespace) -> int:
         "-W",
         "ignore::pytest.PytestAssertRewriteWarning",
     ]
-    options += [f"--vgg-env={arguments.env}", f"--vgg-timeout={arguments.timeout}"]
+    options += [f"--vgg-{name}={getattr(arguments, name)}" for name in ("env", "timeout", "replicas")]
     options += [f"--backend={name}" for name in backends]
     given = {"--junit-xml": arguments.junit, "-k": arguments.select, "--vgg-spec": arguments.spec}
     given |= {"--vgg-known": arguments.known, "--vgg-examples": arguments.examples}
@@ -87,7 +87,7 @@ def check(arguments: Namespace) -> int:
 
 def train(arguments: Namespace) -> int:
     """One run in one backend, or the rest of one."""
-    from . import data, runs
+    from . import data, replicas, runs
     from .client import Worker
     from .tables import Progress
 
@@ -96,20 +96,28 @@ def train(arguments: Namespace) -> int:
         run = runs.read(place)
         chosen, plan, name, folder = run["spec"], run["recipe"], run["backend"], run["data"]
         arguments.device = run.get("device", arguments.device)
+        arguments.replicas = run.get("replicas", 1)
     else:
         if not (arguments.backend and arguments.arch):
             raise mismatch("vgg train", "no BACKEND and ARCH", "both, or --resume RUN")
         name, plan, folder = registry.find(arguments.backend).name, _recipe(arguments), arguments.data
     entry, dataset = registry.find(name), data.load(plan.dataset, folder)
+    if arguments.replicas > plan.batch_size:
+        raise mismatch("--replicas", arguments.replicas, f"at most {plan.batch_size}, the images of a batch")
+    first = replicas.outer(entry).rank == 0
     if not arguments.resume:
         chosen = _fitted(arguments, plan, dataset)
-        place = runs.directory(_out(arguments, f"{name}-{chosen.name}"))
+        place = _out(arguments, f"{name}-{chosen.name}")
+        if first:
+            runs.directory(place)
     with (
-        Worker(entry, env=arguments.env, timeout=arguments.timeout) as worker,
-        Progress(quiet=arguments.json) as progress,
+        Worker(entry, env=arguments.env, timeout=arguments.timeout, replicas=arguments.replicas) as worker,
+        Progress(quiet=arguments.json or not first) as progress,
     ):
         resume = bool(arguments.resume)
         summary = runs.train(worker, place, chosen, plan, dataset, arguments, progress, resume=resume)
+    if not first:
+        return 0
     if arguments.json:
         return _print_json({"run": str(place), **summary})
     print(f"{place}: test accuracy {summary['test_accuracy']:.4f}, {summary['images_per_second']:.0f} images/s")

@@ -8,7 +8,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from . import __version__, proof, registry
+from . import __version__, proof, registry, replicas
 from .client import Worker
 from .data import Dataset
 from .errors import VGGError, mismatch
@@ -40,10 +40,11 @@ def directory(path: Path) -> Path:
     return path
 
 
-def create(path: Path, backend: str, spec: Spec, recipe: Recipe, folder: str | None) -> Path:
+def create(path: Path, backend: str, spec: Spec, recipe: Recipe, options: Namespace) -> Path:
     """A run directory with its ``run.json``: all that ``read`` needs to go on."""
     directory(path)
-    about = {"vgg": __version__, "backend": backend, "data": folder, "started": datetime.now().astimezone().isoformat()}
+    about: dict[str, Any] = {"vgg": __version__, "backend": backend, "started": datetime.now().astimezone().isoformat()}
+    about |= {"data": options.data, "replicas": getattr(options, "replicas", 1)}
     _write(path / "run.json", {**about, "spec": spec.to_dict(), "recipe": recipe.to_dict()})
     return path
 
@@ -78,8 +79,8 @@ def train(
     batches = -(-len(dataset.train_labels) // recipe.batch_size)
     worker.facts()
     listener.stage(name, "training", batches * recipe.epochs)
-    if not resume:
-        create(place, name, spec, recipe, options.data)
+    if not resume and replicas.outer(worker.entry).rank == 0:
+        create(place, name, spec, recipe, options)
     summary, _ = worker.call(
         "train",
         {name: getattr(dataset, name) for name in names},

@@ -28,7 +28,10 @@ tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 means 
 if _GROUP.replicas > 1:
     cpus = [tf.config.LogicalDeviceConfiguration()] * _GROUP.replicas
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], cpus)
-_ACROSS = tf.distribute.MultiWorkerMirroredStrategy() if _GROUP.processes > 1 else None  # before anything else runs
+_ACROSS = None
+if _GROUP.processes > 1:  # it takes every GPU that it sees, and wants to be made before anything else runs
+    tf.config.set_visible_devices(tf.config.list_physical_devices("GPU")[: _GROUP.replicas], "GPU")
+    _ACROSS = tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def vgg_block(block: Block, name: str, batch_norm: bool = False) -> keras.Sequential:
@@ -177,10 +180,9 @@ class Learner:
         """One shard on each replica of this process."""
         if len(shards) == 1:
             return shards[0]
-        places = [[tf.nest.flatten(shard)[i] for shard in shards] for i in range(len(tf.nest.flatten(shards[0])))]
-        spread = self.strategy.experimental_distribute_values_from_function
-        parts = [spread(lambda context, one=one: one[context.replica_id_in_sync_group]) for one in places]
-        return tf.nest.pack_sequence_as(shards[0], parts)
+        return self.strategy.experimental_distribute_values_from_function(
+            lambda context: shards[context.replica_id_in_sync_group % len(shards)]
+        )
 
     def _train(self, batch: Any, lr: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
         losses = self.strategy.run(self._replica, (*batch, lr, count))
@@ -226,8 +228,11 @@ def _device(name: str) -> str:
 
 def _strategy(place: str) -> tf.distribute.Strategy:
     """TensorFlow's default one, which does nothing, for one replica."""
-    if _ACROSS or _GROUP.size == 1:
-        return _ACROSS or tf.distribute.get_strategy()
+    if _GROUP.size == 1:
+        return tf.distribute.get_strategy()
+    if _ACROSS:
+        _GROUP.fit(_ACROSS.num_replicas_in_sync // _GROUP.processes)
+        return _ACROSS
     kind = place.strip("/").split(":")[0]
     _GROUP.fit(len(tf.config.list_logical_devices(kind)))
     # Its own choice, collective operations, meets in another order on each device where batch norms reduce too.

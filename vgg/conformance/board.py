@@ -25,6 +25,7 @@ class Board:
 
     env: str
     timeout: float = 600
+    replicas: int = 1
     cells: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     facts: dict[str, dict[str, tuple[str, float]]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -61,7 +62,8 @@ class Board:
         from .. import registry
         from ..client import Worker
 
-        return Worker(registry.find(backend), env=self.env, timeout=self.timeout, variables=_compiled())
+        entry, variables = registry.find(backend), _compiled()
+        return Worker(entry, env=self.env, timeout=self.timeout, variables=variables, replicas=self.replicas)
 
     def close(self) -> None:
         """End every worker."""

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .suite import Judge
 
 KEY = pytest.StashKey[Board]()
-DEFAULTS = {"env": "auto", "timeout": 600.0}
+DEFAULTS = {"env": "auto", "timeout": 600.0, "replicas": 1}
 
 
 class Results:
@@ -41,6 +41,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
         "--vgg-timeout", type=float, default=DEFAULTS["timeout"], help="limit for a worker without a sign of life"
     )
     group.addoption("--vgg-env", default=DEFAULTS["env"], choices=["auto", "current", "uv"], help="where backends run")
+    group.addoption(
+        "--vgg-replicas", type=int, default=DEFAULTS["replicas"], metavar="N", help="devices that a learner trains on"
+    )
     group.addoption("--vgg-examples", type=int, metavar="N", help="random specs that each backend is judged on")
     group.addoption("--vgg-spec", metavar="FILE", help="judge backends on this spec alone")
     group.addoption("--vgg-known", metavar="FILE", help="TOML file of known failures: id, reason, link")
@@ -52,7 +55,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from ..errors import VGGError
     from ..spec import Spec
 
-    config.stash[KEY] = Board(config.getoption("--vgg-env"), config.getoption("--vgg-timeout"))
+    config.stash[KEY] = Board(*(config.getoption(f"--vgg-{name}") for name in DEFAULTS))
     try:
         for name in config.getoption("--backend"):
             registry.find(name)
@@ -157,7 +160,7 @@ def vgg_fact(request: pytest.FixtureRequest, vgg_backend: str) -> Callable[[Call
 def _again(request: pytest.FixtureRequest, backend: str) -> str:
     """The command that runs this cell alone, the way it ran."""
     words = ["vgg", "check", backend, "-k", request.node.name.partition("[")[2]]
-    for option in ("env", "timeout", "spec", "examples"):
+    for option in ("env", "timeout", "replicas", "spec", "examples"):
         given = request.config.getoption(f"--vgg-{option}")
         words += [] if given == DEFAULTS.get(option) else [f"--{option}", str(given)]
     return shlex.join(words)
