@@ -13,6 +13,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
@@ -162,10 +163,21 @@ def main() -> None:
             result, out = getattr(session, head["job"])(arrays, **head["arguments"])
             wire.send(replies, {"result": result}, out)
         except BaseException as error:  # noqa: BLE001 - sys.exit and Ctrl-C in a backend are its failures, not ours
+            alone = group.processes == 1 or isinstance(error, VGGError)
+            if not alone:
+                _await_the_launcher(group.rank)
             wire.send(replies, {"error": _described(error), "traceback": traceback.format_exc()})
-            if group.processes > 1 and not isinstance(error, VGGError):
-                traceback.print_exc()
+            if not alone:
                 os._exit(1)  # others may have no error, and wait for this process for ever
+
+
+def _await_the_launcher(rank: int) -> None:
+    """If another process' death is behind an error, the launcher ends this one and says so; if not, the first answers
+    before the others' end brings it down.
+    """
+    if rank:
+        traceback.print_exc()
+    time.sleep(2 if rank else 1)
 
 
 def _streams(group: replicas.Group, pipes: str | None) -> tuple[BinaryIO, BinaryIO, list[Path]]:

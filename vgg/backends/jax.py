@@ -173,8 +173,8 @@ class Learner:
         self.whole, self.sharded = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("batch"))
         decay = optax.add_decayed_weights(recipe.weight_decay)
         self.optimizer = optax.chain(decay, optax.trace(recipe.momentum))
-        moments = self.optimizer.init(variables["params"])
-        self.variables, self.moments = jax.device_put((variables, moments), self.whole)
+        state = jax.tree.map(np.asarray, (variables, self.optimizer.init(variables["params"])))
+        self.variables, self.moments = jax.device_put(state, self.whole)
         # XLA adds the sums over replicas where the sharded batch meets the whole parameters.
         self._step = jax.jit(self._train, donate_argnums=(0, 1), out_shardings=self.whole)
         evaluate = lambda variables, x: self.module.apply(variables, self._images(x))  # noqa: E731
