@@ -25,8 +25,7 @@ from vgg.cli import main
 from vgg.client import Worker
 from vgg.compare import compare
 from vgg.conformance.board import _compiled
-from vgg.conformance.cases import DROPOUTS, TRAJECTORIES, Array, Arrays, Case
-from vgg.conformance.dropout import modes
+from vgg.conformance.cases import TRAJECTORIES, Array, Arrays, Case
 from vgg.conformance.trajectories import FLOAT64_LIMIT, trajectory
 from vgg.masks import masks
 from vgg.recipe import recipe
@@ -149,8 +148,19 @@ def test_a_batch_of_any_size_gives_its_mean(worker: Worker, batch: int) -> None:
 
 
 def test_replicas_draw_masks_of_their_own(worker: Worker) -> None:
-    verdict = modes(worker, DROPOUTS["half"], "float64")
-    assert verdict.ok, verdict.reason
+    """A velocity holds gradients: of the last layer's, a unit's is zero where all replicas dropped it or it is off."""
+    case = Case(Spec.from_blocks(((1, 4),), input_shape=(2, 7, 10), classes=5, head=Head((1009,))), batch=1)
+    twice, labels = np.repeat(case.images("float64"), 2, axis=0), np.repeat(case.labels(), 2)
+    alive = []
+    for masks_given in ({"fc1.dropout": np.ones((2, 1009))}, None):
+        worker.build(case.spec, case.params("float64"), dtype="float64")
+        worker.learner(RECIPE)
+        before = worker.state()["fc2.weight"]
+        worker.step(twice, labels, 0.0, masks_given)
+        gradient = worker.state()[VELOCITY + "fc2.weight"] - RECIPE.weight_decay * before
+        alive.append(int((np.abs(gradient).max(axis=0) > 1e-12).sum()))
+    assert alive[0] > 300
+    assert 0.65 < alive[1] / alive[0] < 0.85, "one half if masks are the same, three quarters if independent"
 
 
 # Several processes under a launcher of the user's
