@@ -141,10 +141,10 @@ def test_batch_norm_takes_the_global_batch_or_is_refused(worker: Worker) -> None
 
 
 @pytest.mark.parametrize("batch", [1, 4])
-def test_a_batch_of_any_size_gives_its_mean(worker: Worker, batch: int) -> None:
-    case = Case(SMALL, batch, seed=batch)
-    verdict = compare(step(worker, case), stepped(case), limit=FLOAT64_LIMIT)
-    assert verdict.ok, verdict.reason
+def test_a_batch_may_be_divided_or_leave_a_replica_without_an_image(worker: Worker, batch: int) -> None:
+    for batch_norm in {False, worker.entry.name in SYNCHRONISED}:
+        verdict = trajectory(worker, Case(SMALL.modified(batch_norm=batch_norm), batch, seed=batch), "float64")
+        assert verdict.ok, verdict.reason
 
 
 def test_replicas_draw_masks_of_their_own(worker: Worker) -> None:

@@ -62,10 +62,10 @@ class Group:
         padding = -count % self.size
         return np.arange(count + padding) < count if padding else None
 
-    def fit(self, gpus: int) -> None:
-        """``VGGError`` where a process has more replicas than GPUs."""
-        if self.replicas > max(gpus, 1):
-            raise mismatch("--replicas", self.replicas, f"at most {gpus}, the GPUs here")
+    def fit(self, devices: int, what: str = "the GPUs here") -> None:
+        """``VGGError`` where a process has more replicas than devices."""
+        if self.replicas > max(devices, 1):
+            raise mismatch("--replicas", self.replicas, f"at most {devices}, {what}")
 
 
 def group() -> Group:

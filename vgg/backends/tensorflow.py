@@ -231,7 +231,7 @@ def _strategy(place: str) -> tf.distribute.Strategy:
     if _GROUP.size == 1:
         return tf.distribute.get_strategy()
     if _ACROSS:
-        _GROUP.fit(_ACROSS.num_replicas_in_sync // _GROUP.processes)
+        _GROUP.fit(_ACROSS.num_replicas_in_sync // _GROUP.processes, "what TensorFlow uses of one process of several")
         return _ACROSS
     kind = place.strip("/").split(":")[0]
     _GROUP.fit(len(tf.config.list_logical_devices(kind)))
