@@ -107,7 +107,7 @@ class Worker(Jobs):
         self.timeout = timeout
         self._inbox: queue.Queue[tuple[dict[str, Any], wire.Arrays] | Exception] = queue.Queue()
         with ExitStack() as stack:
-            home = stack.enter_context(tempfile.TemporaryDirectory(prefix="vgg-"))
+            home = stack.enter_context(tempfile.TemporaryDirectory(prefix="vgg-", ignore_cleanup_errors=True))
             for source in (Path(__file__).parent, *entry.files()):
                 (Path(home) / source.name).symlink_to(source)
             launcher, told = parallel.spread(entry, replicas, home)

@@ -22,8 +22,8 @@ class Entry:
     """A backend by name: the module to import, what that needs, and the lock file of its environment (none: the current
     one).
 
-    ``launcher``: what ``python`` runs to start ``{}`` replicas, where each is a process of its own. ``ranks``: the
-    variables by which a process that a launcher started knows its rank and how many there are.
+    ``launcher``: what ``python`` runs to start ``{count}`` replicas where each is a process of its own; its files go to
+    ``{home}``. ``ranks``: the variables by which such a process knows its rank and how many there are.
     """
 
     name: str
@@ -50,7 +50,7 @@ class Entry:
         return [origin.parent if origin.name == "__init__.py" else origin]
 
 
-_TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node={}")
+_TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node={count}", "--log-dir={home}")
 _OWN = {
     name: Entry(name, f"vgg.backends.{name}", imports, _ENVS / f"{name}.txt", launcher, ranks)
     for name, imports, launcher, ranks in (

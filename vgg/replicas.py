@@ -92,7 +92,7 @@ def spread(entry: Entry, count: int, home: str) -> tuple[list[str], dict[str, st
         raise mismatch("--replicas", count, "1 under a launcher, whose every process is a replica")
     for rank in range(1, count):
         os.mkfifo(pipe(home, rank))
-    return [word.format(count) for word in entry.launcher], {COUNT: "1", **named, PIPES: home}
+    return [word.format(count=count, home=home) for word in entry.launcher], {COUNT: "1", **named, PIPES: home}
 
 
 def pipe(home: str, rank: int) -> Path:
@@ -106,7 +106,7 @@ def directory(out: Path, rank: int) -> Iterator[Path]:
     if rank == 0:
         yield out
         return
-    with tempfile.TemporaryDirectory(prefix="vgg-") as name:
+    with tempfile.TemporaryDirectory(prefix="vgg-", dir=os.environ.get(PIPES)) as name:
         (own := Path(name) / "checkpoints").mkdir()
         for checkpoint in (out / "checkpoints").glob("*.safetensors"):
             (own / checkpoint.name).symlink_to(checkpoint)
