@@ -137,9 +137,9 @@ def test_a_learner_in_another_worker_goes_on_bit_for_bit(start: Start) -> None:
         np.testing.assert_array_equal(one.evaluate(IMAGES), other.evaluate(IMAGES), strict=True)
 
 
-def training(out: Path) -> dict[str, Any]:
-    """Arguments of a ``train`` job of one epoch and three steps."""
-    recipe = Recipe(epochs=1, batch_size=4)
+def training(out: Path, epochs: int = 1) -> dict[str, Any]:
+    """Arguments of a ``train`` job of three steps an epoch."""
+    recipe = Recipe(epochs=epochs, batch_size=4)
     return {"out": str(out), "spec": SPEC.to_dict(), "recipe": recipe.to_dict(), "device": "cpu", "keep": 0}
 
 
@@ -329,7 +329,7 @@ def test_the_first_interrupt_asks_training_to_stop(start: Start, tmp_path: Path)
             raise KeyboardInterrupt
 
     with start() as worker:
-        summary, _ = worker.call("train", examples(), on_event=once, **training(tmp_path))
+        summary, _ = worker.call("train", examples(), on_event=once, **training(tmp_path, epochs=1000))
     assert summary["stopped"][1] > 0
     assert ends(group(worker))
 

@@ -72,7 +72,7 @@ def test_learners_have_the_same_methods_in_the_same_order(backend: str) -> None:
 @pytest.mark.parametrize("backend", own_names())
 def test_blocks_are_read_from_the_spec_not_from_the_layer_table(backend: str) -> None:
     inside = {node.module for node in ast.walk(tree(backend)) if isinstance(node, ast.ImportFrom) and node.level}
-    assert inside <= {None, "params", "pixels", "recipe", "spec"}
+    assert inside <= {None, "params", "pixels", "recipe", "replicas", "spec"}
 
 
 @pytest.mark.parametrize("backend", own_names())

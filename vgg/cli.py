@@ -66,6 +66,7 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("-k", metavar="EXPRESSION", dest="select", help="only the checks that match, as in pytest")
     check.add_argument("--spec", metavar="FILE", help="judge on this spec alone, as a failed property prints it")
     check.add_argument("--known", metavar="FILE", help="TOML file of known failures: id, reason, link")
+    _replicas(check)
     check.add_argument("--examples", type=_positive, metavar="N", help="random specs that each backend is judged on")
 
     train = _command(
@@ -77,6 +78,7 @@ def parser() -> argparse.ArgumentParser:
     _architecture(train, optional=True)
     _environment(train)
     _run(train)
+    _replicas(train)
     train.add_argument("--recipe", metavar="NAME", help="named recipe (default: quick)")
     train.add_argument(
         "--resume", metavar="RUN", help="go on with the run in this directory; with BACKEND in that one, into --out"
@@ -129,6 +131,11 @@ def _environment(command: _Parser) -> None:
     )
     command.add_argument("--timeout", type=float, default=900, metavar="SECONDS", help="limit without a sign of life")
     command.add_argument("--device", choices=["cpu", "gpu", "auto"], help="auto: a gpu if there is one (default: cpu)")
+
+
+def _replicas(command: _Parser) -> None:
+    about = "devices that share every batch (default: 1); see docs/replicas.md"
+    command.add_argument("--replicas", type=_positive, metavar="N", help=about)
 
 
 def _positive(text: str) -> int:

@@ -17,6 +17,7 @@ from typing import Any, BinaryIO, Self, cast
 
 from numpy.typing import NDArray
 
+from . import replicas as parallel
 from . import wire
 from .environments import launch
 from .errors import BackendError, mismatch
@@ -101,9 +102,10 @@ class Worker(Jobs):
 
     ``env`` is ``current`` (this interpreter), ``uv`` (the lock file's environment) or ``auto`` (the first if it has the
     framework). ``timeout`` is how many seconds a job may go without a sign of life. ``device`` is where models go,
-    ``auto`` to a gpu if there is one. ``variables`` are set in the process where nothing else sets them. Every failure
-    is a ``BackendError``, and so is a backend that prints on standard output while it does anything but start or train;
-    after an exception in a job the worker serves on, after a death it is closed.
+    ``auto`` to a gpu if there is one; ``replicas`` is how many of them a learner trains on. ``variables`` are set in
+    the process where nothing else sets them. Every failure is a ``BackendError``, and so is a backend that prints on
+    standard output while it does anything but start or train; after an exception in a job the worker serves on, after a
+    death it is closed.
     """
 
     def __init__(
@@ -114,27 +116,29 @@ class Worker(Jobs):
         timeout: float = 600,
         device: str = "cpu",
         variables: Mapping[str, str] | None = None,
+        replicas: int = 1,
     ) -> None:
         self.entry = entry = entry.on(device)
         self.device = device
         self.timeout = timeout
         self._inbox: queue.Queue[tuple[dict[str, Any], wire.Arrays] | Exception] = queue.Queue()
         with ExitStack() as stack:
-            home = stack.enter_context(tempfile.TemporaryDirectory(prefix="vgg-"))
+            home = stack.enter_context(tempfile.TemporaryDirectory(prefix="vgg-", ignore_cleanup_errors=True))
             for source in (Path(__file__).parent, *entry.files()):
                 (Path(home) / source.name).symlink_to(source)
+            launcher, told = parallel.spread(entry, replicas, home)
             command, environ = launch(entry, env, home)
             printed = Path(home) / "printed"
             printed.touch()
             self._printed = stack.enter_context(printed.open("rb"))
-            self._started = False
+            self._started, self._alone = False, replicas * parallel.outer(entry).processes == 1
             self._log = stack.enter_context(tempfile.TemporaryFile())
             self._process = subprocess.Popen(
-                [*command, "-P", "-m", "vgg.worker", entry.module, str(printed)],
+                [*command, *launcher, "-m", "vgg.worker", entry.module, str(printed)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
-                env={**(variables or {}), **environ},
+                env={**(variables or {}), **environ, **told, "PYTHONSAFEPATH": "1"},
                 start_new_session=True,
             )
             self._reader = threading.Thread(
@@ -203,8 +207,11 @@ class Worker(Jobs):
             raise self._ended(job) from None
 
     def _refuse_prints(self, job: str) -> None:
-        """Frameworks print when they are imported, by the first job; a run of hours is not lost to a word."""
-        printed, quiet = self._printed.read().decode(errors="replace"), self._started and job != "train"
+        """Frameworks print when they are imported, by the first job, and when they meet others; a run of hours is not
+        lost to a word.
+        """
+        quiet = self._started and job != "train" and self._alone
+        printed = self._printed.read().decode(errors="replace")
         self._started = True
         if printed and quiet:
             text = repr(printed[:60]) + "..." * (len(printed) > 60)

@@ -73,8 +73,8 @@ def check(arguments: Namespace) -> int:
         "-W",
         "ignore::pytest.PytestAssertRewriteWarning",
     ]
-    _settle(arguments, {"device": "cpu"})
-    options += [f"--vgg-{option}={getattr(arguments, option)}" for option in ("env", "timeout", "device")]
+    _settle(arguments, {"device": "cpu", "replicas": 1})
+    options += [f"--vgg-{name}={getattr(arguments, name)}" for name in ("env", "timeout", "device", "replicas")]
     options += [f"--backend={name}" for name in backends]
     given = {"--junit-xml": arguments.junit, "-k": arguments.select, "--vgg-spec": arguments.spec}
     given |= {"--vgg-known": arguments.known, "--vgg-examples": arguments.examples}
@@ -91,18 +91,23 @@ def check(arguments: Namespace) -> int:
 
 def train(arguments: Namespace) -> int:
     """One run in one backend, or the rest of one."""
-    from . import runs
+    from . import replicas, runs
     from .client import Worker
     from .tables import Progress
 
-    signal.signal(signal.SIGTERM, signal.default_int_handler)  # a cluster's notice to leave is a Ctrl-C
     resume = bool(arguments.resume)
     entry, place, chosen, plan, dataset = (_resumed if resume else _begun)(arguments)
+    first = replicas.outer(entry).rank == 0
+    # A cluster's notice to leave is a Ctrl-C; the first process heeds it, and takes the others along.
+    signal.signal(signal.SIGTERM, signal.default_int_handler if first else signal.SIG_IGN)
+    where = {name: getattr(arguments, name) for name in ("env", "timeout", "device", "replicas")}
     with (
-        Worker(entry, env=arguments.env, timeout=arguments.timeout, device=arguments.device) as worker,
-        Progress(quiet=arguments.json) as progress,
+        Worker(entry, **where) as worker,
+        Progress(quiet=arguments.json or not first) as progress,
     ):
         summary = runs.train(worker, place, chosen, plan, dataset, arguments, progress, resume=resume)
+    if not first:
+        return 0
     if arguments.json:
         return _print_json({"run": str(place), **summary})
     print(f"{place}: test accuracy {summary['test_accuracy']:.4f}, {summary['images_per_second']:.0f} images/s")
@@ -111,7 +116,7 @@ def train(arguments: Namespace) -> int:
 
 def _begun(arguments: Namespace) -> tuple[Entry, Path, Spec, Recipe, Dataset]:
     """A new run, as the arguments say."""
-    from . import data, runs
+    from . import data, replicas, runs
 
     if not (arguments.backend and arguments.arch):
         raise mismatch("vgg train", "no BACKEND and ARCH", "both, or --resume RUN")
@@ -119,12 +124,17 @@ def _begun(arguments: Namespace) -> tuple[Entry, Path, Spec, Recipe, Dataset]:
     dataset = data.load(plan.dataset, arguments.data)
     chosen = _fitted(arguments, plan, dataset)
     _settle(arguments, runs.OPTIONS)
-    return entry, runs.directory(_out(arguments, f"{entry.name}-{chosen.name}")), chosen, plan, dataset
+    if arguments.replicas > plan.batch_size:
+        raise mismatch("--replicas", arguments.replicas, f"at most {plan.batch_size}, the images of a batch")
+    place = _out(arguments, f"{entry.name}-{chosen.name}")
+    if replicas.outer(entry).rank == 0:
+        runs.directory(place)
+    return entry, place, chosen, plan, dataset
 
 
 def _resumed(arguments: Namespace) -> tuple[Entry, Path, Spec, Recipe, Dataset]:
     """The rest of a run, in its directory; in another backend or with --out, in a new one."""
-    from . import data, runs
+    from . import data, replicas, runs
 
     source = Path(arguments.resume)
     run = runs.read(source)
@@ -136,7 +146,7 @@ def _resumed(arguments: Namespace) -> tuple[Entry, Path, Spec, Recipe, Dataset]:
     plan = dataclasses.replace(plan, epochs=arguments.epochs or plan.epochs)
     _settle(arguments, {name: run[name] for name in runs.OPTIONS})
     dataset = data.load(plan.dataset, arguments.data)
-    if entry.name != run["backend"] or arguments.out:
+    if (entry.name != run["backend"] or arguments.out) and replicas.outer(entry).rank == 0:
         source = runs.continued(source, _out(arguments, f"{entry.name}-{run['spec'].name}"), entry.name)
     return entry, source, run["spec"], plan, dataset
 

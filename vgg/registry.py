@@ -22,12 +22,17 @@ _ENVS = Path(__file__).parent / "envs"
 class Entry:
     """A backend by name: the module to import, what that needs, and the lock file of its environment (none: the current
     one).
+
+    ``launcher``: what ``python`` runs to start ``{count}`` replicas where each is a process of its own; its files go to
+    ``{home}``. ``ranks``: the variables by which such a process knows its rank and how many there are.
     """
 
     name: str
     module: str
     imports: tuple[str, ...] = ()
     lock: Path | None = None
+    launcher: tuple[str, ...] = ()
+    ranks: tuple[str, ...] = ()
 
     def importable(self) -> bool:
         """Whether the current interpreter has everything that the module needs; a mere folder of that name does not
@@ -52,14 +57,15 @@ class Entry:
         return [origin.parent if origin.name == "__init__.py" else origin]
 
 
+_TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node={count}", "--log-dir={home}")
 _OWN = {
-    name: Entry(name, f"vgg.backends.{name}", imports, _ENVS / f"{name}.txt")
-    for name, imports in {
-        "torch": ("torch",),
-        "tensorflow": ("tensorflow",),
-        "jax": ("jax", "flax", "optax"),
-        "mxnet": ("mxnet",),
-    }.items()
+    name: Entry(name, f"vgg.backends.{name}", imports, _ENVS / f"{name}.txt", launcher, ranks)
+    for name, imports, launcher, ranks in (
+        ("torch", ("torch",), _TORCHRUN, ("RANK", "WORLD_SIZE")),
+        ("tensorflow", ("tensorflow",), (), ("TF_CONFIG",)),
+        ("jax", ("jax", "flax", "optax"), (), ("JAX_PROCESS_ID", "JAX_NUM_PROCESSES")),
+        ("mxnet", ("mxnet",), (), ("DMLC_WORKER_ID", "DMLC_NUM_WORKER")),
+    )
 }
 
 

@@ -20,11 +20,12 @@ from .examples import split
 from .params import write_atomically
 from .recipe import Recipe
 from .registry import Entry
+from .replicas import outer
 from .spec import Spec
 from .tensorboard import event_files
 
 PARTS = ("train_images", "train_labels", "test_images", "test_labels")
-OPTIONS = {"data": None, "device": "cpu", "keep": 2, "every": 0, "tensorboard": False}
+OPTIONS = {"data": None, "device": "cpu", "keep": 2, "every": 0, "tensorboard": False, "replicas": 1}
 """What a run is started with besides spec and recipe, and goes on with, unless told otherwise: flags, and names in
 ``run.json``.
 """
@@ -113,9 +114,10 @@ def train(
     steps = math.ceil(len(split(len(dataset.train_labels), recipe.validation, recipe.seed)[0]) / recipe.batch_size)
     device = worker.place(recipe)
     listener.stage(name, "training", steps * recipe.epochs)
-    if not resume:
+    first = outer(worker.entry).rank == 0
+    if first and not resume:
         create(place, name, spec, recipe, options)
-    with event_files(place / "tensorboard") if options.tensorboard else nullcontext(lambda _: None) as write:
+    with event_files(place / "tensorboard") if first and options.tensorboard else nullcontext(lambda _: None) as write:
         told = {"out": str(place.absolute()), "spec": spec.to_dict(), "recipe": recipe.to_dict()}
         told |= {"device": device, "keep": options.keep, "every": options.every}
 

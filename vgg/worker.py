@@ -6,20 +6,23 @@ to ``FILE``, and a process that it starts gets no end of either pipe.
 
 from __future__ import annotations
 
+import ctypes
 import importlib
 import os
 import queue
+import signal
 import sys
 import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from . import train, wire
+from . import replicas, train, wire
 from .backends import FUNCTIONS, PRECISIONS
 from .errors import VGGError, mismatch
 from .masks import dropouts
@@ -31,6 +34,7 @@ if TYPE_CHECKING:
 
 Emit = Callable[[dict[str, Any]], None]
 Reply = tuple[Any, wire.Arrays]
+_PR_SET_PDEATHSIG = 1
 
 
 class Session:
@@ -48,10 +52,18 @@ class Session:
         missing = [name for name in FUNCTIONS if not callable(getattr(self.backend, name, None))]
         if missing:
             raise mismatch(module, f"no {', '.join(missing)}", f"the functions {', '.join(FUNCTIONS)}")
+        self.group = replicas.group()
+        if self.group.size > 1 and not hasattr(self.backend, "REPLICAS"):
+            raise mismatch("--replicas", self.group.size, f"1: {module} trains on one device")
 
     def facts(self, arrays: wire.Arrays) -> Reply:
         declared = dict(getattr(self.backend, "DECLARED", {}))
-        about = {"declared": declared, "precisions": self._precisions(), "python": sys.version.split()[0]}
+        about: dict[str, Any] = {
+            "declared": declared,
+            "precisions": self._precisions(),
+            "python": sys.version.split()[0],
+        }
+        about["replicas"] = self.group.size
         return {"gpus": 0, **self.backend.facts(), **about}, {}
 
     def place(self, arrays: wire.Arrays, device: str, precision: str | None = None) -> Reply:
@@ -97,6 +109,7 @@ class Session:
     def learner(self, arrays: wire.Arrays, recipe: dict[str, Any]) -> Reply:
         plan = Recipe.from_dict(recipe)
         self.place({}, self.device, plan.precision)
+        self._fits(self.spec)
         self.learning = self.backend.learner(self.model, plan)
         return None, {}
 
@@ -122,11 +135,21 @@ class Session:
     def train(self, arrays: wire.Arrays, out: str, device: str, recipe: dict[str, Any], **options: Any) -> Reply:
         facts, _ = self.facts({})
         device, _ = self.place({}, device, Recipe.from_dict(recipe).precision)
+        self._fits(Spec.from_dict(options["spec"]))
         options |= {"device": device, "recipe": recipe, "facts": facts, "emit": self.emit, "stopping": self.stopping}
-        return train.run(self.backend, Path(out), arrays, **options), {}
+        if self.group.rank:
+            options["keep"] = 0
+        with replicas.directory(Path(out), self.group.rank) as place:
+            return train.run(self.backend, place, arrays, **options), {}
 
     def _precisions(self) -> dict[str, tuple[str, ...]]:
         return dict(getattr(self.backend, "PRECISIONS", PRECISIONS))
+
+    def _fits(self, spec: Spec | None) -> None:
+        """Replicas whose batch norms each take their own images' statistics are another network."""
+        if self.group.size > 1 and spec and spec.batch_norm and not self.backend.REPLICAS["batch_norm"]:
+            wanted = f"1 with batch norm: {self.backend.__name__} cannot take its statistics over all replicas"
+            raise mismatch("--replicas", self.group.size, wanted)
 
 
 @contextmanager
@@ -154,7 +177,8 @@ def _arrays(out: Any) -> wire.Arrays:
 
 def main() -> None:
     """Serve until standard input ends. A second thread waits for that end, so a worker never outlives its client."""
-    requests, replies = os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb")
+    group = replicas.group()
+    requests, replies, followers = _streams(group, os.environ.get(replicas.PIPES))
     with Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)
     with Path(sys.argv[2]).open("ab") as printed:
@@ -163,7 +187,7 @@ def main() -> None:
     jobs: queue.Queue[tuple[dict[str, Any], wire.Arrays]] = queue.Queue()
     session: Session | None = None
     stop = threading.Event()
-    threading.Thread(target=_read, args=(requests, jobs, stop), daemon=True).start()
+    threading.Thread(target=_read, args=(requests, jobs, stop, followers), daemon=True).start()
     while True:
         head, arrays = jobs.get()
         try:
@@ -172,7 +196,35 @@ def main() -> None:
             sys.stdout.flush()
             wire.send(replies, {"result": result}, out)
         except BaseException as error:  # noqa: BLE001 - sys.exit and Ctrl-C in a backend are its failures, not ours
+            alone = group.processes == 1 or isinstance(error, VGGError)
+            if not alone:
+                _await_the_launcher(group.rank)
             wire.send(replies, {"error": _described(error), "traceback": traceback.format_exc()})
+            if not alone:
+                os._exit(1)  # others may have no error, and wait for this process for ever
+
+
+def _await_the_launcher(rank: int) -> None:
+    """If another process' death is behind an error, the launcher ends this one and says so; if not, the first answers
+    before the others' end brings it down.
+    """
+    if rank:
+        traceback.print_exc()
+    time.sleep(2 if rank else 1)
+
+
+def _streams(group: replicas.Group, pipes: str | None) -> tuple[BinaryIO, BinaryIO, list[Path]]:
+    """Where jobs come from, where replies go, and the pipes on which jobs are passed on.
+
+    With ``pipes`` a launcher started this process, in a session of its own: it must not outlive the launcher.
+    """
+    if pipes:
+        with suppress(AttributeError):  # Linux alone has it
+            ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if pipes and group.rank:
+        return replicas.pipe(pipes, group.rank).open("rb"), Path(os.devnull).open("wb"), []
+    followers = [replicas.pipe(pipes, rank) for rank in range(1, group.processes)] if pipes else []
+    return os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"), followers
 
 
 def _described(error: BaseException) -> str:
@@ -181,15 +233,25 @@ def _described(error: BaseException) -> str:
     return str(error) if isinstance(error, VGGError) else f"{type(error).__name__}: {error}"
 
 
-def _read(stream: BinaryIO, jobs: queue.Queue[tuple[dict[str, Any], wire.Arrays]], stop: threading.Event) -> None:
-    """Every job into ``jobs``, but one to stop, which must overtake the one that is being done, into ``stop``."""
+def _read(
+    stream: BinaryIO,
+    jobs: queue.Queue[tuple[dict[str, Any], wire.Arrays]],
+    stop: threading.Event,
+    followers: list[Path],
+) -> None:
+    """Every job into ``jobs``, and on to the ``followers``, but one to stop, which must overtake the one that is being
+    done, into ``stop``: the first process writes the checkpoint, and the others end with it.
+    """
     try:
+        pipes = [follower.open("wb") for follower in followers]
         while True:
             head, arrays = wire.receive(stream)
             if head["job"] == "stop":
                 stop.set()
-            else:
-                jobs.put((head, arrays))
+                continue
+            for pipe in pipes:
+                wire.send(pipe, head, arrays)
+            jobs.put((head, arrays))
     except EOFError:
         os._exit(0)
     except BaseException:  # noqa: BLE001 - a thread that dies silently would leave the client waiting

@@ -70,6 +70,13 @@ class Backend(Protocol):
     PRECISIONS: Mapping[str, tuple[str, ...]]
     """The recipe's precisions that a learner can do, by device. A worker refuses every other one."""
 
+    REPLICAS: Mapping[str, bool]
+    """Left out by a backend that trains on one device. ``batch_norm``: whether its statistics are the global batch's.
+
+    With it a learner trains on ``vgg.replicas.group()``: ``step`` gets the global batch, each replica takes its share,
+    loss and gradients are the global batch's means. In several processes everyone does every job.
+    """
+
     def vgg_block(self, block: Block, *args: Any, **kwargs: Any) -> Any:
         """One block of that framework's stock layers."""
         ...

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from functools import partial
 from typing import Any
@@ -12,10 +13,12 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
+from jax.sharding import Mesh, NamedSharding, PartitionSpec
 
 from ..params import activation_from_hwc, from_hwc, init, to_hwc
 from ..pixels import resize_matrix
 from ..recipe import LOSS_SCALE, Recipe
+from ..replicas import group
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
 from . import VELOCITY, Array, Arrays
 
@@ -24,7 +27,13 @@ PRECISIONS = {
     "cpu": ("float64", "float32", "bf16", "fp16"),
     "gpu": ("float64", "float32", "tf32", "bf16", "fp16"),
 }
+REPLICAS = {"batch_norm": True}
+_GROUP = group()
 jax.config.update("jax_default_matmul_precision", "float32")  # float32 means float32
+if _GROUP.size > 1:
+    jax.config.update("jax_num_cpu_devices", _GROUP.replicas)
+if _GROUP.processes > 1:
+    jax.distributed.initialize(os.environ["JAX_COORDINATOR_ADDRESS"], _GROUP.processes, _GROUP.rank)
 
 
 class VGGBlock(nn.Module):
@@ -99,11 +108,10 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> VGG:
 def load(model: VGG, params: Mapping[str, Array]) -> VGG:
     """A model bound to these canonical parameters."""
     module, variables = model.unbind()
-    device = _where(model)
 
     def place(path: Any, old: jax.Array) -> jax.Array:
         name = _name(path)
-        return jax.device_put(np.asarray(to_hwc(model.spec, name, params[name]), old.dtype), device)
+        return jax.device_put(np.asarray(to_hwc(model.spec, name, params[name]), old.dtype), old.sharding)
 
     return module.bind(jax.tree_util.tree_map_with_path(place, variables))
 
@@ -171,29 +179,33 @@ class Learner:
         self.recipe = recipe
         self.steps = 0
         self.matmul = "tensorfloat32" if recipe.precision == "tf32" else "float32"
-        module, self.variables = model.unbind()
+        module, variables = model.unbind()
         self.module = module.clone(dtype=_NARROW.get(recipe.precision, module.dtype))
         self.scale = LOSS_SCALE if recipe.precision == "fp16" else 1.0
-        self.device = _where(model)
+        mesh = Mesh(_replicas(_where(model).platform), "batch")
+        self.whole, self.sharded = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("batch"))
         decay = optax.add_decayed_weights(recipe.weight_decay)
         self.optimizer = optax.chain(decay, optax.trace(recipe.momentum))
-        self.moments = self.optimizer.init(self.variables["params"])
-        self._step = jax.jit(self._train, donate_argnums=(0, 1))
-        self._evaluate = jax.jit(lambda variables, x: self.module.apply(variables, self._images(x)))
+        state = jax.tree.map(np.asarray, (variables, self.optimizer.init(variables["params"])))
+        self.variables, self.moments = jax.device_put(state, self.whole)
+        # XLA adds the sums over replicas where the sharded batch meets the whole parameters.
+        self._step = jax.jit(self._train, donate_argnums=(0, 1), out_shardings=self.whole)
+        evaluate = lambda variables, x: self.module.apply(variables, self._images(x))  # noqa: E731
+        self._evaluate = jax.jit(evaluate, out_shardings=self.whole)
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> jax.Array:
         """Forward, backward, update; the loss before it."""
-        x, y, masks = jax.device_put((x, y, dict(masks or {})), self.device)
+        batch = self._shared((x, y, dict(masks or {}), _GROUP.real(len(x))))
         seed = np.uint32(self.recipe.mask_seed(self.steps))
         with jax.default_matmul_precision(self.matmul):
-            self.variables, self.moments, loss = self._step(self.variables, self.moments, x, y, lr, seed, masks)
+            self.variables, self.moments, loss = self._step(self.variables, self.moments, batch, lr, seed)
         self.steps += 1
         return loss
 
     def evaluate(self, x: Array) -> Array:
         """Logits (N, classes) in eval mode."""
         with jax.default_matmul_precision(self.matmul):
-            return np.array(self._evaluate(self.variables, jax.device_put(x, self.device)))
+            return np.array(self._evaluate(self.variables, self._shared(x)))[: len(x)]
 
     def state(self) -> Arrays:
         """Parameters, velocities and the number of steps."""
@@ -210,12 +222,11 @@ class Learner:
         self.moments = (self.moments[0], self.moments[1]._replace(trace=velocity))
         self.steps = int(state["step"])
 
-    def _train(
-        self, variables: Any, moments: Any, x: Any, y: Any, lr: Any, seed: Any, masks: Any
-    ) -> tuple[Any, Any, jax.Array]:
-        with nn.intercept_methods(partial(_masked, masks)):
+    def _train(self, variables: Any, moments: Any, batch: Any, lr: Any, seed: Any) -> tuple[Any, Any, jax.Array]:
+        x, y, masks, real = batch
+        with nn.intercept_methods(partial(_masked, masks, real)):
             (loss, moved), grads = _differentiated(
-                self.module, variables, self._images(x), y, _key(seed), True, self.scale
+                self.module, variables, self._images(x), y, _key(seed), True, self.scale, real
             )
         params, moments = self._updated(variables["params"], moments, grads, lr)
         return {**variables, **moved, "params": params}, moments, loss
@@ -225,6 +236,15 @@ class Learner:
         lr = jnp.asarray(lr, self.module.param_dtype)
         new = jax.tree.map(lambda w, u: w - lr * u, params, updates), moved
         return jax.lax.cond(_finite(grads), lambda: new, lambda: (params, moments)) if self.scale > 1 else new
+
+    def _shared(self, batch: Any) -> Any:
+        """Arrays of a batch, padded until the replicas divide it, each replica with its rows."""
+
+        def share(array: Array) -> jax.Array:
+            array = _GROUP.pad(array)
+            return jax.make_array_from_callback(array.shape, self.sharded, lambda rows: array[rows])
+
+        return jax.tree.map(share, batch)
 
     def _images(self, x: jax.Array) -> jax.Array:
         if x.dtype == np.uint8:
@@ -241,7 +261,15 @@ _NARROW = {"bf16": jnp.bfloat16, "fp16": jnp.float16}
 
 
 def _device(name: str) -> jax.Device:
-    return jax.devices(name)[0]
+    return jax.local_devices(backend=name)[0]
+
+
+def _replicas(platform: str) -> list[jax.Device]:
+    """The devices of all processes that hold a replica."""
+    if platform != "cpu":
+        _GROUP.fit(len(jax.local_devices(backend=platform)))
+    devices = [jax.local_devices(process, platform)[: _GROUP.replicas] for process in range(_GROUP.processes)]
+    return [device for here in devices for device in here]
 
 
 def _where(model: VGG) -> jax.Device:
@@ -270,8 +298,10 @@ def _max_pool(x: jax.Array, kernel: int, stride: int) -> jax.Array:
     return x.reshape(n, rows, kernel, columns, kernel, channels).max(axis=(2, 4))
 
 
-def _masked(masks: Mapping[str, jax.Array], call: Any, args: Any, kwargs: Any, context: Any) -> jax.Array:
-    """Let dropout layers multiply by ``masks``."""
+def _masked(masks: Mapping[str, jax.Array], real: Any, call: Any, args: Any, kwargs: Any, context: Any) -> jax.Array:
+    """Let dropout layers multiply by ``masks``, and batch norms leave out images that are not ``real`` but padding."""
+    if real is not None and isinstance(context.module, nn.BatchNorm):
+        return call(*args, **kwargs, mask=real[:, None, None, None])
     mask = masks.get(context.module.name)
     return call(*args, **kwargs) if mask is None else args[0] * mask.astype(args[0].dtype)
 
@@ -287,13 +317,23 @@ def _apply(module: VGG, variables: Any, x: jax.Array, key: jax.Array, train: boo
 
 
 def _differentiated(
-    module: VGG, variables: Any, x: jax.Array, y: jax.Array, key: jax.Array, train: bool, scale: float = 1.0
+    module: VGG,
+    variables: Any,
+    x: jax.Array,
+    y: jax.Array,
+    key: jax.Array,
+    train: bool,
+    scale: float = 1.0,
+    real: Any = None,
 ) -> Any:
-    """((loss, moved running statistics), gradients); on their way back the gradients are ``scale`` times as large."""
+    """((loss, moved running statistics), gradients); only examples that are ``real`` count.
+
+    On their way back the gradients are ``scale`` times as large.
+    """
 
     def scaled(params: Any) -> tuple[jax.Array, Any]:
         logits, moved = _apply(module, {**variables, "params": params}, x, key, train)
-        loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean()
+        loss = optax.softmax_cross_entropy_with_integer_labels(logits, y).mean(where=real)
         return scale * loss, (loss, moved)
 
     grads, aside = jax.grad(scaled, has_aux=True)(variables["params"])

@@ -13,12 +13,15 @@ from mxnet.gluon import nn
 
 from ..pixels import resize_matrix
 from ..recipe import Recipe
+from ..replicas import group
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
 from . import VELOCITY, Array, Arrays
 
 DECLARED = {"running_var": "population", "momentum": "float32"}
 # contrib.amp rewrites every operator of the process, for good; on a CPU it has no fp16, and bf16 on few.
 PRECISIONS = {"cpu": ("float64", "float32"), "gpu": ("float64", "float32")}
+REPLICAS = {"batch_norm": False}  # SyncBatchNorm is not of Gluon's stock layers but of gluon.contrib
+_GROUP = group()
 
 
 class LRN(nn.HybridBlock):
@@ -80,7 +83,7 @@ def load(model: nn.HybridSequential, params: Mapping[str, Array]) -> nn.HybridSe
 
 def dump(model: nn.HybridSequential) -> Arrays:
     """Canonical parameters of ``model``, copied."""
-    return {name: p.data().asnumpy() for name, p in _parameters(model).items()}
+    return {name: p.list_data()[0].asnumpy() for name, p in _parameters(model).items()}
 
 
 def forward(model: nn.HybridSequential, x: Array, *, train: bool = False) -> Array:
@@ -109,7 +112,7 @@ def loss_and_grads(model: nn.HybridSequential, x: Array, y: Array, *, train: boo
                 # oneDNN's max-pool keeps what its gradient needs in train mode only; else the gradient is garbage.
                 with _mode(train or isinstance(layer, nn.MaxPool2D)):
                     out = layer(out)
-            loss = _loss(out, _tensor(model, y))
+            loss = _losses(out, _tensor(model, y)).mean()
         loss.backward(train_mode=train)
         return loss.asscalar().item(), {name: p.grad().asnumpy() for name, p in _trained(model).items()}
 
@@ -138,35 +141,64 @@ class Learner:
         self.recipe = recipe
         self.steps = 0
         self.trained = _trained(model)
-        self.velocity = {name: mx.nd.zeros_like(p.data()) for name, p in self.trained.items()}
+        self.places = _replicas(model)
+        self.velocity = {name: [mx.nd.zeros_like(w) for w in p.list_data()] for name, p in self.trained.items()}
+        self.store = _store(self.trained)
         model.hybridize(static_alloc=True)
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> mx.np.ndarray:
         """Forward, backward, update; the loss before it."""
-        mx.random.seed(self.recipe.mask_seed(self.steps))
+        mx.random.seed(self.recipe.mask_seed(_GROUP.numbers(self.steps)[0]))
+        for p in self.trained.values() if len(x) < _GROUP.size else ():
+            p.zero_grad()  # where a replica has no image
         with autograd.record():
-            loss = _loss(_masked(self.model, self._images(x), masks or {}), _tensor(self.model, y))
-        loss.backward()
+            losses = [
+                self._loss(place, *shard) / len(x)
+                for place, shard in zip(self.places, _GROUP.split(x, y, masks), strict=True)
+                if len(shard[0])
+            ]
+        autograd.backward(losses)
         for name, p in self.trained.items():
-            self._update(p.data(), p.grad(), self.velocity[name], lr)
+            self._sum(name, p.list_grad())
+            for w, g, v in zip(p.list_data(), p.list_grad(), self.velocity[name], strict=True):
+                self._update(w, g, v, lr)
         self.steps += 1
-        return loss.as_np_ndarray()  # an NDArray has no float()
+        return self._total(losses).as_np_ndarray()  # an NDArray has no float()
 
     def evaluate(self, x: Array) -> Array:
         """Logits (N, classes) in eval mode."""
-        return self.model(self._images(x)).asnumpy()
+        return self.model(self._images(x, self.places[0])).asnumpy()
 
     def state(self) -> Arrays:
         """Parameters, velocities and the number of steps."""
-        velocity = {VELOCITY + name: v.asnumpy() for name, v in self.velocity.items()}
+        velocity = {VELOCITY + name: v.asnumpy() for name, (v, *_) in self.velocity.items()}
         return {**dump(self.model), **velocity, "step": np.array(self.steps)}
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Take over what ``state`` gave."""
         load(self.model, state)
-        for name, v in self.velocity.items():
-            v[:] = _tensor(self.model, state[VELOCITY + name])
+        for name, velocity in self.velocity.items():
+            for v in velocity:
+                v[:] = _tensor(self.model, state[VELOCITY + name], v.context)
         self.steps = int(state["step"])
+
+    def _loss(self, place: mx.Context, x: Array, y: Array, masks: Mapping[str, Array]) -> mx.nd.NDArray:
+        """Sum over the examples of one replica."""
+        logits = _masked(self.model, self._images(x, place), masks)
+        return _losses(logits, _tensor(self.model, y, place)).sum()
+
+    def _sum(self, name: str, arrays: list[mx.nd.NDArray]) -> None:
+        """Put the sum over all replicas into each array."""
+        if self.store:
+            self.store.pushpull(name, arrays)
+
+    def _total(self, losses: list[mx.nd.NDArray]) -> mx.nd.NDArray:
+        """Sum over all replicas of all processes."""
+        here = [loss.as_in_context(self.places[0]) for loss in losses] or [_tensor(self.model, np.zeros(1))]
+        total = mx.nd.add_n(*here)
+        if _GROUP.processes > 1:
+            self._sum("loss", [total])
+        return total
 
     def _update(self, w: mx.nd.NDArray, g: mx.nd.NDArray, v: mx.nd.NDArray, lr: float) -> None:
         """MXNet's own SGD keeps the step, not the gradient, in its momentum buffer, and a learning rate in float32."""
@@ -178,14 +210,14 @@ class Learner:
         g *= lr
         w -= g
 
-    def _images(self, x: Array) -> mx.nd.NDArray:
-        images = _tensor(self.model, x)
+    def _images(self, x: Array, place: mx.Context) -> mx.nd.NDArray:
+        images = _tensor(self.model, x, place)
         if x.dtype == np.uint8:
             images = (images / 255 - self.recipe.mean) / self.recipe.std
             for source, target in zip(x.shape[2:], self.model.spec.input_shape[1:], strict=True):
                 # Each turn resizes the last axis but one and swaps it with the last: two turns, both axes.
                 turned = images.swapaxes(2, 3)
-                images = mx.nd.dot(turned, _tensor(self.model, resize_matrix(source, target).T))
+                images = mx.nd.dot(turned, _tensor(self.model, resize_matrix(source, target).T, place))
         return images
 
 
@@ -198,26 +230,46 @@ class GlobalAvgPool(nn.HybridSequential):
 
 
 _SLOTS = {"gamma": "weight", "beta": "bias"}
-_loss_fn = gluon.loss.SoftmaxCrossEntropyLoss()
+_losses = gluon.loss.SoftmaxCrossEntropyLoss()
 
 
 def _masked(model: nn.HybridSequential, x: mx.nd.NDArray, masks: Mapping[str, Array]) -> mx.nd.NDArray:
     """Logits; dropout layers multiply by ``masks``."""
-    tensors = {name: _tensor(model, mask) for name, mask in masks.items()}
+    tensors = {name: _tensor(model, mask, x.context) for name, mask in masks.items()}
     for layer in _layers(model) if masks else ():
         mask = tensors.get(_canonical(layer.name))
         x = layer(x) if mask is None else x * mask
     return x if masks else model(x)
 
 
-def _loss(logits: mx.nd.NDArray, y: mx.nd.NDArray) -> mx.nd.NDArray:
-    return _loss_fn(logits, y).mean()
+def _tensor(model: nn.HybridSequential, x: Array, place: mx.Context | None = None) -> mx.nd.NDArray:
+    """``x`` on that device, or the model's first, in its dtype; uint8 and labels become floats only there."""
+    p = next(iter(model.collect_params().values()))
+    return mx.nd.array(x, ctx=place or p.list_ctx()[0], dtype=x.dtype).astype(p.dtype)
 
 
-def _tensor(model: nn.HybridSequential, x: Array) -> mx.nd.NDArray:
-    """``x`` on the model's device in its dtype; uint8 and labels become floats only there."""
-    p = next(iter(model.collect_params().values())).data()
-    return mx.nd.array(x, ctx=p.context, dtype=x.dtype).astype(p.dtype)
+def _replicas(model: nn.HybridSequential) -> list[mx.Context]:
+    """The devices of this process that hold a replica, now with the model's parameters."""
+    parameters = model.collect_params()
+    place = next(iter(parameters.values())).list_ctx()[0]
+    if _GROUP.replicas == 1:
+        return [place]
+    if place.device_type == "gpu":
+        _GROUP.fit(mx.context.num_gpus())
+    places = [mx.Context(place.device_type, number) for number in range(_GROUP.replicas)]
+    parameters.reset_ctx(places)
+    return places
+
+
+def _store(trained: Mapping[str, gluon.Parameter]) -> mx.kvstore.KVStore | None:
+    """What adds up over replicas, if there are several; first told what shapes to expect."""
+    if _GROUP.size == 1:
+        return None
+    store = mx.kv.create("dist_sync" if _GROUP.processes > 1 else "device")
+    shapes = {name: p.list_grad()[0] for name, p in trained.items()}
+    for name, array in (shapes | {"loss": mx.nd.zeros(1, dtype=next(iter(shapes.values())).dtype)}).items():
+        store.init(name, array)
+    return store
 
 
 def _layers(model: nn.HybridSequential) -> Iterator[nn.HybridBlock]:
@@ -251,7 +303,7 @@ def _mode(train: bool) -> Any:
 @contextmanager
 def _pure(model: nn.HybridSequential) -> Iterator[None]:
     """Seed the dropout masks afresh, and put running statistics back afterwards."""
-    kept = [(p, p.data().copy()) for p in _parameters(model).values() if p.grad_req == "null"]
+    kept = [(p, p.list_data()[0].copy()) for p in _parameters(model).values() if p.grad_req == "null"]
     mx.random.seed(0)
     try:
         yield

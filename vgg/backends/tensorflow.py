@@ -17,6 +17,7 @@ from keras import layers
 from ..params import activation_from_hwc, from_hwc, to_hwc
 from ..pixels import resize_matrix
 from ..recipe import LOSS_SCALE, Recipe
+from ..replicas import group
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
 from . import VELOCITY, Array, Arrays
 
@@ -25,7 +26,16 @@ PRECISIONS = {
     "cpu": ("float64", "float32", "bf16", "fp16"),
     "gpu": ("float64", "float32", "tf32", "bf16", "fp16"),
 }
+REPLICAS = {"batch_norm": True}
+_GROUP = group()
 tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 means float32
+if _GROUP.replicas > 1:
+    cpus = [tf.config.LogicalDeviceConfiguration()] * _GROUP.replicas
+    tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], cpus)
+_ACROSS = None
+if _GROUP.processes > 1:  # it takes every GPU that it sees, and wants to be made before anything else runs
+    tf.config.set_visible_devices(tf.config.list_physical_devices("GPU")[: _GROUP.replicas], "GPU")
+    _ACROSS = tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def vgg_block(block: Block, name: str, batch_norm: bool = False) -> keras.Sequential:
@@ -39,7 +49,8 @@ def vgg_block(block: Block, name: str, batch_norm: bool = False) -> keras.Sequen
         stack.append(layers.Conv2D(conv.channels, conv.kernel, conv.stride, padding, name=f"conv{i}"))
         if batch_norm:
             momentum, epsilon = BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON
-            stack.append(layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=f"bn{i}"))
+            together = {"synchronized": _GROUP.size > 1}
+            stack.append(layers.BatchNormalization(momentum=momentum, epsilon=epsilon, name=f"bn{i}", **together))
         stack.append(layers.ReLU(name=f"relu{i}"))
         if conv.lrn:
             stack.append(layers.Lambda(_lrn, name=f"lrn{i}"))
@@ -103,7 +114,7 @@ def trace(model: keras.Sequential, x: Array, *, train: bool = False) -> Arrays:
 def loss_and_grads(model: keras.Sequential, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
     """Mean cross-entropy and the gradient of every parameter."""
     with _pure(model), tf.GradientTape() as tape:
-        loss = _loss(model(_nhwc(model, x), training=train), y)
+        loss = tf.reduce_mean(_losses(model(_nhwc(model, x), training=train), y))
         grads = tape.gradient(loss, model.trainable_variables)
     return float(loss), _canonical(model, grads)
 
@@ -131,27 +142,32 @@ class Learner:
     """A training step on the model's device; see ``vgg.backends.Learner``."""
 
     def __init__(self, model: keras.Sequential, recipe: Recipe) -> None:
-        self.model = model
+        self.strategy = _strategy(model.place)
+        with self.strategy.scope():
+            self.model = model = _mirrored(model)
         self.recipe = recipe
         self.steps = 0
         self.scale = LOSS_SCALE if recipe.precision == "fp16" else 1.0
         if recipe.precision in _POLICIES:
             for _, layer in _layers(model):
                 layer.dtype_policy = keras.DTypePolicy(_POLICIES[recipe.precision])
-        with tf.device(model.place):
+        with self.strategy.scope(), tf.device(model.place):
             self.velocity = [tf.Variable(tf.zeros_like(v)) for v in model.trainable_variables]
         self._step = tf.function(self._train)
         self._evaluate = tf.function(lambda x: _wide(model, model(self._images(x), training=False)))
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> tf.Tensor:
         """Forward, backward, update; the loss before it."""
-        _seed(self.model, self.recipe.mask_seed(self.steps))
+        _seed(self.model, [self.recipe.mask_seed(number) for number in _GROUP.numbers(self.steps)])
         self.steps += 1
         _allow_tf32(self.recipe.precision == "tf32")
         with tf.device(self.model.place):
             dtype = self.model.compute_dtype
-            given = {name: tf.constant(mask, dtype) for name, mask in (masks or {}).items()}
-            return self._step(tf.constant(x), tf.constant(y), tf.constant(lr, dtype), given)
+            shards = [
+                (tf.constant(images), tf.constant(labels), {name: tf.constant(m, dtype) for name, m in own.items()})
+                for images, labels, own in _GROUP.split(x, y, masks)
+            ]
+            return self._step(self._placed(shards), tf.constant(lr, dtype), tf.constant(len(x), dtype))
 
     def evaluate(self, x: Array) -> Array:
         """Logits (N, classes) in eval mode."""
@@ -171,13 +187,31 @@ class Learner:
             v.assign(to_hwc(self.model.spec, name, state[VELOCITY + name]))
         self.steps = int(state["step"])
 
-    def _train(self, x: tf.Tensor, y: tf.Tensor, lr: tf.Tensor, masks: Mapping[str, tf.Tensor]) -> tf.Tensor:
+    def _placed(self, shards: list[Any]) -> Any:
+        """One shard on each replica of this process."""
+        if len(shards) == 1:
+            return shards[0]
+        return self.strategy.experimental_distribute_values_from_function(
+            lambda context: shards[context.replica_id_in_sync_group % len(shards)]
+        )
+
+    def _train(self, batch: Any, lr: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
+        losses = self.strategy.run(self._replica, (*batch, lr, count))
+        return self.strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
+
+    def _replica(
+        self, x: tf.Tensor, y: tf.Tensor, masks: Mapping[str, tf.Tensor], lr: tf.Tensor, count: tf.Tensor
+    ) -> tf.Tensor:
+        """One replica's part of the mean loss over ``count`` examples; it trains on the sum of all parts' gradients."""
         with tf.GradientTape() as tape:
-            loss = _loss(_wide(self.model, _masked(self.model, self._images(x), masks)), y)
+            losses = _losses(_wide(self.model, _masked(self.model, self._images(x), masks)), y)
+            loss = tf.reduce_sum(losses) / count
             scaled = loss * self.scale
-        grads = [g / self.scale for g in tape.gradient(scaled, self.model.trainable_variables)]
+        grads = tape.gradient(scaled, self.model.trainable_variables)
+        if _GROUP.size > 1:
+            grads = tf.distribute.get_replica_context().all_reduce(tf.distribute.ReduceOp.SUM, grads)
         if self.recipe.precision != "fp16" or _finite(grads):
-            self._update(grads, lr)
+            self._update([g / self.scale for g in grads], lr)
         return loss
 
     def _update(self, grads: list[tf.Tensor], lr: tf.Tensor) -> None:
@@ -225,6 +259,28 @@ def _device(name: str) -> str:
     return "/GPU:0" if name == "gpu" else "/CPU:0"
 
 
+def _strategy(place: str) -> tf.distribute.Strategy:
+    """TensorFlow's default one, which does nothing, for one replica."""
+    if _GROUP.size == 1:
+        return tf.distribute.get_strategy()
+    if _ACROSS:
+        _GROUP.fit(_ACROSS.num_replicas_in_sync // _GROUP.processes, "what TensorFlow uses of one process of several")
+        return _ACROSS
+    kind = place.strip("/").split(":")[0]
+    _GROUP.fit(len(tf.config.list_logical_devices(kind)))
+    # Its own choice, collective operations, meets in another order on each device where batch norms reduce too.
+    reduction = tf.distribute.NcclAllReduce() if kind == "GPU" else tf.distribute.ReductionToOneDevice()
+    return tf.distribute.MirroredStrategy([f"{kind}:{number}" for number in range(_GROUP.replicas)], reduction)
+
+
+def _mirrored(model: keras.Sequential) -> keras.Sequential:
+    """``model`` with variables of the strategy in whose scope this is called."""
+    if _GROUP.size == 1:
+        return model
+    place = "gpu" if "GPU" in model.place else "cpu"
+    return load(build(model.spec, dtype=model.variable_dtype, device=place), dump(model))
+
+
 def _lrn(x: Any) -> Any:
     """tf.nn.local_response_normalization has no float64; a window over channels is a product with a band matrix."""
     near = np.abs(np.subtract.outer(range(x.shape[-1]), range(x.shape[-1]))) <= LRN_SIZE // 2
@@ -242,8 +298,8 @@ def _masked(model: keras.Sequential, x: tf.Tensor, masks: Mapping[str, tf.Tensor
     return x if masks else model(x, training=True)
 
 
-def _loss(logits: tf.Tensor, y: Any) -> tf.Tensor:
-    return tf.reduce_mean(tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits))
+def _losses(logits: tf.Tensor, y: Any) -> tf.Tensor:
+    return tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
 
 
 def _layers(model: keras.Sequential) -> Iterator[tuple[str, layers.Layer]]:
@@ -274,9 +330,12 @@ def _nhwc(model: keras.Sequential, x: Array) -> tf.Tensor:
         return tf.constant(np.transpose(x, (0, 2, 3, 1)), model.compute_dtype)
 
 
-def _seed(model: keras.Sequential, seed: int) -> None:
+def _seed(model: keras.Sequential, seeds: list[int]) -> None:
+    """Of the dropout masks, one seed for each replica of this process."""
     for i, layer in enumerate(layer for _, layer in _layers(model) if isinstance(layer, layers.Dropout)):
-        layer.seed_generator.state.assign([seed, i << 32])
+        state = layer.seed_generator.state.value
+        for seed, own in zip(seeds, getattr(state, "values", [state]), strict=False):
+            own.assign([seed, i << 32])
 
 
 @contextmanager
@@ -284,7 +343,7 @@ def _pure(model: keras.Sequential) -> Iterator[None]:
     """Seed the dropout masks afresh, and put running statistics back afterwards."""
     kept = [v.numpy() for v in model.non_trainable_variables]
     _allow_tf32(False)
-    _seed(model, 0)
+    _seed(model, [0])
     try:
         with tf.device(model.place):
             yield

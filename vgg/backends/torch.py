@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import ExitStack, contextmanager
@@ -9,11 +10,12 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import nn
+from torch import distributed, nn
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from ..pixels import resize_matrix
 from ..recipe import LOSS_SCALE, Recipe
+from ..replicas import Group, group
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
 from . import VELOCITY, Array, Arrays
 
@@ -22,6 +24,8 @@ PRECISIONS = {
     "cpu": ("float64", "float32", "bf16", "fp16"),
     "gpu": ("float64", "float32", "tf32", "bf16", "fp16"),
 }
+REPLICAS = {"batch_norm": False}  # SyncBatchNorm has no CPU kernel, and so no proof here
+_GROUP = group()
 torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # float32 means float32
 
 
@@ -130,6 +134,7 @@ class Learner:
 
     def __init__(self, model: nn.Sequential, recipe: Recipe) -> None:
         self.model = model.to(memory_format=torch.channels_last)
+        self.replica = _replicated(self.model)
         self.recipe = recipe
         self.steps = 0
         self.optimizer = torch.optim.SGD(
@@ -141,24 +146,26 @@ class Learner:
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> torch.Tensor:
         """Forward, backward, update; the loss before it."""
-        torch.manual_seed(self.recipe.mask_seed(self.steps))
+        (number,), ((mine, labels, masks),) = _GROUP.numbers(self.steps), _GROUP.split(x, y, masks)
+        torch.manual_seed(self.recipe.mask_seed(number))
         self.optimizer.param_groups[0]["lr"] = lr
         self.model.train()
-        with _masked(self.model, masks or {}):
-            logits = self._logits(x)
-        loss = F.cross_entropy(logits, torch.as_tensor(y, device=_where(self.model).device))
+        with _masked(self.model, masks):
+            logits = self._logits(self.replica, mine)
+        labels = torch.as_tensor(labels, device=_where(self.model).device)
+        loss = F.cross_entropy(logits, labels, reduction="sum") / len(x)
         self.optimizer.zero_grad()
-        self.scaler.scale(loss).backward()
+        self.scaler.scale(loss * _GROUP.size).backward()  # DistributedDataParallel takes the mean over replicas
         self.scaler.step(self.optimizer)
         self.scaler.update(LOSS_SCALE)
         self.steps += 1
-        return loss.detach()
+        return _summed(loss.detach())
 
     def evaluate(self, x: Array) -> Array:
         """Logits (N, classes) in eval mode."""
         self.model.eval()
         with torch.inference_mode():
-            return _numpy(self._logits(x))
+            return _numpy(self._logits(self.model, x))
 
     def state(self) -> Arrays:
         """Parameters, velocities and the number of steps."""
@@ -176,12 +183,12 @@ class Learner:
     def _velocity(self, p: nn.Parameter) -> torch.Tensor:
         return self.optimizer.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
 
-    def _logits(self, x: Array) -> torch.Tensor:
+    def _logits(self, model: nn.Module, x: Array) -> torch.Tensor:
         """In the recipe's precision, then as wide as the parameters, for the loss."""
         images, where, narrow = self._images(x), _where(self.model), _NARROW.get(self.recipe.precision)
         _allow_tf32(self.recipe.precision == "tf32")
         with torch.autocast(where.device.type, narrow, enabled=narrow is not None):
-            return self.model(images).to(where.dtype)
+            return model(images).to(where.dtype)
 
     def _images(self, x: Array) -> torch.Tensor:
         images = _tensor(self.model, x, keep=x.dtype == np.uint8)
@@ -204,7 +211,25 @@ def _allow_tf32(allowed: bool) -> None:
 
 
 def _device(name: str) -> torch.device:
-    return torch.device("cuda" if name == "gpu" else name)
+    if name != "gpu":
+        return torch.device(name)
+    Group(int(os.environ.get("LOCAL_WORLD_SIZE", "1"))).fit(torch.cuda.device_count())
+    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+
+
+def _replicated(model: nn.Sequential) -> nn.Module:
+    """``model``, its gradients the mean over all processes."""
+    if _GROUP.size == 1:
+        return model
+    if not distributed.is_initialized():
+        distributed.init_process_group()
+    return nn.parallel.DistributedDataParallel(model)
+
+
+def _summed(loss: torch.Tensor) -> torch.Tensor:
+    if _GROUP.size > 1:
+        distributed.all_reduce(loss)
+    return loss
 
 
 def _where(model: nn.Sequential) -> torch.Tensor:

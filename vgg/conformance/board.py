@@ -27,6 +27,7 @@ class Board:
     env: str
     timeout: float = 600
     device: str = "cpu"
+    replicas: int = 1
     cells: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     facts: dict[str, dict[str, Fact]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -64,7 +65,13 @@ class Board:
         from ..client import Worker
 
         entry, variables = registry.find(backend), _compiled()
-        return Worker(entry, env=self.env, timeout=self.timeout, device=self.device, variables=variables)
+        where: dict[str, Any] = {
+            "env": self.env,
+            "timeout": self.timeout,
+            "device": self.device,
+            "replicas": self.replicas,
+        }
+        return Worker(entry, **where, variables=variables)
 
     def close(self) -> None:
         """End every worker."""

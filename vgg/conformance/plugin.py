@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .suite import Judge
 
 KEY = pytest.StashKey[Board]()
-DEFAULTS = {"env": "auto", "timeout": 600.0, "device": "cpu"}
+DEFAULTS = {"env": "auto", "timeout": 600.0, "device": "cpu", "replicas": 1}
 
 
 class Results:
@@ -42,6 +42,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--vgg-env", default=DEFAULTS["env"], choices=["auto", "current", "uv"], help="where backends run")
     group.addoption("--vgg-device", default=DEFAULTS["device"], choices=["cpu", "gpu", "auto"], help="where models go")
+    group.addoption(
+        "--vgg-replicas", type=int, default=DEFAULTS["replicas"], metavar="N", help="devices that a learner trains on"
+    )
     group.addoption("--vgg-examples", type=int, metavar="N", help="random specs that each backend is judged on")
     group.addoption("--vgg-spec", metavar="FILE", help="judge backends on this spec alone")
     group.addoption("--vgg-known", metavar="FILE", help="TOML file of known failures: id, reason, link")
@@ -53,7 +56,7 @@ def pytest_configure(config: pytest.Config) -> None:
     from ..errors import VGGError
     from ..spec import Spec
 
-    config.stash[KEY] = Board(*(config.getoption(f"--vgg-{name}") for name in ("env", "timeout", "device")))
+    config.stash[KEY] = Board(*(config.getoption(f"--vgg-{name}") for name in DEFAULTS))
     try:
         for name in config.getoption("--backend"):
             registry.find(name)
@@ -162,7 +165,7 @@ def vgg_fact(request: pytest.FixtureRequest, vgg_backend: str) -> Callable[[Call
 def _again(request: pytest.FixtureRequest, backend: str) -> str:
     """The command that runs this cell alone, the way it ran."""
     words = ["vgg", "check", backend, "-k", request.node.name.partition("[")[2]]
-    for option in ("env", "timeout", "device", "spec", "examples"):
+    for option in (*DEFAULTS, "spec", "examples"):
         given = request.config.getoption(f"--vgg-{option}")
         words += [] if given == DEFAULTS.get(option) else [f"--{option}", str(given)]
     return shlex.join(words)

@@ -1,0 +1,126 @@
+"""Data-parallel training: which replicas of how many this process holds, and their shares of a batch.
+
+Every process gets every job and every global batch, and takes its share. Frameworks do the rest: docs/replicas.md.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .errors import mismatch
+from .registry import Entry
+
+Array = NDArray[Any]
+Shard = tuple[Array, Array, dict[str, Array]]
+COUNT, RANKS, PIPES = "VGG_REPLICAS", "VGG_RANKS", "VGG_PIPES"
+"""Variables for a worker: replicas in its process; names of the launcher's variables; folder of the ranks' pipes."""
+
+
+@dataclass(frozen=True)
+class Group:
+    """The processes that train together, each with as many replicas, and this one's rank among them."""
+
+    replicas: int = 1
+    rank: int = 0
+    processes: int = 1
+
+    @property
+    def size(self) -> int:
+        """Replicas of all processes."""
+        return self.replicas * self.processes
+
+    def numbers(self, step: int) -> list[int]:
+        """One number for each replica of this process, different for all replicas and steps: ``step`` if alone."""
+        first = step * self.size + self.rank * self.replicas
+        return list(range(first, first + self.replicas))
+
+    def split(self, x: Array, y: Array, masks: Mapping[str, Array] | None) -> list[Shard]:
+        """(images, labels, masks) for each replica of this process, of a global batch: neighbours, as many each as can
+        be, none where there are more replicas than images.
+        """
+        cuts = [len(x) * number // self.size for number in range(self.size + 1)]
+        spans = [slice(cuts[number], cuts[number + 1]) for number in self.numbers(0)]
+        return [(x[s], y[s], {name: mask[s] for name, mask in (masks or {}).items()}) for s in spans]
+
+    def pad(self, array: Array) -> Array:
+        """``array`` and its first row, again and again, until the replicas divide it."""
+        return np.concatenate([array, np.repeat(array[:1], -len(array) % self.size, axis=0)])
+
+    def real(self, count: int) -> NDArray[np.bool_] | None:
+        """Which of ``count`` padded examples are no padding, if any is."""
+        padding = -count % self.size
+        return np.arange(count + padding) < count if padding else None
+
+    def fit(self, devices: int, what: str = "the GPUs here") -> None:
+        """``VGGError`` where a process has more replicas than devices."""
+        if self.replicas > max(devices, 1):
+            raise mismatch("--replicas", self.replicas, f"at most {devices}, {what}")
+
+
+def group() -> Group:
+    """As the client and the launcher told this process."""
+    return Group(int(os.environ.get(COUNT, "1")), *_ranks(os.environ.get(RANKS, "").split()))
+
+
+def outer(entry: Entry) -> Group:
+    """What a launcher around this very command said: one process alone, if there is none."""
+    return Group(1, *_ranks(entry.ranks))
+
+
+def spread(entry: Entry, count: int, home: str) -> tuple[list[str], dict[str, str]]:
+    """What stands between ``python`` and the worker's module for ``count`` replicas, and the worker's variables.
+
+    A launcher's processes read their jobs from pipes in ``home``, where the first one passes them on.
+    """
+    if count < 1:
+        raise mismatch("--replicas", count, "at least 1")
+    named = {RANKS: " ".join(entry.ranks)}
+    if count == 1 or not entry.launcher:
+        return [], {COUNT: str(count), **named}
+    if outer(entry).processes > 1:
+        raise mismatch("--replicas", count, "1 under a launcher, whose every process is a replica")
+    for rank in range(1, count):
+        os.mkfifo(pipe(home, rank))
+    return [word.format(count=count, home=home) for word in entry.launcher], {COUNT: "1", **named, PIPES: home}
+
+
+def pipe(home: str, rank: int) -> Path:
+    """Where the process of that rank reads its jobs."""
+    return Path(home, f"rank{rank}")
+
+
+@contextmanager
+def directory(out: Path, rank: int) -> Iterator[Path]:
+    """The run directory of the first process; for others one that looks like it and is thrown away."""
+    if rank == 0:
+        yield out
+        return
+    with tempfile.TemporaryDirectory(prefix="vgg-", dir=os.environ.get(PIPES)) as name:
+        (own := Path(name) / "checkpoints").mkdir()
+        for checkpoint in (out / "checkpoints").glob("*.safetensors"):
+            (own / checkpoint.name).symlink_to(checkpoint)
+        if any(own.iterdir()):
+            shutil.copy(out / "metrics.jsonl", name)
+        yield Path(name)
+
+
+def _ranks(names: tuple[str, ...] | list[str]) -> tuple[int, int]:
+    """(rank, processes) from the variables of those names; TensorFlow's single one holds JSON."""
+    given = [os.environ.get(name) for name in names]
+    if not given or None in given:
+        return 0, 1
+    if len(given) == 2:
+        return int(given[0] or 0), int(given[1] or 1)
+    config = json.loads(given[0] or "{}")
+    return int(config["task"]["index"]), len(config["cluster"]["worker"])
