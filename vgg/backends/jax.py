@@ -190,8 +190,9 @@ class Learner:
         self.variables, self.moments = jax.device_put(state, self.whole)
         # XLA adds the sums over replicas where the sharded batch meets the whole parameters.
         self._step = jax.jit(self._train, donate_argnums=(0, 1), out_shardings=self.whole)
-        evaluate = lambda variables, x: self.module.apply(variables, self._images(x))  # noqa: E731
-        self._evaluate = jax.jit(evaluate, out_shardings=self.whole)
+        self._evaluate = jax.jit(
+            lambda variables, x: self.module.apply(variables, self._images(x)), out_shardings=self.whole
+        )
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> jax.Array:
         """Forward, backward, update; the loss before it."""
