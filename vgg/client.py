@@ -131,7 +131,7 @@ class Worker(Jobs):
             printed = Path(home) / "printed"
             printed.touch()
             self._printed = stack.enter_context(printed.open("rb"))
-            self._started, self._alone = False, replicas * parallel.outer(entry).processes == 1
+            self._started = False
             self._log = stack.enter_context(tempfile.TemporaryFile())
             self._process = subprocess.Popen(
                 [*command, *launcher, "-m", "vgg.worker", entry.module, str(printed)],
@@ -207,10 +207,10 @@ class Worker(Jobs):
             raise self._ended(job) from None
 
     def _refuse_prints(self, job: str) -> None:
-        """Frameworks print when they are imported, by the first job, and when they meet others; a run of hours is not
-        lost to a word.
+        """Frameworks print when they are imported, by the first job, and when a learner meets other processes'; a run
+        of hours is not lost to a word.
         """
-        quiet = self._started and job != "train" and self._alone
+        quiet = self._started and job not in ("learner", "train")
         printed = self._printed.read().decode(errors="replace")
         self._started = True
         if printed and quiet:
