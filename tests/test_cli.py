@@ -13,7 +13,7 @@ import pytest
 from vgg import VGGError, load_params, registry
 from vgg.cli import main
 from vgg.registry import Entry
-from vgg.tensorboard import event_files
+from vgg.tensorboard import writer
 
 PLUGIN = Path(__file__).parent / "plugin_backend"
 SMALL = ["--input", "1x32x32", "--narrow", "4"]
@@ -67,6 +67,7 @@ def refused(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["train", "torch", "vgg11", "--lr", "-1"], "recipe.lr: got -1.0, wanted a number > 0"),
         (["train", "torch", "vgg11", "--input", "3x32x32"], "input channels: got 3, wanted 1, as digits has"),
         (["train", "--resume", "nowhere"], "nowhere: not a run directory"),
+        (["train", "torch", "vgg11", "--timeout", "-1"], "got -1, wanted a number of seconds > 0"),
         (["train", "torch", "vgg11", "--set", "momentum"], "--set: got 'momentum', wanted FIELD=VALUE"),
         (["train", "torch", "vgg11", "--set", "momentun=0.9"], "unknown field of a recipe 'momentun'"),
         (["train", "torch", "vgg11", "--set", "momentum=often"], "recipe.momentum: got 'often', wanted a number"),
@@ -217,6 +218,26 @@ def test_a_run_goes_on_as_it_began(
 
 
 @pytest.mark.usefixtures("oracle")
+def test_a_run_cannot_be_made_shorter_than_it_is(capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny: str) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "oracle", tiny, "--epochs", "2", "--out", str(run)]) == 0
+    capsys.readouterr()
+    assert "--epochs: got 1, wanted at least 2" in refused(capsys, "train", "--resume", str(run), "--epochs", "1")
+    assert main(["train", "--resume", str(run), "--set", "epochs=3"]) == 0
+    assert json.loads((run / "run.json").read_text())["recipe"]["epochs"] == 3
+
+
+@pytest.mark.usefixtures("oracle")
+@pytest.mark.parametrize("option", [["--init-from", "nowhere.safetensors"], ["--set", "init_from=7"]])
+def test_a_run_that_cannot_begin_leaves_its_directory_free(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny: str, option: list[str]
+) -> None:
+    run = tmp_path / "run"
+    refused(capsys, "train", "oracle", tiny, *option, "--out", str(run))
+    assert not run.exists() or list(run.iterdir()) == []
+
+
+@pytest.mark.usefixtures("oracle")
 def test_a_run_can_go_on_elsewhere_and_the_first_one_stays(tmp_path: Path, tiny: str) -> None:
     run, other, whole = (tmp_path / name for name in ("run", "other", "whole"))
     assert main(["train", "oracle", tiny, "--epochs", "1", "--out", str(run)]) == 0
@@ -236,7 +257,7 @@ def test_a_run_without_a_checkpoint_cannot_go_on_elsewhere(
     run = tmp_path / "run"
     assert main(["train", "oracle", tiny, "--epochs", "1", "--keep", "0", "--out", str(run)]) == 0
     capsys.readouterr()
-    assert "got no checkpoint" in refused(capsys, "train", "--resume", str(run), "--out", str(tmp_path / "other"))
+    assert "run without checkpoints" in refused(capsys, "train", "--resume", str(run), "--out", str(tmp_path / "other"))
 
 
 @pytest.mark.usefixtures("oracle")
@@ -286,5 +307,5 @@ def records(path: Path) -> list[Any]:
 
 def test_tensorboard_that_is_not_installed_is_asked_for(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
-    with pytest.raises(VGGError, match=r"wanted tensorboardX; pip install 'vgg\[tensorboard\]'"), event_files(tmp_path):
-        pass
+    with pytest.raises(VGGError, match=r"wanted tensorboardX; pip install 'vgg\[tensorboard\]'"):
+        writer(tmp_path)

@@ -201,9 +201,9 @@ def test_a_dead_worker_says_so_again_when_asked_again(start: Start) -> None:
 
 def test_a_worker_that_died_between_two_jobs_is_reported_at_the_next(start: Start) -> None:
     with built(start()) as worker:
-        os.kill(group(worker), signal.SIGTERM)
+        os.kill(group(worker), signal.SIGKILL)
         assert ends(group(worker))
-        with pytest.raises(BackendError, match="oracle: dump: its process was killed by SIGTERM"):
+        with pytest.raises(BackendError, match="oracle: dump: its process was killed by SIGKILL"):
             worker.dump()
 
 

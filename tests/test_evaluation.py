@@ -29,8 +29,8 @@ def test_samples_are_the_first_and_mistakes_the_surest() -> None:
 
 def test_a_class_without_images_has_no_accuracy_and_a_logit_without_a_name_its_index() -> None:
     found = evaluation(LOGITS[:2, [1, 0, 2]], LABELS[:2] + 1, ("cat",))
-    assert found["classes"] == ["cat", "1"]
-    assert found["class_accuracy"] == [None, 0.5]
+    assert found["classes"] == ["cat", "1", "2"]
+    assert found["class_accuracy"] == [None, 0.5, None]
 
 
 def test_no_more_samples_than_a_person_would_read() -> None:

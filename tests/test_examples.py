@@ -5,18 +5,24 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vgg import Recipe, data
+from vgg import Recipe, VGGError, data
 from vgg.examples import augmented, centred, split
 
 IMAGES = data.load("synthetic").train_images[:64]
 CROP, FLIP = Recipe(crop=0.75), Recipe(flip=True)
 
 
-@pytest.mark.parametrize(("count", "share", "held"), [(20, 0.0, 0), (20, 0.1, 2), (7, 0.5, 4), (5, 0.01, 0)])
+@pytest.mark.parametrize(("count", "share", "held"), [(20, 0.0, 0), (20, 0.1, 2), (7, 0.5, 4)])
 def test_a_split_takes_every_example_once(count: int, share: float, held: int) -> None:
     train, validation = split(count, share, seed=3)
     assert len(validation) == held
     assert sorted([*train, *validation]) == list(range(count))
+
+
+@pytest.mark.parametrize("share", [0.01, 0.99])
+def test_a_split_that_leaves_a_side_empty_is_refused(share: float) -> None:
+    with pytest.raises(VGGError, match="of 5 images, wanted some to train and some to validate on"):
+        split(5, share, seed=0)
 
 
 def test_without_validation_the_order_is_the_datas() -> None:

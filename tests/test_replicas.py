@@ -31,7 +31,7 @@ from vgg.masks import masks
 from vgg.recipe import recipe
 from vgg.reference import Mode
 from vgg.registry import Entry
-from vgg.replicas import Group, group
+from vgg.replicas import Group, group, outer
 
 SYNCHRONISED = ("tensorflow", "jax")
 SMALL = Spec.from_blocks(((1, 4),), input_shape=(2, 7, 10), classes=5, head=Head((9,)), name="small")
@@ -202,9 +202,9 @@ def free_ports() -> tuple[int, int]:
         return one.getsockname()[1], other.getsockname()[1]
 
 
-@pytest.mark.parametrize("name", registry.own_names())
-def test_two_processes_of_a_launcher_train_together(name: str, tmp_path: Path) -> None:
-    case = Case(SMALL, 5)
+@pytest.mark.parametrize(("name", "batch"), [*((name, 5) for name in registry.own_names()), ("mxnet", 1)])
+def test_two_processes_of_a_launcher_train_together(name: str, batch: int, tmp_path: Path) -> None:
+    case = Case(SMALL, batch)
     variables = ranks("127.0.0.1", *free_ports())
     limit = 1e-6 if name == "mxnet" else FLOAT64_LIMIT  # its servers add in float32
     with servers(name, variables[0], tmp_path), ExitStack() as stack, ThreadPoolExecutor(2) as pool:
@@ -271,6 +271,34 @@ def test_a_process_has_no_more_replicas_than_gpus() -> None:
     Group(2).fit(2)
     with pytest.raises(VGGError, match=r"^--replicas: got 3, wanted at most 2, the GPUs here$"):
         Group(3).fit(2)
+
+
+@pytest.mark.parametrize(
+    ("config", "place"),
+    [
+        ({}, (0, 1)),
+        ({"cluster": {"chief": ["a"], "worker": ["b", "c"]}, "task": {"type": "chief", "index": 0}}, (0, 3)),
+        ({"cluster": {"chief": ["a"], "worker": ["b", "c"]}, "task": {"type": "worker", "index": 1}}, (2, 3)),
+        ({"cluster": {"worker": ["b", "c"]}, "task": {"type": "worker", "index": 1}}, (1, 2)),
+    ],
+)
+def test_a_chief_comes_before_the_workers(
+    monkeypatch: pytest.MonkeyPatch, config: dict[str, Any], place: tuple[int, int]
+) -> None:
+    monkeypatch.setenv("TF_CONFIG", json.dumps(config))
+    found = outer(registry.find("tensorflow"))
+    assert (found.rank, found.processes) == place
+
+
+@pytest.mark.parametrize(
+    "config",
+    ["{", "[]", '{"cluster": {"worker": ["a"]}}', '{"cluster": {"worker": ["b"]}, "task": {"type": "ps", "index": 0}}'],
+    ids=["torn", "list", "no task", "server"],
+)
+def test_a_cluster_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, config: str) -> None:
+    monkeypatch.setenv("TF_CONFIG", config)
+    with pytest.raises(VGGError, match=r"^TF_CONFIG: got .* wanted a cluster of chief and worker"):
+        outer(registry.find("tensorflow"))
 
 
 def test_no_replica_is_too_few() -> None:

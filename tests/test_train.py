@@ -469,7 +469,23 @@ def test_the_shares_of_time_are_of_the_whole(train: Train) -> None:
     assert min(shares.values()) >= 0
 
 
+def test_a_long_evaluation_gives_signs_of_life(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vgg.train.SIGN", -1.0)
+    events: list[dict[str, Any]] = []
+    train(emit=events.append)
+    assert events.count({}) == RECIPE.epochs * math.ceil(TEST / RECIPE.batch_size)
+
+
 # Runs that fail
+
+
+def test_two_processes_in_one_run_are_one_too_many(train: Train, out: Path) -> None:
+    def again(event: dict[str, Any]) -> None:
+        if event["number"] == 1:
+            train()
+
+    with pytest.raises(VGGError, match="run: got a run that another process is at, wanted one alone; end that first"):
+        train(emit=again)
 
 
 def failing(oracle: Any, error: Exception, fits: int) -> SimpleNamespace:
@@ -515,7 +531,7 @@ def test_parameters_that_are_not_finite_are_not_checkpointed(train: Train, oracl
             return {**super().state(), "fc1.bias": np.full(9, math.nan if self.steps > STEPS else 0.0)}
 
     with pytest.raises(
-        VGGError, match=r"^fc1\.bias is not finite at epoch 2, step 0; take .* the last good checkpoint$"
+        VGGError, match=r"^fc1\.bias is not finite at epoch 2, step 0; .*; the last good checkpoint is .*$"
     ):
         train(backend=altered(oracle, learner=Spoilt))
     assert checkpoints(out) == ["epoch-0001-step-000000.safetensors"]
@@ -540,7 +556,7 @@ def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(train: Train
 @pytest.mark.parametrize("value", [math.nan, math.inf])
 def test_a_loss_that_is_not_finite_stops_the_run(train: Train, oracle: Any, value: float) -> None:
     reason = (
-        rf"^loss is {value} at epoch 1, step 2; take a smaller learning rate than 0\.05, or look at .*epoch-0001.*$"
+        rf"^loss is {value} at epoch 1, step 2; start again with a smaller learning rate than 0\.05; .*epoch-0001.*$"
     )
     with pytest.raises(VGGError, match=reason):
         train(backend=diverging(oracle, STEPS + 2, value))
@@ -561,11 +577,13 @@ def test_logits_that_are_not_finite_at_the_test_stop_the_run(train: Train, oracl
         def evaluate(self, x: NDArray[np.generic]) -> Any:
             return np.full((len(x), SPEC.classes), np.nan)
 
-    with pytest.raises(VGGError, match=r"^test loss is nan after epoch 0; take a smaller learning rate than 0\.05$"):
+    with pytest.raises(
+        VGGError, match=r"^test loss is nan after epoch 0; start again with a smaller learning rate than 0\.05$"
+    ):
         train(backend=altered(oracle, learner=Spoilt))
     assert checkpoints(out) == []
 
 
 def test_a_run_into_a_directory_that_is_not_there_says_so(oracle: Any, out: Path) -> None:
-    with pytest.raises(VGGError, match=r"metrics\.jsonl: cannot be written"):
+    with pytest.raises(VGGError, match=r"run: cannot be written"):
         run(oracle, out, examples(), spec=SPEC.to_dict(), recipe=RECIPE.to_dict(), emit=print, **SETTINGS)

@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import fcntl
 import json
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import numpy as np
@@ -10,7 +14,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
 from .errors import VGGError, mismatch
-from .params import Params, init, load_params, write_atomically
+from .params import Params, init, load_params, unwritable, write_atomically
 from .recipe import Recipe
 from .spec import Spec
 from .wire import Arrays
@@ -39,6 +43,13 @@ class Checkpoints:
         for old in (*self.paths()[: -self.keep], *self.folder.glob(".epoch-*")):
             old.unlink()
 
+    def place(self) -> Place | None:
+        """Of the newest, by its name."""
+        if not self.paths():
+            return None
+        _, epoch, _, step = self.paths()[-1].stem.split("-")
+        return int(epoch), int(step)
+
     def last(self) -> tuple[Arrays, Place] | None:
         """(state, place) of the newest; ``VGGError`` where it cannot be read."""
         if not self.paths():
@@ -52,6 +63,22 @@ class Checkpoints:
             raise VGGError(
                 f"{path}: not a readable checkpoint ({error}); remove it to go on from the one before"
             ) from error
+
+
+@contextmanager
+def alone_in(run: Path) -> Iterator[None]:
+    """Hold the directory: two processes in one run would ruin each other's files."""
+    try:
+        place = os.open(run, os.O_RDONLY)
+    except OSError as error:
+        raise unwritable(run, error) from error
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        yield
+    except BlockingIOError as error:
+        raise mismatch(str(run), "a run that another process is at", "one alone", "end that first") from error
+    finally:
+        os.close(place)
 
 
 def initial(spec: Spec, recipe: Recipe) -> Params:

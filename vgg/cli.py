@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import sys
+import threading
 import traceback
 from collections.abc import Sequence
 from typing import NoReturn
@@ -129,13 +130,22 @@ def _environment(command: _Parser) -> None:
     command.add_argument(
         "--env", choices=["auto", "current", "uv"], default="auto", help="where backends run (default: auto)"
     )
-    command.add_argument("--timeout", type=float, default=900, metavar="SECONDS", help="limit without a sign of life")
+    command.add_argument(
+        "--timeout", type=_seconds, default=900, metavar="SECONDS", help="limit without a sign of life"
+    )
     command.add_argument("--device", choices=["cpu", "gpu", "auto"], help="auto: a gpu if there is one (default: cpu)")
 
 
 def _replicas(command: _Parser) -> None:
     about = "devices that share every batch (default: 1); see docs/replicas.md"
     command.add_argument("--replicas", type=_positive, metavar="N", help=about)
+
+
+def _seconds(text: str) -> float:
+    seconds = float(text)
+    if not 0 < seconds < threading.TIMEOUT_MAX:
+        raise argparse.ArgumentTypeError(f"got {text}, wanted a number of seconds > 0")
+    return seconds
 
 
 def _positive(text: str) -> int:

@@ -98,8 +98,12 @@ def train(arguments: Namespace) -> int:
     resume = bool(arguments.resume)
     entry, place, chosen, plan, dataset = (_resumed if resume else _begun)(arguments)
     first = replicas.outer(entry).rank == 0
+    if arguments.replicas > plan.batch_size:
+        raise mismatch("--replicas", arguments.replicas, f"at most {plan.batch_size}, the images of a batch")
     # A cluster's notice to leave is a Ctrl-C; the first process heeds it, and takes the others along.
     signal.signal(signal.SIGTERM, signal.default_int_handler if first else signal.SIG_IGN)
+    if not first:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)
     where = {name: getattr(arguments, name) for name in ("env", "timeout", "device", "replicas")}
     with (
         Worker(entry, **where) as worker,
@@ -124,8 +128,6 @@ def _begun(arguments: Namespace) -> tuple[Entry, Path, Spec, Recipe, Dataset]:
     dataset = data.load(plan.dataset, arguments.data)
     chosen = _fitted(arguments, plan, dataset)
     _settle(arguments, runs.OPTIONS)
-    if arguments.replicas > plan.batch_size:
-        raise mismatch("--replicas", arguments.replicas, f"at most {plan.batch_size}, the images of a batch")
     place = _out(arguments, f"{entry.name}-{chosen.name}")
     if replicas.outer(entry).rank == 0:
         runs.directory(place)
@@ -139,16 +141,29 @@ def _resumed(arguments: Namespace) -> tuple[Entry, Path, Spec, Recipe, Dataset]:
     source = Path(arguments.resume)
     run = runs.read(source)
     others = ("arch", "recipe", "narrow", "input", "classes")
-    changed = {*_changes(arguments), *(name for name in others if getattr(arguments, name))} - {"epochs"}
+    changes = _changes(arguments)
+    changed = {*changes, *(name for name in others if getattr(arguments, name))} - {"epochs"}
     if changed:
         raise mismatch("vgg train --resume", f"another {', '.join(sorted(changed))}", "at most other epochs")
     entry, plan = registry.find(arguments.backend or run["backend"]), run["recipe"]
-    plan = dataclasses.replace(plan, epochs=arguments.epochs or plan.epochs)
+    plan = dataclasses.replace(plan, epochs=changes.get("epochs", plan.epochs))
+    _check_place(source, run, plan)
     _settle(arguments, {name: run[name] for name in runs.OPTIONS})
     dataset = data.load(plan.dataset, arguments.data)
     if (entry.name != run["backend"] or arguments.out) and replicas.outer(entry).rank == 0:
         source = runs.continued(source, _out(arguments, f"{entry.name}-{run['spec'].name}"), entry.name)
     return entry, source, run["spec"], plan, dataset
+
+
+def _check_place(source: Path, run: Mapping[str, Any], plan: Recipe) -> None:
+    """Whether there is something to go on from, and somewhere to go."""
+    from .checkpoints import Checkpoints
+
+    done = Checkpoints(source, 0).place()
+    if done is None and run.get("summary"):
+        raise mismatch(str(source), "a finished run without checkpoints", "one with --keep 1 or more")
+    if done and done > (plan.epochs, 0):
+        raise mismatch("--epochs", plan.epochs, f"at least {done[0]}, which the run has behind it")
 
 
 def _settle(arguments: Namespace, values: Mapping[str, Any]) -> None:
@@ -212,7 +227,7 @@ def _spec(arguments: Namespace) -> Spec:
 def _recipe(arguments: Namespace) -> Recipe:
     name = arguments.recipe or QUICK.get(arguments.dataset or "digits", "quick")
     changes = _changes(arguments)
-    if changes.get("init_from"):
+    if isinstance(changes.get("init_from"), str):
         weights = Path(changes["init_from"])
         changes["init_from"] = str((weights / "weights.safetensors" if weights.is_dir() else weights).absolute())
     return recipe(name, **changes)

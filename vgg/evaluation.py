@@ -18,7 +18,7 @@ def evaluation(logits: NDArray[np.float64], labels: NDArray[np.int64], names: Se
     ``samples`` are the first ``SAMPLES`` examples, ``mistakes`` the wrong ones of highest probability.
     """
     predicted = logits.argmax(axis=1)
-    names = [*names, *map(str, range(len(names), max(predicted.max(), labels.max()) + 1))]
+    names = [*names, *map(str, range(len(names), logits.shape[1]))]
     confusion = np.bincount(labels * len(names) + predicted, minlength=len(names) ** 2).reshape(len(names), -1)
     seen = confusion.sum(axis=1)
     sure = _confidence(logits)

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .errors import mismatch
 from .params import stream
 from .recipe import Recipe
 
@@ -21,6 +22,10 @@ def split(count: int, share: float, seed: int) -> tuple[Indices, Indices]:
     """(to train on, to validate on): ``share`` of ``count`` examples held out, drawn once for a seed; int64, sorted."""
     drawn = np.argsort(stream(seed, "validation").random_raw(count), kind="stable")
     held = round(count * share)
+    if share and not 0 < held < count:
+        raise mismatch(
+            "recipe.validation", f"{share}: {held} of {count} images", "some to train and some to validate on"
+        )
     return np.sort(drawn[held:]), np.sort(drawn[:held])
 
 

@@ -88,9 +88,7 @@ def load_spec(path: str | Path) -> Spec:
     except (SafetensorError, OSError) as error:
         raise VGGError(f"{path}: not a readable safetensors file ({error}); write it again") from error
     if "spec" not in metadata:
-        raise mismatch(
-            f"{path}", "safetensors without a spec", "a file written by vgg", "convert it with 'vgg convert'"
-        )
+        raise mismatch(f"{path}", "safetensors without a spec", "a file of weights written by vgg")
     try:
         return Spec.from_json(metadata["spec"])
     except VGGError as error:

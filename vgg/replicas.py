@@ -7,10 +7,7 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
-import tempfile
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -55,7 +52,8 @@ class Group:
 
     def pad(self, array: Array) -> Array:
         """``array`` and its first row, again and again, until the replicas divide it."""
-        return np.concatenate([array, np.repeat(array[:1], -len(array) % self.size, axis=0)])
+        missing = -len(array) % self.size
+        return np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) if missing else array
 
     def real(self, count: int) -> NDArray[np.bool_] | None:
         """Which of ``count`` padded examples are no padding, if any is."""
@@ -100,21 +98,6 @@ def pipe(home: str, rank: int) -> Path:
     return Path(home, f"rank{rank}")
 
 
-@contextmanager
-def directory(out: Path, rank: int) -> Iterator[Path]:
-    """The run directory of the first process; for others one that looks like it and is thrown away."""
-    if rank == 0:
-        yield out
-        return
-    with tempfile.TemporaryDirectory(prefix="vgg-", dir=os.environ.get(PIPES)) as name:
-        (own := Path(name) / "checkpoints").mkdir()
-        for checkpoint in (out / "checkpoints").glob("*.safetensors"):
-            (own / checkpoint.name).symlink_to(checkpoint)
-        if any(own.iterdir()):
-            shutil.copy(out / "metrics.jsonl", name)
-        yield Path(name)
-
-
 def _ranks(names: tuple[str, ...] | list[str]) -> tuple[int, int]:
     """(rank, processes) from the variables of those names; TensorFlow's single one holds JSON."""
     given = [os.environ.get(name) for name in names]
@@ -122,5 +105,19 @@ def _ranks(names: tuple[str, ...] | list[str]) -> tuple[int, int]:
         return 0, 1
     if len(given) == 2:
         return int(given[0] or 0), int(given[1] or 1)
-    config = json.loads(given[0] or "{}")
-    return int(config["task"]["index"]), len(config["cluster"]["worker"])
+    return _task(given[0] or "{}")
+
+
+def _task(config: str) -> tuple[int, int]:
+    """(rank, processes) of TensorFlow's TF_CONFIG, where a chief comes before the workers."""
+    try:
+        told = json.loads(config)
+        chiefs, workers = (len(told.get("cluster", {}).get(role, ())) for role in ("chief", "worker"))
+        if not chiefs + workers:
+            return 0, 1
+        task = told["task"]
+        ranks = {"chief": int(task["index"]), "worker": chiefs + int(task["index"])}
+        return ranks[task["type"]], chiefs + workers
+    except (LookupError, TypeError, ValueError, AttributeError) as error:
+        wanted = "a cluster of chief and worker, and a task that is one of them"
+        raise mismatch("TF_CONFIG", f"{config} ({type(error).__name__})", wanted) from error

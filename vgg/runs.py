@@ -11,8 +11,8 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from . import __version__, proof, registry
-from .checkpoints import Checkpoints
+from . import __version__, proof, registry, tensorboard
+from .checkpoints import Checkpoints, initial
 from .client import Worker
 from .data import Dataset
 from .errors import VGGError, mismatch
@@ -22,7 +22,6 @@ from .recipe import Recipe
 from .registry import Entry
 from .replicas import outer
 from .spec import Spec
-from .tensorboard import event_files
 
 PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 OPTIONS = {"data": None, "device": "cpu", "keep": 2, "every": 0, "tensorboard": False, "replicas": 1}
@@ -60,10 +59,21 @@ def directory(path: Path) -> Path:
 def create(path: Path, backend: str, spec: Spec, recipe: Recipe, options: Namespace) -> Path:
     """A run directory with its ``run.json``: all that ``read`` needs to go on."""
     directory(path)
-    about = {"vgg": __version__, "backend": backend, "started": datetime.now().astimezone().isoformat()}
-    kept = {name: getattr(options, name) for name in OPTIONS}
-    _write(path / "run.json", {**about, **kept, "spec": spec.to_dict(), "recipe": recipe.to_dict()})
+    about: dict[str, Any] = {"vgg": __version__, "backend": backend, "started": datetime.now().astimezone().isoformat()}
+    about |= {"spec": spec.to_dict(), "recipe": recipe.to_dict()}
+    _write(path / "run.json", {**about, **_told(options)})
     return path
+
+
+def _told(options: Namespace) -> dict[str, Any]:
+    """How a run was started, for ``run.json``; a folder of data by its whole path."""
+    told = {name: getattr(options, name) for name in OPTIONS}
+    return {**told, "data": str(Path(options.data).absolute()) if options.data else None}
+
+
+def _amend(path: Path, options: Namespace) -> None:
+    """Note how a run goes on."""
+    _write(path / "run.json", {**json.loads((path / "run.json").read_text()), **_told(options)})
 
 
 def continued(source: Path, place: Path, backend: str) -> Path:
@@ -87,9 +97,14 @@ def continued(source: Path, place: Path, backend: str) -> Path:
 def read(path: Path) -> dict[str, Any]:
     """``run.json`` of a run, its spec and recipe as objects."""
     try:
-        run = json.loads((path / "run.json").read_text())
-        return {**run, "spec": Spec.from_dict(run["spec"]), "recipe": Recipe.from_dict(run["recipe"])}
-    except (OSError, ValueError, KeyError) as error:
+        run = {**OPTIONS, **json.loads((path / "run.json").read_text())}
+        return {
+            **run,
+            "backend": run["backend"],
+            "spec": Spec.from_dict(run["spec"]),
+            "recipe": Recipe.from_dict(run["recipe"]),
+        }
+    except (OSError, ValueError, TypeError, KeyError) as error:
         raise VGGError(f"{path}: not a run directory ({error}); name one that vgg train made") from error
 
 
@@ -115,15 +130,18 @@ def train(
     device = worker.place(recipe)
     listener.stage(name, "training", steps * recipe.epochs)
     first = outer(worker.entry).rank == 0
-    if first and not resume:
-        create(place, name, spec, recipe, options)
-    with event_files(place / "tensorboard") if first and options.tensorboard else nullcontext(lambda _: None) as write:
+    write = tensorboard.writer(place / "tensorboard") if first and options.tensorboard else None
+    if recipe.init_from and not resume:
+        initial(spec, recipe)  # refused here, it leaves no run behind
+    if first:
+        _amend(place, options) if resume else create(place, name, spec, recipe, options)
+    with write or nullcontext(lambda _: None) as written:
         told = {"out": str(place.absolute()), "spec": spec.to_dict(), "recipe": recipe.to_dict()}
         told |= {"device": device, "keep": options.keep, "every": options.every}
 
         def on_event(event: dict[str, Any]) -> None:
             listener.event(name, event)
-            write(event)
+            written(event)
 
         summary, _ = worker.call("train", arrays, on_event=on_event, class_names=dataset.class_names, **told)
     if "stopped" in summary:

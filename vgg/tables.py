@@ -117,7 +117,9 @@ class Progress:
             print(f"{backend}: {what}", file=sys.stderr, flush=True)
 
     def event(self, backend: str, event: Mapping[str, Any]) -> None:
-        """A training step, or the evaluation at the end of an epoch."""
+        """A training step, or the evaluation at the end of an epoch; an empty one is a mere sign of life."""
+        if not event:
+            return
         if "loss" in event:
             self._steps.append((event["loss"], event["images"], event["seconds"]))
             note = f"loss {self._mean(0):.4f}  {self._accuracy}  {self._rate():.0f} images/s"

@@ -7,7 +7,9 @@ from __future__ import annotations
 import json
 import math
 import os
+import time
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -16,16 +18,19 @@ from numpy.typing import NDArray
 
 from . import data, examples, params, reference
 from .backends import VELOCITY
-from .checkpoints import Checkpoints, Place, initial
+from .checkpoints import Checkpoints, Place, alone_in, initial
 from .errors import VGGError, mismatch
 from .evaluation import evaluation
 from .masks import masks
 from .measure import Clock, out_of_memory, peak_bytes
 from .recipe import Recipe
+from .replicas import group
 from .spec import Spec
 
 Arrays = Mapping[str, NDArray[Any]]
 Emit = Callable[[dict[str, Any]], None]
+SIGN = 10.0
+"""Seconds after which an evaluation gives a sign of life, an empty event: a client would take it for dead."""
 
 
 def run(
@@ -48,17 +53,19 @@ def run(
 
     Goes on from the last of ``out``'s checkpoints, if it has any. One is written after each epoch and after each
     ``every`` steps (0: none); ``keep`` says how many to hold (0: none at all). ``stopping`` is asked after each step.
+    One run at a time: ``VGGError`` where ``out`` is in use. Of several processes only the first writes.
     Returns the summary that ``run.json`` ends with: losses, accuracy, images/s, compile seconds, shares of the time,
     peak bytes of memory; or ``{"stopped": (epoch, step)}``.
     """
-    loop = Loop(backend, out, arrays, Spec.from_dict(spec), Recipe.from_dict(recipe), device, emit, keep)
-    loop.begin(facts)
-    while loop.place[0] < loop.recipe.epochs:
-        if not loop.train(every, stopping):
-            return {"stopped": loop.place}
-        loop.test()
-        loop.save()
-    return loop.finish(facts, class_names)
+    with nullcontext() if group().rank else alone_in(out):
+        loop = Loop(backend, out, arrays, Spec.from_dict(spec), Recipe.from_dict(recipe), device, emit, keep)
+        loop.begin(facts)
+        while loop.place[0] < loop.recipe.epochs:
+            if not loop.train(every, stopping):
+                return {"stopped": loop.place}
+            loop.test()
+            loop.save()
+        return loop.finish(facts, class_names)
 
 
 class Loop:
@@ -68,7 +75,7 @@ class Loop:
         self, backend: Any, out: Path, arrays: Arrays, spec: Spec, recipe: Recipe, device: str, emit: Emit, keep: int
     ) -> None:
         self.out, self.arrays, self.spec, self.recipe, self.emit, self.device = out, arrays, spec, recipe, emit, device
-        self.checkpoints = Checkpoints(out, keep)
+        self.checkpoints, self.group = Checkpoints(out, keep), group()
         self.chosen, held = examples.split(len(arrays["train_labels"]), recipe.validation, recipe.seed)
         images, labels = arrays["train_images"], arrays["train_labels"]
         self.judged_on = ("validation", images[held], labels[held]) if len(held) else self._test_set()
@@ -90,8 +97,9 @@ class Loop:
             lines = (self.out / "metrics.jsonl").read_text().splitlines(keepends=True)
             whole = (json.loads(line) for line in lines if line.endswith("\n"))  # a power cut may tear the last
             self.rows = [row for row in whole if (row["epoch"], row.get("step", math.inf)) < self.place]
-        text = "".join(json.dumps(row) + "\n" for row in self.rows)
-        params.write_atomically(self.out / "metrics.jsonl", text.encode())
+        if not self.group.rank:
+            text = "".join(json.dumps(row) + "\n" for row in self.rows)
+            params.write_atomically(self.out / "metrics.jsonl", text.encode())
         self._describe(facts, None)
         self.clock = Clock()
 
@@ -123,6 +131,8 @@ class Loop:
 
     def save(self) -> None:
         """A checkpoint at this place in the run."""
+        if self.group.rank or not self.checkpoints.keep:
+            return
         with self.clock.measure("checkpoint"):
             state = self.learner.state()
             bad = [n for n, a in state.items() if not n.startswith(VELOCITY) and not np.isfinite(a).all()]
@@ -134,12 +144,14 @@ class Loop:
 
     def finish(self, facts: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
         """Write the weights, what they get right and wrong on the test images, and the summary."""
-        wanted, state = params.shapes(self.spec), self.learner.state()
-        params.save_params(self.out / "weights.safetensors", {name: state[name] for name in wanted}, self.spec)
         name, images, labels = self._test_set()
         logits = self._logits(images) if self.logits is None or self.judged_on[0] != name else self.logits
         found = evaluation(logits, labels, class_names)
-        params.write_atomically(self.out / "evaluation.json", json.dumps(found, indent=1).encode())
+        if not self.group.rank:
+            state = self.learner.state()
+            weights = {name: state[name] for name in params.shapes(self.spec)}
+            params.save_params(self.out / "weights.safetensors", weights, self.spec)
+            params.write_atomically(self.out / "evaluation.json", json.dumps(found, indent=1).encode())
         summary = {**self._summary(), "test_accuracy": found["accuracy"], "shares": self.clock.shares()}
         self._describe(facts, summary)
         return summary
@@ -176,8 +188,9 @@ class Loop:
         except Exception as error:
             if not out_of_memory(error):
                 raise
-            wanted = f"one that fits; {self._fitting(images, labels)}"
-            raise mismatch("--batch-size", f"out of memory with {len(images)}", wanted) from error
+        # Only now: while it is handled, the error keeps what the failed step had in memory.
+        fitting = f"; {self._fitting(images, labels)}" if self.group.size == 1 else ""
+        raise mismatch("--batch-size", f"out of memory with {len(images)}", f"one that fits{fitting}")
 
     def _fitting(self, images: NDArray[Any], labels: NDArray[Any]) -> str:
         """The largest half, quarter, ... of a batch that the learner can take: tried, not guessed."""
@@ -194,8 +207,8 @@ class Loop:
 
     def _diverged(self, what: str) -> VGGError:
         kept = self.checkpoints.paths()
-        where = f", or look at {kept[-1]}, the last good checkpoint" if kept else ""
-        return VGGError(f"{what}; take a smaller learning rate than {self.recipe.lr}{where}")
+        where = f"; the last good checkpoint is {kept[-1]}" if kept else ""
+        return VGGError(f"{what}; start again with a smaller learning rate than {self.recipe.lr}{where}")
 
     def _masks(self, count: int) -> dict[str, Any]:
         if self.recipe.dropout == "native":
@@ -214,16 +227,21 @@ class Loop:
         """In batches of one size, so that a compiled backend compiles once: the last is padded with the first image."""
         size, images = min(self.recipe.batch_size, len(images)), examples.centred(images, self.recipe)
         with self.clock.measure("evaluation"):
-            parts = []
+            parts, told = [], time.monotonic()
             for start in range(0, len(images), size):
                 batch = images[start : start + size]
                 padding = np.repeat(images[:1], size - len(batch), axis=0)
                 parts.append(self.learner.evaluate(np.concatenate([batch, padding]))[: len(batch)])
+                if time.monotonic() - told > SIGN:
+                    told = time.monotonic()
+                    self.emit({})
         return np.concatenate(parts).astype(np.float64)
 
     def _log(self, row: dict[str, Any], **more: Any) -> None:
         """One line of ``metrics.jsonl``; an event that tells ``more``, and how many steps are behind it."""
         self.rows.append(row)
+        if self.group.rank:
+            return
         path = self.out / "metrics.jsonl"
         try:
             with path.open("a") as metrics:
@@ -233,7 +251,11 @@ class Loop:
         self.emit({**row, **more, "number": self._number() + ("step" in row)})
 
     def _describe(self, facts: dict[str, Any], summary: dict[str, Any] | None) -> None:
+        if self.group.rank:
+            return
         known = json.loads((self.out / "run.json").read_text()) if (self.out / "run.json").exists() else {}
-        text = {**known, "facts": facts, "device": self.device, "summary": summary}
+        if known.get("facts") not in (None, facts):  # a run that goes on elsewhere
+            known["earlier_facts"] = [*known.get("earlier_facts", []), known["facts"]]
+        text = {"device": self.device, **known, "placed": self.device, "facts": facts, "summary": summary}
         text |= {"spec": self.spec.to_dict(), "recipe": self.recipe.to_dict()}
         params.write_atomically(self.out / "run.json", json.dumps(text, indent=1).encode())

@@ -137,10 +137,7 @@ class Session:
         device, _ = self.place({}, device, Recipe.from_dict(recipe).precision)
         self._fits(Spec.from_dict(options["spec"]))
         options |= {"device": device, "recipe": recipe, "facts": facts, "emit": self.emit, "stopping": self.stopping}
-        if self.group.rank:
-            options["keep"] = 0
-        with replicas.directory(Path(out), self.group.rank) as place:
-            return train.run(self.backend, place, arrays, **options), {}
+        return train.run(self.backend, Path(out), arrays, **options), {}
 
     def _precisions(self) -> dict[str, tuple[str, ...]]:
         return dict(getattr(self.backend, "PRECISIONS", PRECISIONS))
@@ -184,6 +181,8 @@ def main() -> None:
     with Path(sys.argv[2]).open("ab") as printed:
         os.dup2(printed.fileno(), 1)
     cast("TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
+    if group.processes == 1:  # a cluster's notice goes to everyone; the client heeds it
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
     jobs: queue.Queue[tuple[dict[str, Any], wire.Arrays]] = queue.Queue()
     session: Session | None = None
     stop = threading.Event()
@@ -196,6 +195,8 @@ def main() -> None:
             sys.stdout.flush()
             wire.send(replies, {"result": result}, out)
         except BaseException as error:  # noqa: BLE001 - sys.exit and Ctrl-C in a backend are its failures, not ours
+            if group.rank:
+                traceback.print_exc()  # nobody reads this process' replies
             alone = group.processes == 1 or isinstance(error, VGGError)
             if not alone:
                 _await_the_launcher(group.rank)
@@ -208,8 +209,6 @@ def _await_the_launcher(rank: int) -> None:
     """If another process' death is behind an error, the launcher ends this one and says so; if not, the first answers
     before the others' end brings it down.
     """
-    if rank:
-        traceback.print_exc()
     time.sleep(2 if rank else 1)
 
 

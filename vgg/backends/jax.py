@@ -175,7 +175,7 @@ class Learner:
     """A training step on the model's device; see ``vgg.backends.Learner``."""
 
     def __init__(self, model: VGG, recipe: Recipe) -> None:
-        self.model = model
+        self.spec = model.spec
         self.recipe = recipe
         self.steps = 0
         self.matmul = "tensorfloat32" if recipe.precision == "tf32" else "float32"
@@ -186,7 +186,9 @@ class Learner:
         self.whole, self.sharded = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("batch"))
         decay = optax.add_decayed_weights(recipe.weight_decay)
         self.optimizer = optax.chain(decay, optax.trace(recipe.momentum))
-        state = jax.tree.map(np.asarray, (variables, self.optimizer.init(variables["params"])))
+        state = (variables, self.optimizer.init(variables["params"]))
+        if _GROUP.size > 1:
+            state = jax.tree.map(np.asarray, state)
         self.variables, self.moments = jax.device_put(state, self.whole)
         # XLA adds the sums over replicas where the sharded batch meets the whole parameters.
         self._step = jax.jit(self._train, donate_argnums=(0, 1), out_shardings=self.whole)
@@ -210,9 +212,9 @@ class Learner:
 
     def state(self) -> Arrays:
         """Parameters, velocities and the number of steps."""
-        velocity = _canonical(self.model.spec, {"params": self.moments[1].trace})
+        velocity = _canonical(self.spec, {"params": self.moments[1].trace})
         named = {VELOCITY + name: v for name, v in velocity.items()}
-        return {**_canonical(self.model.spec, self.variables), **named, "step": np.array(self.steps)}
+        return {**_canonical(self.spec, self.variables), **named, "step": np.array(self.steps)}
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Take over what ``state`` gave."""
@@ -240,6 +242,8 @@ class Learner:
 
     def _shared(self, batch: Any) -> Any:
         """Arrays of a batch, padded until the replicas divide it, each replica with its rows."""
+        if _GROUP.processes == 1:
+            return jax.device_put(jax.tree.map(_GROUP.pad, batch), self.sharded)
 
         def share(array: Array) -> jax.Array:
             array = _GROUP.pad(array)
@@ -250,7 +254,7 @@ class Learner:
     def _images(self, x: jax.Array) -> jax.Array:
         if x.dtype == np.uint8:
             x = (x.astype(self.module.param_dtype) / 255 - self.recipe.mean) / self.recipe.std
-            down, across = (resize_matrix(*s) for s in zip(x.shape[2:], self.model.spec.input_shape[1:], strict=True))
+            down, across = (resize_matrix(*s) for s in zip(x.shape[2:], self.spec.input_shape[1:], strict=True))
             x = jnp.asarray(down, x.dtype) @ x @ jnp.asarray(across.T, x.dtype)
         return x.transpose(0, 2, 3, 1)
 

@@ -128,7 +128,7 @@ def facts() -> dict[str, Any]:
         "framework": f"mxnet {mx.__version__}",
         "versions": {"mxnet": mx.__version__, "numpy": np.__version__},
         "devices": ["cpu", *(f"gpu({i})" for i in range(mx.context.num_gpus()))],
-        "gpus": mx.context.num_gpus(),
+        "gpus": _gpus(),
         "flags": {"onednn": mx.runtime.Features().is_enabled("MKLDNN")},
     }
 
@@ -157,7 +157,8 @@ class Learner:
                 for place, shard in zip(self.places, _GROUP.split(x, y, masks), strict=True)
                 if len(shard[0])
             ]
-        autograd.backward(losses)
+        if losses:
+            autograd.backward(losses)
         for name, p in self.trained.items():
             self._sum(name, p.list_grad())
             for w, g, v in zip(p.list_data(), p.list_grad(), self.velocity[name], strict=True):
@@ -246,6 +247,14 @@ def _tensor(model: nn.HybridSequential, x: Array, place: mx.Context | None = Non
     """``x`` on that device, or the model's first, in its dtype; uint8 and labels become floats only there."""
     p = next(iter(model.collect_params().values()))
     return mx.nd.array(x, ctx=place or p.list_ctx()[0], dtype=x.dtype).astype(p.dtype)
+
+
+def _gpus() -> int:
+    """How many this build has code for: its newest is for compute capability 8.6."""
+    try:
+        return sum(mx.nd.ones(1, ctx=mx.gpu(i)).asscalar() == 1 for i in range(mx.context.num_gpus()))
+    except mx.MXNetError:
+        return 0
 
 
 def _replicas(model: nn.HybridSequential) -> list[mx.Context]:

@@ -140,7 +140,8 @@ class Learner:
         self.optimizer = torch.optim.SGD(
             model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True
         )
-        self.scaler = torch.amp.GradScaler(_where(model).device.type, LOSS_SCALE, enabled=recipe.precision == "fp16")
+        device, narrow = _where(model).device.type, recipe.precision == "fp16"
+        self.scaler = torch.amp.GradScaler(device, LOSS_SCALE / _GROUP.size, enabled=narrow)
         for p in model.parameters():
             self._velocity(p)  # else a first step that overflows would leave whatever the memory held
 
@@ -153,13 +154,14 @@ class Learner:
         with _masked(self.model, masks):
             logits = self._logits(self.replica, mine)
         labels = torch.as_tensor(labels, device=_where(self.model).device)
-        loss = F.cross_entropy(logits, labels, reduction="sum") / len(x)
+        # The replicas' mean, which DistributedDataParallel takes, is the batch's.
+        loss = F.cross_entropy(logits, labels, reduction="sum") * (_GROUP.size / len(x))
         self.optimizer.zero_grad()
-        self.scaler.scale(loss * _GROUP.size).backward()  # DistributedDataParallel takes the mean over replicas
+        self.scaler.scale(loss).backward()
         self.scaler.step(self.optimizer)
-        self.scaler.update(LOSS_SCALE)
+        self.scaler.update(LOSS_SCALE / _GROUP.size)
         self.steps += 1
-        return _summed(loss.detach())
+        return _mean(loss.detach())
 
     def evaluate(self, x: Array) -> Array:
         """Logits (N, classes) in eval mode."""
@@ -226,10 +228,12 @@ def _replicated(model: nn.Sequential) -> nn.Module:
     return nn.parallel.DistributedDataParallel(model)
 
 
-def _summed(loss: torch.Tensor) -> torch.Tensor:
-    if _GROUP.size > 1:
-        distributed.all_reduce(loss)
-    return loss
+def _mean(loss: torch.Tensor) -> torch.Tensor:
+    """Over replicas."""
+    if _GROUP.size == 1:
+        return loss
+    distributed.all_reduce(loss)
+    return loss / _GROUP.size
 
 
 def _where(model: nn.Sequential) -> torch.Tensor:
