@@ -173,10 +173,12 @@ def servers(name: str, variables: dict[str, str], home: Path) -> Iterator[None]:
         for role in ("scheduler", "server") if name == "mxnet" else ():
             command, environ = environments.launch(registry.find(name), "auto", str(home))
             process = subprocess.Popen(
-                [*command, "-c", "import mxnet"], env={**environ, **variables, "DMLC_ROLE": role}
+                [*command, "-c", "import mxnet"],
+                env={**environ, **variables, "DMLC_ROLE": role},
+                start_new_session=True,
             )
             stack.callback(process.wait)
-            stack.callback(process.kill)
+            stack.callback(os.killpg, process.pid, signal.SIGKILL)  # uv and what it started
         yield
 
 
