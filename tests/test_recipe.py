@@ -105,3 +105,41 @@ def test_an_unknown_key_gets_a_suggestion() -> None:
 def test_a_bad_value_is_refused_by_name(field: str, value: Any) -> None:
     with pytest.raises(VGGError, match=rf"recipe\.{field}: got .*, wanted "):
         Recipe.from_dict({field: value})
+
+
+def test_the_papers_recipe_is_the_papers() -> None:
+    got = recipe("paper")
+    assert (got.batch_size, got.lr, got.momentum, got.weight_decay, got.epochs) == (256, 0.01, 0.9, 5e-4, 74)
+    assert (got.plateau[0], got.init_convs, got.crop, got.flip) == (0.1, 4, 224 / 256, True)
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "wanted"),
+    [
+        ([], 1.0),
+        ([0.5, 0.6], 1.0),
+        ([0.5, 0.5, 0.5], 0.1),
+        ([0.5, 0.4, 0.6, 0.6, 0.6], 0.1),
+        ([0.5, 0.4, 0.4, 0.4, 0.4], 0.01),
+    ],
+)
+def test_a_plateau_is_so_many_epochs_without_a_better_one(accuracies: list[float], wanted: float) -> None:
+    plateau = Recipe(lr=1.0, validation=0.1, plateau=(0.1, 2))
+    assert plateau.lr_at(len(accuracies), accuracies) == pytest.approx(wanted)
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "wanted"),
+    [
+        ("validation", 1.0, r"a number in \[0, 1\)"),
+        ("crop", 0, r"a number in \(0, 1\]"),
+        ("flip", "yes", "False or True"),
+        ("plateau", (2.0, 5), r"nothing, or \(factor in \(0, 1\), patience >= 1\)"),
+        ("plateau", 0.1, "nothing, or"),
+        ("precision", "int8", "float64 or float32 or tf32 or bf16 or fp16"),
+        ("init_convs", -1, "an integer >= 0"),
+    ],
+)
+def test_a_bad_value_of_the_newer_fields_is_named(field: str, value: Any, wanted: str) -> None:
+    with pytest.raises(VGGError, match=rf"^recipe\.{field}: got .*, wanted {wanted}"):
+        Recipe(**{field: value})

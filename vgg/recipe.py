@@ -168,7 +168,6 @@ _PAPER = Recipe(
     batch_size=256,
     momentum=0.9,
     weight_decay=5e-4,
-    init="paper",
     init_convs=4,
     mean=0.286,
     validation=0.1,
@@ -179,7 +178,8 @@ _PAPER = Recipe(
 _RECIPES = {r.name: r for r in (_QUICK, _FASHION, *_CHAPTERS, _EXERCISE, _PAPER)}
 """``quick`` and ``quick-fashion`` serve ``vgg compare``. The chapters' are narrow VGG-11 on Fashion-MNIST at 224 px;
 ``exercise-small-input`` is their fourth exercise. ``paper``: Simonyan & Zisserman (2015), section 3.1, with crops of
-224 from 256 as a share of the side; deeper nets start from a trained ``vgg11`` by ``init_from``.
+224 from 256 as a share of the side; deeper nets start from a trained ``vgg11`` by ``init_from``. Xavier, as the section
+ends by recommending: normal weights of variance 0.01 (the scheme ``paper``) diverge within five steps.
 """
 
 
