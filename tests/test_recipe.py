@@ -110,7 +110,7 @@ def test_a_bad_value_is_refused_by_name(field: str, value: Any) -> None:
 def test_the_papers_recipe_is_the_papers() -> None:
     got = recipe("paper")
     assert (got.batch_size, got.lr, got.momentum, got.weight_decay, got.epochs) == (256, 0.01, 0.9, 5e-4, 74)
-    assert (got.plateau[0], got.init_convs, got.crop, got.flip) == (0.1, 4, 224 / 256, True)
+    assert (got.plateau, got.init_convs, got.crop, got.flip) == ((0.1, 5), 4, 224 / 256, True)
 
 
 @pytest.mark.parametrize(
