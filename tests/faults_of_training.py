@@ -27,6 +27,14 @@ def batch_norm_does_not_update(b: Any, r: Any) -> None:
 
 
 @caught_by("trajectory", alone=True)
+def learning_rate_warms_up(b: Any, r: Any) -> None:
+    def warmer(original: Any, self: Any, x: Any, y: Any, lr: float, masks: Any = None) -> Any:
+        return original(self, x, y, lr / 2 if self.steps == 1 else lr, masks)
+
+    around(b.Learner, "step", warmer)
+
+
+@caught_by("trajectory")
 def momentum_of_mxnets_kind(b: Any, r: Any) -> None:
     """Holds steps, not gradients: right until the learning rate changes."""
     held: dict[str, float] = {}

@@ -98,6 +98,11 @@ def test_a_run_directory_below_a_file_is_refused(capsys: pytest.CaptureFixture[s
     assert "cannot be made a run directory" in refused(capsys, "compare", "--out", str(tmp_path / "file" / "run"))
 
 
+@pytest.mark.parametrize("place", ["/sys/run", "/proc/run"])
+def test_a_run_directory_on_what_nobody_can_write_to_is_refused(capsys: pytest.CaptureFixture[str], place: str) -> None:
+    assert f"{place}: cannot be made a run directory" in refused(capsys, "train", "torch", "vgg11", "--out", place)
+
+
 def test_debug_shows_the_traceback(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "vgg99", "--debug"]) == 2
     assert "Traceback" in capsys.readouterr().err

@@ -319,7 +319,9 @@ def test_a_file_without_a_spec_is_refused_by_path(tmp_path: Path) -> None:
     path.write_bytes(save(dict(init(TINY))))
     with pytest.raises(VGGError) as caught:
         load_params(path)
-    assert str(caught.value).startswith(f"{path}: got safetensors without a spec, wanted a file written by vgg; ")
+    assert str(caught.value).startswith(
+        f"{path}: got safetensors without a spec, wanted a file of weights written by vgg"
+    )
 
 
 def test_a_file_with_a_bad_spec_is_refused_by_path(tmp_path: Path) -> None:
