@@ -263,7 +263,7 @@ def fp16_is_float32(b: Any, r: Any) -> None:
     b.Learner._narrow = lambda self, array: array
 
 
-@caught_by("precision", alone=True)
+@caught_by("precision")
 def fp16_in_training_alone(b: Any, r: Any) -> None:
     def exact(self: Any, x: Array) -> Any:
         wide = copy(self)
@@ -273,7 +273,7 @@ def fp16_in_training_alone(b: Any, r: Any) -> None:
     evaluate, b.Learner.evaluate = b.Learner.evaluate, exact
 
 
-@caught_by("precision", alone=True)
+@caught_by("precision")
 def fp16_parameters(b: Any, r: Any) -> None:
     """No float32 copy that small steps add up in."""
 
@@ -284,7 +284,7 @@ def fp16_parameters(b: Any, r: Any) -> None:
     original, b.Learner.state = b.Learner.state, halved
 
 
-@caught_by("precision", alone=True)
+@caught_by("precision")
 def loss_scale_stays_in_the_gradients(b: Any, r: Any) -> None:
     def scaled(self: Any, grads: Arrays) -> Arrays:
         factor = b.LOSS_SCALE if self.recipe.precision == "fp16" else 1.0
@@ -293,7 +293,7 @@ def loss_scale_stays_in_the_gradients(b: Any, r: Any) -> None:
     original, b.Learner._gradients = b.Learner._gradients, scaled
 
 
-@caught_by("precision", alone=True)
+@caught_by("precision")
 def overflowed_gradients_are_applied(b: Any, r: Any) -> None:
     """Cut off at the largest number, and nothing tells."""
 
@@ -303,7 +303,7 @@ def overflowed_gradients_are_applied(b: Any, r: Any) -> None:
     original, b.Learner._gradients = b.Learner._gradients, cut
 
 
-@caught_by("precision", alone=True)
+@caught_by("precision")
 def any_precision_is_accepted(b: Any, r: Any) -> None:
     b.PRECISIONS = {"cpu": ("float64", "float32", "tf32", "bf16", "fp16")}
 
