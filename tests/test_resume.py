@@ -24,7 +24,7 @@ Start = Callable[..., subprocess.Popen[str]]
 
 @pytest.mark.parametrize("backend", registry.own_names())
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been(backend: str) -> None:
-    assert killed(backend, kills=2) == {"kills": 2, "steps": 48, "same_bits": True}
+    assert killed(backend, kills=2) == {"kills": 2, "steps": 120, "same_bits": True}
 
 
 @pytest.fixture
