@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import gzip
 import hashlib
-import json
 import math
 import os
 import sys
@@ -21,7 +20,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import VGGError, mismatch, unknown
-from .params import write_atomically
+from .params import stream, write_atomically
 
 Images = NDArray[np.uint8]
 Labels = NDArray[np.int64]
@@ -179,9 +178,7 @@ DATASETS: dict[str, Callable[[str | Path | None, Say], Dataset]] = {
 
 def _raw(shape: tuple[int, ...], *key: int | str) -> NDArray[np.uint64]:
     """Raw 64-bit numbers from the stream of that key."""
-    digest = hashlib.sha256(json.dumps(key).encode()).digest()
-    bits = np.random.Philox(key=int.from_bytes(digest[:16], "little"))
-    raw: NDArray[np.uint64] = bits.random_raw(math.prod(shape))
+    raw: NDArray[np.uint64] = stream(*key).random_raw(math.prod(shape))
     return raw.reshape(shape)
 
 

@@ -62,8 +62,8 @@ class Session:
             "declared": declared,
             "precisions": self._precisions(),
             "python": sys.version.split()[0],
+            "replicas": self.group.size,
         }
-        about["replicas"] = self.group.size
         return {"gpus": 0, **self.backend.facts(), **about}, {}
 
     def place(self, arrays: wire.Arrays, device: str, precision: str | None = None) -> Reply:
