@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import re
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from vgg.cli import parser
-from vgg.report import markdown
+from vgg.report import markdown, plot
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -17,14 +18,26 @@ TABLES = {
     "compare-digits.json": "README.md",
     "compare-fashion-mnist.json": "README.md",
     "check.json": "docs/conformance.md",
+    "bench-cpu.json": "docs/speed.md",
+    "bench-cpu.json in brief": "README.md",
 }
+
+
+def result(name: str) -> dict[str, Any]:
+    """What is committed under that name."""
+    loaded: dict[str, Any] = json.loads((ROOT / "benchmarks" / "results" / name.split(maxsplit=1)[0]).read_text())
+    return loaded
 
 
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_are_made_from_committed_runs(name: str) -> None:
     document = (ROOT / TABLES[name]).read_text()
-    result = json.loads((ROOT / "benchmarks" / "results" / name).read_text())
-    assert markdown.replaced(document, name, markdown.table(result)) == document
+    fresh = markdown.documents(result(name), name.split(maxsplit=1)[0])[name]
+    assert markdown.replaced(document, name, fresh) == document
+
+
+def test_the_plot_is_made_from_a_committed_run() -> None:
+    assert plot.svg(result("bench-cpu.json")) == (ROOT / "docs" / "speed.svg").read_text()
 
 
 @pytest.mark.parametrize("line", sorted(set(re.findall(r"^    (?:.*&& )?vgg (.+)$", README, re.MULTILINE))))

@@ -60,7 +60,7 @@ def started(framework: str, env: str, stack: ExitStack) -> Workers:
     ours = registry.find(framework)
     lock, needs = ours.lock, ours.imports
     if framework == "torch":
-        lock, needs = FOLDER / "witness_torch.txt", (*needs, "torchvision")
+        lock, needs = lock and lock.with_stem("torch-zoo"), (*needs, "torchvision")
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(FOLDER)
         zoo = Worker(Entry(f"{framework} zoo", f"witness_{framework}", needs, lock), env=env)

@@ -98,6 +98,18 @@ def parser() -> argparse.ArgumentParser:
     compare.add_argument(
         "--recipe", metavar="NAME", help="named recipe (default: quick, or quick-fashion for fashion-mnist)"
     )
+    bench = _command(
+        commands, "bench", "timings against baselines, in one run", "vgg bench torch jax --workload vgg11_narrow"
+    )
+    _backends(bench)
+    bench.add_argument(
+        "--workload", action="append", metavar="NAME", help="vgg11_narrow, vgg16 or pipeline (default: all)"
+    )
+    bench.add_argument("--rounds", type=_positive, default=5, metavar="N", help="measurements of each (default: 5)")
+    bench.add_argument("--batch-size", type=_positive, metavar="N", help="default: the workload's for the device")
+    bench.add_argument("--precision", choices=CHOICES["precision"], default="float32", help="default: float32")
+    bench.add_argument("--out", metavar="FILE", help="write the result there (default: a new file under runs/)")
+    bench.add_argument("--compare", metavar="OLD", help="exit 1 where ours is slower than in this result")
     return root
 
 

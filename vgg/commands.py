@@ -193,12 +193,38 @@ def compare(arguments: Namespace) -> int:
     return int(not result["ok"])
 
 
+def bench(arguments: Namespace) -> int:
+    """Timings against baselines; with --compare against an earlier result."""
+    from . import runs, tables
+    from .bench import results, run, view, workloads
+
+    names = [registry.find(name).name for name in arguments.backends or registry.own_names()]
+    chosen = [workloads.find(name).name for name in arguments.workload or workloads.WORKLOADS]
+    _settle(arguments, {"device": "cpu"})
+    if arguments.device == "auto":
+        raise mismatch("--device", "auto", "cpu or gpu: a result is for one of them")
+    old = results.read(Path(arguments.compare)) if arguments.compare else None
+    place = runs.file(_out(arguments, "bench").with_suffix(".json"))
+    with tables.Progress(quiet=arguments.json) as progress:
+        result = run.run(names, chosen, arguments, progress, lambda found: runs.write_json(place, found))
+    if arguments.json:
+        _print_json(result)
+    else:
+        tables.timings(view.tables(result))
+        print(f"result: {place}")
+    worse = results.regressions(old, result) if old else []
+    for line in worse:
+        print(f"slower: {line}", file=sys.stderr)
+    return int(bool(worse) or not result["ok"])
+
+
 COMMANDS: dict[str, Callable[[Namespace], int]] = {
     "list": show_list,
     "show": show,
     "check": check,
     "train": train,
     "compare": compare,
+    "bench": bench,
 }
 
 

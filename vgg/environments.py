@@ -31,7 +31,7 @@ def launch(entry: Entry, env: str, home: str) -> tuple[list[str], dict[str, str]
     environ = _uv_environ(home)
     command = _uv_command(entry.lock)
     _provision(entry, command, environ)
-    return [*command[:2], "--offline", *command[2:]], environ
+    return [*command[:2], "--offline", *command[2:]], {**entry.variables, **environ}
 
 
 def _uv_command(lock: Path) -> list[str]:

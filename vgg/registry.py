@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import shutil
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -24,7 +25,8 @@ class Entry:
     one).
 
     ``launcher``: what ``python`` runs to start ``{count}`` replicas where each is a process of its own; its files go to
-    ``{home}``. ``ranks``: the variables by which such a process knows its rank and how many there are.
+    ``{home}``. ``ranks``: the variables by which such a process knows its rank and how many there are. ``variables``:
+    what makes the framework faster in the environment of the lock file, unless the user has set them otherwise.
     """
 
     name: str
@@ -33,6 +35,7 @@ class Entry:
     lock: Path | None = None
     launcher: tuple[str, ...] = ()
     ranks: tuple[str, ...] = ()
+    variables: Mapping[str, str] = field(default_factory=dict)
 
     def importable(self) -> bool:
         """Whether the current interpreter has everything that the module needs; a mere folder of that name does not
@@ -58,8 +61,20 @@ class Entry:
 
 
 _TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node={count}", "--log-dir={home}")
+_FAST: dict[str, dict[str, str]] = {
+    # Memory that is freed stays with the process: else every step's activations are new pages.
+    "torch": {"MALLOC_MMAP_THRESHOLD_": str(1 << 34), "MALLOC_TRIM_THRESHOLD_": str(1 << 34)},
+    # Its default is oneDNN only where the processor has AVX-512.
+    "tensorflow": {"TF_ENABLE_ONEDNN_OPTS": "1"},
+    # XLA's convolutions by YNNPACK are slower than those by Eigen, and huge pages cost fewer faults.
+    "jax": {
+        "XLA_FLAGS": "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution",
+        "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
+    },
+}
+"""Measured on two cores with AVX2: docs/speed.md."""
 _OWN = {
-    name: Entry(name, f"vgg.backends.{name}", imports, _ENVS / f"{name}.txt", launcher, ranks)
+    name: Entry(name, f"vgg.backends.{name}", imports, _ENVS / f"{name}.txt", launcher, ranks, _FAST.get(name, {}))
     for name, imports, launcher, ranks in (
         ("torch", ("torch",), _TORCHRUN, ("RANK", "WORLD_SIZE")),
         ("tensorflow", ("tensorflow",), (), ("TF_CONFIG",)),

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import math
+import os
 import shutil
 from argparse import Namespace
 from contextlib import nullcontext
@@ -17,7 +18,7 @@ from .client import Worker
 from .data import Dataset
 from .errors import VGGError, mismatch
 from .examples import split
-from .params import write_atomically
+from .params import unwritable, write_atomically
 from .recipe import Recipe
 from .registry import Entry
 from .replicas import outer
@@ -56,12 +57,25 @@ def directory(path: Path) -> Path:
     return path
 
 
+def file(path: Path) -> Path:
+    """A path where a file can be written and none is yet."""
+    if path.exists():
+        raise mismatch(str(path), "a file that is there", "a new one", "choose another with --out")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise unwritable(path, error) from error
+    if not os.access(path.parent, os.W_OK):
+        raise VGGError(f"{path}: cannot be written; choose another place with --out")
+    return path
+
+
 def create(path: Path, backend: str, spec: Spec, recipe: Recipe, options: Namespace) -> Path:
     """A run directory with its ``run.json``: all that ``read`` needs to go on."""
     directory(path)
     about: dict[str, Any] = {"vgg": __version__, "backend": backend, "started": datetime.now().astimezone().isoformat()}
     about |= {"spec": spec.to_dict(), "recipe": recipe.to_dict()}
-    _write(path / "run.json", {**about, **_told(options)})
+    write_json(path / "run.json", {**about, **_told(options)})
     return path
 
 
@@ -73,7 +87,7 @@ def _told(options: Namespace) -> dict[str, Any]:
 
 def _amend(path: Path, options: Namespace) -> None:
     """Note how a run goes on."""
-    _write(path / "run.json", {**json.loads((path / "run.json").read_text()), **_told(options)})
+    write_json(path / "run.json", {**json.loads((path / "run.json").read_text()), **_told(options)})
 
 
 def continued(source: Path, place: Path, backend: str) -> Path:
@@ -90,7 +104,7 @@ def continued(source: Path, place: Path, backend: str) -> Path:
     except OSError as error:
         raise VGGError(f"{source}: cannot be copied to {place} ({error}); choose another place with --out") from error
     about = {"backend": backend, "continues": str(source.absolute()), "summary": None}
-    _write(place / "run.json", {**run, **about, "spec": run["spec"].to_dict(), "recipe": run["recipe"].to_dict()})
+    write_json(place / "run.json", {**run, **about, "spec": run["spec"].to_dict(), "recipe": run["recipe"].to_dict()})
     return place
 
 
@@ -168,7 +182,7 @@ def compare(
             result["backends"][name] = {"ok": False, "error": str(error)}
             listener.stage(name, "failed")
         result["ok"] = all(column["ok"] for column in result["backends"].values())
-        _write(place / "compare.json", result)
+        write_json(place / "compare.json", result)
     write_atomically(place / "report.html", html.page(place, result).encode())
     return result
 
@@ -184,5 +198,6 @@ def _judged(
         return {"facts": facts, **summary, **proof.prove(worker, spec)}
 
 
-def _write(path: Path, value: Any) -> None:
+def write_json(path: Path, value: Any) -> None:
+    """Whole or not at all."""
     write_atomically(path, json.dumps(value, indent=1).encode())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 import sys
 from collections import deque
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, Self
 
 from rich import box
@@ -41,12 +41,12 @@ def layer_table(spec: Spec, rows: tuple[Layer, ...], totals: Totals) -> None:
         memory = math.prod(row.output_shape) * FLOAT32
         shape = "x".join(map(str, row.output_shape))
         counts = (f"{count:,}" if count else "" for count in (row.params, row.macs))
-        table.add_row(row.name, row.kind, shape, *counts, _bytes(memory))
+        table.add_row(row.name, row.kind, shape, *counts, size(memory))
     table.title = f"{spec.name}: {'x'.join(map(str, spec.input_shape))} -> {spec.classes}"
     _print(table)
-    print(f"parameters  {totals.params:,} ({_bytes(totals.params * FLOAT32)} in float32)")
+    print(f"parameters  {totals.params:,} ({size(totals.params * FLOAT32)} in float32)")
     print(f"MACs        {totals.macs:,} an image; FLOPs {2 * totals.macs:,}")
-    print(f"activations {totals.activations:,} ({_bytes(totals.activations * FLOAT32)} an image in float32)")
+    print(f"activations {totals.activations:,} ({size(totals.activations * FLOAT32)} an image in float32)")
     params, macs = totals.conv_params / totals.params, totals.conv_macs / totals.macs
     print(f"share of parameters: convolutions {params:.1%}, dense layers {1 - params:.1%}")
     print(f"share of MACs:       convolutions {macs:.1%}, dense layers {1 - macs:.1%}")
@@ -65,7 +65,7 @@ ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "images/s": lambda c: f"{c['images_per_second']:.0f}",
     "compile time": lambda c: "" if c["compile_seconds"] is None else f"{c['compile_seconds']:.1f} s",
     "time neither in steps nor in evaluation": lambda c: f"{c['shares']['other']:.1%}" if "shares" in c else "-",
-    "peak memory": lambda c: _bytes(c["peak_bytes"]),
+    "peak memory": lambda c: size(c["peak_bytes"]),
 }
 """Row of the comparison -> its text from a backend's column in ``compare.json``."""
 
@@ -80,6 +80,16 @@ def comparison(result: Mapping[str, Any]) -> None:
     for name, column in result["backends"].items():
         if "error" in column:
             Console().print(f"{name} failed: {column['error']}", style="red", markup=False, highlight=False)
+
+
+def timings(tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> None:
+    """``vgg bench``."""
+    for title, columns, rows in tables:
+        table = _table(*columns)
+        table.title = title
+        for row in rows:
+            table.add_row(*row)
+        _print(table)
 
 
 class Progress:
@@ -121,6 +131,9 @@ class Progress:
         """A training step, or the evaluation at the end of an epoch; an empty one is a mere sign of life."""
         if not event:
             return
+        if "round" in event:
+            self._bar.update(self._task, completed=event["round"])
+            return
         if "loss" in event:
             self._steps.append((event["loss"], event["images"], event["seconds"]))
             note = f"loss {self._mean(0):.4f}  {self._accuracy}  {self._rate():.0f} images/s"
@@ -157,5 +170,6 @@ def _error(value: float | None) -> str:
     return "over its limit" if value is None else f"{value:.1e}"
 
 
-def _bytes(count: int) -> str:
+def size(count: int) -> str:
+    """Of memory, in words."""
     return f"{count / 1e6:,.2f} MB" if count < 1e9 else f"{count / 1e9:,.2f} GB"

@@ -24,6 +24,7 @@ import numpy as np
 
 from . import replicas, train, wire
 from .backends import FUNCTIONS, PRECISIONS
+from .bench import contender
 from .errors import VGGError, mismatch
 from .masks import dropouts
 from .recipe import Recipe
@@ -49,6 +50,7 @@ class Session:
         self.device = "cpu"
         self.model: Any = None
         self.learning: Any = None
+        self.contender: Any = None
         missing = [name for name in FUNCTIONS if not callable(getattr(self.backend, name, None))]
         if missing:
             raise mismatch(module, f"no {', '.join(missing)}", f"the functions {', '.join(FUNCTIONS)}")
@@ -136,8 +138,32 @@ class Session:
         facts, _ = self.facts({})
         device, _ = self.place({}, device, Recipe.from_dict(recipe).precision)
         self._fits(Spec.from_dict(options["spec"]))
-        options |= {"device": device, "recipe": recipe, "facts": facts, "emit": self.emit, "stopping": self.stopping}
-        return train.run(self.backend, Path(out), arrays, **options), {}
+        start, telling = time.perf_counter(), [0.0]
+
+        def emit(event: dict[str, Any]) -> None:
+            began = time.perf_counter()
+            self.emit(event)
+            telling[0] += time.perf_counter() - began
+
+        options |= {"device": device, "recipe": recipe, "facts": facts, "emit": emit, "stopping": self.stopping}
+        summary = train.run(self.backend, Path(out), arrays, **options)
+        return {**summary, "seconds": time.perf_counter() - start - telling[0]}, {}
+
+    def contend(self, arrays: wire.Arrays, **told: Any) -> Reply:
+        self.contender = contender.make(self.backend, arrays, **told)
+        return None, {}
+
+    def measure(self, arrays: wire.Arrays, phase: str, count: int) -> Reply:
+        return contender.measure(self.contender, phase, count), {}
+
+    def answers(self, arrays: wire.Arrays) -> Reply:
+        return None, _arrays(self.contender.answers())
+
+    def ceiling(self, arrays: wire.Arrays, **told: Any) -> Reply:
+        return contender.ceiling(self.backend, **told), {}
+
+    def load_seconds(self, arrays: wire.Arrays, **told: Any) -> Reply:
+        return contender.load_seconds(self.backend, **told), {}
 
     def _precisions(self) -> dict[str, tuple[str, ...]]:
         return dict(getattr(self.backend, "PRECISIONS", PRECISIONS))

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from functools import partial
+from functools import partial, reduce
 from typing import Any
 
 import flax
@@ -49,7 +49,8 @@ class VGGBlock(nn.Module):
         exact = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         for i, conv in enumerate(self.block.convs, 1):
             window = (conv.kernel, conv.kernel)
-            x = nn.Conv(conv.channels, window, conv.stride, conv.padding, name=f"conv{i}", **exact)(x)
+            quick = {"conv_general_dilated": _conv, **exact}
+            x = nn.Conv(conv.channels, window, conv.stride, conv.padding, name=f"conv{i}", **quick)(x)
             if self.batch_norm:
                 # The fast variance, E[x^2] - E[x]^2, cancels in float32; nobody else takes it.
                 running = {"momentum": BATCH_NORM_MOMENTUM, "epsilon": BATCH_NORM_EPSILON, "use_fast_variance": False}
@@ -293,14 +294,76 @@ def _lrn(x: jax.Array) -> jax.Array:
     return x * (LRN_K + LRN_ALPHA * (x * x @ jnp.asarray(near, x.dtype))) ** -LRN_BETA
 
 
+def _conv(x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **how: Any) -> jax.Array:
+    """``jax.lax.conv_general_dilated``, but on a CPU another way to its kernel's gradient.
+
+    XLA takes that for a convolution whose kernel is as large as the image; as a sum over images of one product of
+    matrices each, small enough for the cache, it is five times as fast.
+    """
+    plain = partial(jax.lax.conv_general_dilated, window_strides=strides, padding=padding, **how)
+
+    def backward(saved: Any, grad: jax.Array) -> Any:
+        x, kernel = saved
+        dx, usual = jax.vjp(plain, x, kernel)[1](grad)
+        return dx, jax.lax.platform_dependent(
+            x, grad, cpu=partial(_kernel_gradient, kernel.shape, strides, padding), default=lambda *_: usual
+        )
+
+    conv = jax.custom_vjp(plain)
+    conv.defvjp(lambda x, kernel: (plain(x, kernel), (x, kernel)), backward)
+    return plain(x, kernel) if _GROUP.size > 1 else conv(x, kernel)  # images of several replicas are no sequence
+
+
+def _kernel_gradient(shape: Any, strides: Any, padding: Any, x: jax.Array, grad: jax.Array) -> jax.Array:
+    """Of a kernel (height, width, channels in, channels out), for images (N, H, W, C) and their outputs' gradients."""
+    extents = zip(shape[:2], strides, grad.shape[1:3], strict=True)
+    spans = [[slice(i, i + (count - 1) * stride + 1, stride) for i in range(size)] for size, stride, count in extents]
+
+    def add(total: jax.Array, one: Any) -> tuple[jax.Array, None]:
+        image, mine = jnp.pad(one[0], (*padding, (0, 0))), one[1].reshape(-1, shape[-1])
+        columns = jnp.concatenate([image[down, across] for down in spans[0] for across in spans[1]], axis=-1)
+        flat = columns.reshape(len(mine), -1)
+        return total + jnp.matmul(flat.T, mine, preferred_element_type=total.dtype), None
+
+    wide = jnp.zeros((np.prod(shape[:3]), shape[-1]), jnp.promote_types(x.dtype, jnp.float32))
+    return jax.lax.scan(add, wide, (x, grad))[0].reshape(shape).astype(grad.dtype)
+
+
 def _max_pool(x: jax.Array, kernel: int, stride: int) -> jax.Array:
-    """``nn.max_pool``, but windows that do not overlap as reshape and max: a far faster gradient on a CPU."""
+    """``nn.max_pool``; windows that do not overlap by a way that is several times as fast on a CPU, there and back."""
     if kernel != stride:
         return nn.max_pool(x, (kernel, kernel), (stride, stride))
-    n, height, width, channels = x.shape
-    rows, columns = height // kernel, width // kernel
-    x = x[:, : rows * kernel, : columns * kernel]
-    return x.reshape(n, rows, kernel, columns, kernel, channels).max(axis=(2, 4))
+    rows, columns = (extent // kernel * kernel for extent in x.shape[1:3])
+    return _max_of_tiles(x[:, :rows, :columns], kernel)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(1,))
+def _max_of_tiles(x: jax.Array, kernel: int) -> jax.Array:
+    return reduce(jnp.maximum, _places(x, kernel))
+
+
+def _places(x: jax.Array, kernel: int) -> list[jax.Array]:
+    """For each place in a window, in order, what all windows have there."""
+    return [x[:, i::kernel, j::kernel] for i in range(kernel) for j in range(kernel)]
+
+
+def _to_the_first(kernel: int, saved: Any, grad: jax.Array) -> tuple[jax.Array]:
+    """The gradient goes to the first place that holds the window's maximum."""
+    x, top = saved
+    parts, free = [], jnp.full(top.shape, True)
+    for place in _places(x, kernel):
+        parts.append(jnp.where(free & (place == top), grad, 0))
+        free &= place != top
+    windows = [jnp.stack(parts[i : i + kernel], axis=3) for i in range(0, len(parts), kernel)]
+    return (jnp.stack(windows, axis=2).reshape(x.shape),)
+
+
+def _saving(x: jax.Array, kernel: int) -> Any:
+    top = _max_of_tiles(x, kernel)
+    return top, (x, top)
+
+
+_max_of_tiles.defvjp(_saving, _to_the_first)
 
 
 def _masked(masks: Mapping[str, jax.Array], real: Any, call: Any, args: Any, kwargs: Any, context: Any) -> jax.Array:

@@ -202,11 +202,14 @@ class Learner:
         return total
 
     def _update(self, w: mx.nd.NDArray, g: mx.nd.NDArray, v: mx.nd.NDArray, lr: float) -> None:
-        """MXNet's own SGD keeps the step, not the gradient, in its momentum buffer, and a learning rate in float32."""
+        """MXNet's own momentum keeps the step, not the gradient; its operators keep the learning rate in float32."""
         v *= self.recipe.momentum
         v += g
         if self.recipe.weight_decay:
             v += self.recipe.weight_decay * w
+        if w.dtype == np.float32:
+            mx.nd.sgd_update(w, v, lr=lr, wd=0.0, out=w)
+            return
         v.copyto(g)  # a temporary would be new pages every time, and slower than all the arithmetic
         g *= lr
         w -= g

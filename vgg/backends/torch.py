@@ -36,7 +36,7 @@ def vgg_block(block: Block, channels: int, batch_norm: bool = False) -> nn.Seque
         layers[f"conv{i}"] = nn.Conv2d(channels, conv.channels, conv.kernel, conv.stride, conv.padding)
         if batch_norm:
             layers[f"bn{i}"] = nn.BatchNorm2d(conv.channels, BATCH_NORM_EPSILON, 1 - BATCH_NORM_MOMENTUM)
-        layers[f"relu{i}"] = nn.ReLU()
+        layers[f"relu{i}"] = nn.ReLU(inplace=True)
         if conv.lrn:
             layers[f"lrn{i}"] = nn.LocalResponseNorm(LRN_SIZE, LRN_ALPHA * LRN_SIZE, LRN_BETA, LRN_K)
         channels = conv.channels

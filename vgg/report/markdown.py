@@ -1,24 +1,48 @@
-"""Tables in documents, from the JSON of real runs: of ``vgg compare``, and of ``vgg check --json``.
+"""Tables in documents, from the JSON of real runs: of ``vgg compare``, ``vgg check --json`` and ``vgg bench``.
 
-``python -m vgg.report.markdown JSON DOCUMENT`` writes one between the two comment lines that name the JSON file.
+``python -m vgg.report.markdown JSON DOCUMENT`` writes one between the two comment lines that name the JSON file; of a
+bench, the first of its tables alone where they say ``JSON in brief``.
 """
 
 from __future__ import annotations
 
 import json
 import sys
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..bench import view
+from ..bench.results import contenders
 from ..errors import VGGError
 from ..params import write_atomically
 from ..tables import ROWS
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """A Markdown table, one column a backend, and below it what it was measured on."""
+    """A Markdown table, one column a backend, and below it what it was measured on; of a bench, several."""
+    if "workloads" in result:
+        return _bench(result, view.tables(result))
     return _matrix(result) if "checks" in result else _comparison(result)
+
+
+def documents(result: Mapping[str, Any], name: str) -> dict[str, str]:
+    """What stands in documents between the lines of these names."""
+    found = {name: table(result)}
+    if "workloads" in result:
+        found[f"{name} in brief"] = _bench(result, view.tables(result)[:1])
+    return found
+
+
+def _bench(result: Mapping[str, Any], tables: Sequence[view.Table]) -> str:
+    parts = [f"**{title}**\n\n{_lines([columns, ['---'] * len(columns), *rows])}\n" for title, columns, rows in tables]
+    about = f"{result['device']}, {result['precision']}, median of {result['rounds']} rounds ± half their range"
+    return "\n".join([*parts, f"{about}; {_frameworks(result)}. {_machine(result)}, commit {result['commit']}.\n"])
+
+
+def _frameworks(result: Mapping[str, Any]) -> str:
+    said = {b: f["facts"]["framework"] for _, b, kind, f in contenders(result) if kind == "vgg" and "facts" in f}
+    return "; ".join(said.values())
 
 
 def _matrix(result: Mapping[str, Any]) -> str:
@@ -66,7 +90,15 @@ def replaced(text: str, name: str, fresh: str) -> str:
     return before + start + fresh + end + rest.partition(end)[2]
 
 
+def main(source: Path, document: Path) -> None:
+    """Bring ``document`` up to date with the JSON file ``source``."""
+    text = document.read_text()
+    fresh = documents(json.loads(source.read_text()), source.name)
+    named = [name for name in fresh if f"<!-- {name} -->" in text] or [source.name]
+    for name in named:
+        text = replaced(text, name, fresh[name])
+    write_atomically(document, text.encode())
+
+
 if __name__ == "__main__":
-    source, document = map(Path, sys.argv[1:3])
-    fresh = replaced(document.read_text(), source.name, table(json.loads(source.read_text())))
-    write_atomically(document, fresh.encode())
+    main(*map(Path, sys.argv[1:3]))

@@ -1,0 +1,6 @@
+"""What a user of each framework would otherwise run; four siblings, on nothing but the framework and its zoo.
+
+``textbook``: stock layers in their default layout, the stock loader and resize, the loop that tutorials show.
+``zoo``: the framework's own VGG in the fastest configuration known to its users, its batches in memory beforehand.
+``ceilings``: a product and a copy of square matrices on the device.
+"""

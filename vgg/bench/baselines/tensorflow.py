@@ -1,0 +1,99 @@
+"""TensorFlow as its tutorials have it, and ``keras.applications``' VGG with ``jit_compile``."""
+
+from __future__ import annotations
+
+import itertools
+from collections.abc import Callable
+from typing import Any
+
+import tensorflow as tf
+
+from ...backends import tensorflow as backend
+from ...params import to_hwc
+from ..contender import Arrays, Task, columns
+
+NARROW = {"bf16": tf.bfloat16, "fp16": tf.float16}
+
+
+class Textbook:
+    """Stock layers, ``compile`` and ``fit``; ``tf.data`` with ``tf.image.resize``."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.model = backend.load(backend.build(task.spec, device=task.device), task.params())
+        _compile(self.model, task, jit="auto")
+        size = task.spec.input_shape[1:]
+        pixels = tf.data.Dataset.from_tensor_slices((task.images.transpose(0, 2, 3, 1), task.labels))
+        batches = pixels.cache().shuffle(len(task.labels)).batch(task.recipe.batch_size)
+        self.batches = batches.map(lambda x, y: (tf.image.resize(x, size) / 255, y)).repeat()
+
+    def train(self, count: int) -> None:
+        self.model.fit(self.batches, steps_per_epoch=count, verbose=0)
+
+    def infer(self, count: int) -> None:
+        self.model.predict(self.batches, steps=count, verbose=0)
+
+    def answers(self) -> Arrays:
+        x = self.task.first()
+        return {"logits": self.model.predict(x.transpose(0, 2, 3, 1), verbose=0)}
+
+
+class Zoo:
+    """``keras.applications``' VGG-16, which has no dropout, or where it has none our own, on prepared batches."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.model = _network(task)
+        _compile(self.model, task, jit=True)
+        native = [(tf.constant(x.transpose(0, 2, 3, 1)), tf.constant(y)) for x, y in task.ready()]
+        self.batches = itertools.cycle(native)
+
+    def train(self, count: int) -> None:
+        for x, y in itertools.islice(self.batches, count):
+            self.model.train_on_batch(x, y)
+
+    def infer(self, count: int) -> None:
+        for x, _ in itertools.islice(self.batches, count):
+            self.model.predict_on_batch(x)
+
+    def answers(self) -> Arrays:
+        x = self.task.first()
+        return {"logits": self.model.predict_on_batch(tf.constant(x.transpose(0, 2, 3, 1)))}
+
+
+def textbook(task: Task) -> Textbook:
+    """The tutorials' way."""
+    return Textbook(task)
+
+
+def zoo(task: Task) -> Zoo:
+    """The zoo's model at its best."""
+    return Zoo(task)
+
+
+def ceilings(size: int, task: Task) -> tuple[Callable[[], None], Callable[[], None]]:
+    """(multiplies two matrices, copies one in float32), and waits."""
+    tf.config.experimental.enable_tensor_float_32_execution(task.recipe.precision == "tf32")
+    with tf.device("/GPU:0" if task.device == "gpu" else "/CPU:0"):
+        wide = tf.ones((size, size))
+        matrix = tf.cast(wide, NARROW.get(task.recipe.precision, tf.float32))
+    return lambda: _wait(matrix @ matrix), lambda: _wait(-wide)
+
+
+def _wait(matrix: tf.Tensor) -> None:
+    float(matrix[0, 0])
+
+
+def _network(task: Task) -> Any:
+    if task.spec.name != "vgg16":
+        columns(task.spec)
+        return backend.load(backend.build(task.spec, device=task.device), task.params())
+    model = tf.keras.applications.VGG16(weights=None, classes=task.spec.classes, classifier_activation=None)
+    for variable, (name, array) in zip(model.weights, task.params().items(), strict=True):
+        variable.assign(to_hwc(task.spec, name, array))
+    return model
+
+
+def _compile(model: Any, task: Task, *, jit: Any) -> None:
+    loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
+    model.compile(tf.keras.optimizers.SGD(task.recipe.lr, task.recipe.momentum), loss, jit_compile=jit)

@@ -1,0 +1,167 @@
+"""PyTorch as its tutorials have it, and torchvision's VGG compiled in channels-last."""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import torch
+from torch import nn
+from torch.nn import functional as F  # noqa: N812 - everybody calls it so
+from torch.utils.data import DataLoader, Dataset
+
+from ...backends import torch as backend
+from ..contender import Array, Arrays, Task, columns
+
+NARROW = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+class Textbook:
+    """Stock layers in NCHW, eager; ``DataLoader``, torchvision's transforms, SGD."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        self.model = backend.load(backend.build(task.spec, device=task.device), task.params())
+        self.optimizer = torch.optim.SGD(self.model.parameters(), task.recipe.lr, task.recipe.momentum)
+        self.batches = _forever(DataLoader(Pictures(task), task.recipe.batch_size, shuffle=True))
+
+    def train(self, count: int) -> None:
+        self.model.train()
+        for x, y in itertools.islice(self.batches, count):
+            self.optimizer.zero_grad()
+            with _autocast(self.task):
+                loss = F.cross_entropy(self.model(x.to(_place(self.task))), y.to(_place(self.task)))
+            loss.backward()
+            self.optimizer.step()
+            loss.item()
+
+    def infer(self, count: int) -> None:
+        self.model.eval()
+        with torch.no_grad(), _autocast(self.task):
+            for x, _ in itertools.islice(self.batches, count):
+                self.model(x.to(_place(self.task))).cpu()
+
+    def answers(self) -> Arrays:
+        x = self.task.first()
+        self.model.eval()
+        with torch.no_grad(), _autocast(self.task):
+            return {"logits": self.model(torch.from_numpy(x).to(_place(self.task))).float().cpu().numpy()}
+
+
+class Zoo:
+    """torchvision's model in channels-last, compiled, with a fused optimizer."""
+
+    def __init__(self, task: Task) -> None:
+        self.task = task
+        network = _network(task).to(memory_format=torch.channels_last)
+        self.model = torch.compile(network)
+        self.optimizer = torch.optim.SGD(network.parameters(), task.recipe.lr, task.recipe.momentum, fused=True)
+        self.batches = itertools.cycle([(self._native(x), self._labels(y)) for x, y in task.ready()])
+
+    def train(self, count: int) -> None:
+        self.model.train()
+        for x, y in itertools.islice(self.batches, count):
+            self.optimizer.zero_grad()
+            with _autocast(self.task):
+                loss = F.cross_entropy(self.model(x), y)
+            loss.backward()
+            self.optimizer.step()
+        loss.item()
+
+    def infer(self, count: int) -> None:
+        self.model.eval()
+        with torch.inference_mode(), _autocast(self.task):
+            for x, _ in itertools.islice(self.batches, count):
+                self.model(x).cpu()
+
+    def answers(self) -> Arrays:
+        x = self.task.first()
+        self.model.eval()
+        with torch.inference_mode(), _autocast(self.task):
+            return {"logits": self.model(self._native(x)).float().cpu().numpy()}
+
+    def _native(self, x: Array) -> torch.Tensor:
+        return torch.from_numpy(x).to(_place(self.task), memory_format=torch.channels_last)
+
+    def _labels(self, y: Array) -> torch.Tensor:
+        return torch.from_numpy(y).to(_place(self.task))
+
+
+def textbook(task: Task) -> Textbook:
+    """The tutorials' way."""
+    return Textbook(task)
+
+
+def zoo(task: Task) -> Zoo:
+    """The zoo's model at its best."""
+    return Zoo(task)
+
+
+def ceilings(size: int, task: Task) -> tuple[Callable[[], None], Callable[[], None]]:
+    """(multiplies two matrices, copies one in float32), and waits."""
+    torch.backends.cuda.matmul.allow_tf32 = task.recipe.precision == "tf32"
+    wide = torch.ones(size, size, device=_place(task))
+    matrix = wide.to(NARROW.get(task.recipe.precision))
+    return lambda: _wait(matrix @ matrix), lambda: _wait(wide.clone())
+
+
+class Pictures(Dataset[Any]):
+    """Images one by one, as torchvision's data sets give them: from PIL, resized, as floats."""
+
+    def __init__(self, task: Task) -> None:
+        transforms = _torchvision().transforms
+        size = transforms.Resize(task.spec.input_shape[1:])
+        self.task, self.transform = task, transforms.Compose([transforms.ToPILImage(), size, transforms.ToTensor()])
+
+    def __len__(self) -> int:
+        return len(self.task.labels)
+
+    def __getitem__(self, number: int) -> tuple[torch.Tensor, int]:
+        return self.transform(torch.from_numpy(self.task.images[number])), int(self.task.labels[number])
+
+
+def _network(task: Task) -> Any:
+    """The class of torchvision, given other channels and widths where the spec has them, as for fine-tuning."""
+    vgg, widths = _torchvision().models.vgg, columns(task.spec)
+    first, last = widths[0][0], widths[-1][-1]
+    features = vgg.make_layers([part for block in widths for part in (*block, "M")])
+    features[0] = nn.Conv2d(task.spec.input_shape[0], first, 3, padding=1)
+    model = vgg.VGG(features, task.spec.classes, init_weights=False)
+    model.classifier[0] = nn.Linear(last * 49, 4096)
+    named = zip(model.state_dict(), task.params().values(), strict=True)
+    model.load_state_dict({name: torch.from_numpy(array) for name, array in named})
+    return model.to(_place(task))
+
+
+def _wait(matrix: torch.Tensor) -> None:
+    matrix[0, 0].item()
+
+
+def _place(task: Task) -> torch.device:
+    return torch.device("cuda" if task.device == "gpu" else "cpu")
+
+
+def _autocast(task: Task) -> torch.autocast:
+    narrow = NARROW.get(task.recipe.precision)
+    return torch.autocast(_place(task).type, narrow, enabled=narrow is not None)
+
+
+def _forever(loader: DataLoader[Any]) -> Iterator[Any]:
+    while True:
+        yield from loader
+
+
+def _torchvision() -> Any:
+    """As released. Its compiled operators load only beside the build of torch that they were made for; beside another,
+    a CPU-only one say, its import stops where two of them, of use in detection alone, are to be described.
+    """
+    try:
+        return importlib.import_module("torchvision")
+    except RuntimeError as error:
+        if "torchvision::nms does not exist" not in str(error):
+            raise
+    for name in ("nms", "qnms"):
+        torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
+    return importlib.import_module("torchvision")

@@ -1,0 +1,181 @@
+"""The worker's side of ``vgg bench``: one contender, what it is timed on, and the clock.
+
+A contender is ours, made of any backend, or one of a framework's baselines in ``vgg.bench.baselines``.
+"""
+
+from __future__ import annotations
+
+import importlib
+import itertools
+import time
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..backends import VELOCITY
+from ..errors import VGGError, mismatch
+from ..masks import masks
+from ..measure import peak_bytes
+from ..params import load_params, shapes
+from ..pixels import resize_matrix
+from ..recipe import Recipe
+from ..spec import Head, Pool, Spec
+
+Array = NDArray[Any]
+Arrays = dict[str, Array]
+GRADIENT = "gradient/"
+"""In a contender's answers, the prefix of a parameter's gradient."""
+
+
+@dataclass(frozen=True)
+class Task:
+    """What every contender of a workload gets: uint8 images (N, C, h, w), labels (N,), a file of canonical weights."""
+
+    spec: Spec
+    recipe: Recipe
+    device: str
+    weights: str
+    images: Array
+    labels: Array
+
+    def params(self) -> Arrays:
+        """The weights to start from, in canonical order; read each time, lest they count as the contender's memory."""
+        read = load_params(self.weights)
+        return {name: read[name] for name in shapes(self.spec)}
+
+    def batch(self, number: int) -> tuple[Array, Array]:
+        """(images, labels), round and round."""
+        size = self.recipe.batch_size
+        start = number * size % len(self.labels)
+        return self.images[start : start + size], self.labels[start : start + size]
+
+    def first(self) -> Array:
+        """Images of the first batch as the network takes them, float32 (batch, C, H, W)."""
+        return prepared(self.spec, self.recipe, self.batch(0)[0]).astype(np.float32)
+
+    def ready(self) -> list[tuple[Array, Array]]:
+        """Every batch once: float32 images (batch, C, H, W) as the network takes them, labels."""
+        batches = map(self.batch, range(len(self.labels) // self.recipe.batch_size))
+        return [(prepared(self.spec, self.recipe, x).astype(np.float32), y) for x, y in batches]
+
+
+class Contender(Protocol):
+    """A model that trains and infers in its own way."""
+
+    def train(self, count: int) -> None:
+        """That many steps, the last one finished."""
+        ...
+
+    def infer(self, count: int) -> None:
+        """Logits of that many batches, as far as the host."""
+        ...
+
+    def answers(self) -> Arrays:
+        """``logits`` of the first batch, in eval mode and with the weights that all start from; it is asked first."""
+        ...
+
+
+class Ours:
+    """A backend's learner, fed as ``vgg train`` feeds it."""
+
+    def __init__(self, backend: Any, task: Task) -> None:
+        self.task, self.numbers = task, itertools.count()
+        model = backend.build(task.spec, dtype=task.recipe.dtype, device=task.device)
+        self.learner = backend.learner(backend.load(model, task.params()), task.recipe)
+
+    def train(self, count: int) -> None:
+        for number in itertools.islice(self.numbers, count):
+            float(self.learner.step(*self.task.batch(number), self.task.recipe.lr))
+
+    def infer(self, count: int) -> None:
+        for number in itertools.islice(self.numbers, count):
+            self.learner.evaluate(self.task.batch(number)[0])
+
+    def answers(self) -> Arrays:
+        """The logits, and with neutral masks the gradients, as from the first weights, at any time."""
+        images, labels = self.task.batch(0)
+        drawn = masks(self.task.spec, len(images), self.task.recipe.seed, 0)
+        params = self.task.params()
+        still = {VELOCITY + n: np.zeros_like(a) for n, a in params.items() if "running_" not in n}
+        self.learner.restore({**params, **still, "step": np.array(0)})
+        logits = self.learner.evaluate(images)
+        self.learner.step(images, labels, self.task.recipe.lr, drawn)
+        moved = {n: a for n, a in self.learner.state().items() if n.startswith(VELOCITY)}
+        return {"logits": logits, **{n.replace(VELOCITY, GRADIENT, 1): a for n, a in moved.items()}}
+
+
+def make(backend: Any, arrays: Mapping[str, Array], kind: str, **told: Any) -> Contender:
+    """A contender by its kind: vgg, textbook or zoo."""
+    task = _task(arrays["images"], arrays["labels"], **told)
+    return Ours(backend, task) if kind == "vgg" else getattr(_baselines(backend), kind)(task)
+
+
+def measure(contender: Contender, phase: str, count: int) -> dict[str, float]:
+    """Seconds for each of ``count`` steps, and the peak memory of the process so far."""
+    start = time.perf_counter()
+    getattr(contender, phase)(count)
+    return {"seconds": (time.perf_counter() - start) / count, "peak_bytes": peak_bytes()}
+
+
+def ceiling(backend: Any, size: int, **told: Any) -> dict[str, float]:
+    """``rates`` of the framework on the device, in the recipe's precision."""
+    nothing = np.zeros(0)
+    return rates(size, *_baselines(backend).ceilings(size, _task(nothing, nothing, **told)))
+
+
+def rates(size: int, multiply: Callable[[], object], copy: Callable[[], object]) -> dict[str, float]:
+    """``flops``: FLOP/s of a product of two square matrices; ``bytes``: bytes/s read and written by copying one in
+    float32.
+    """
+    return {"flops": 2 * size**3 / _best(multiply), "bytes": 8 * size**2 / _best(copy)}
+
+
+def _best(work: Callable[[], object], times: int = 5) -> float:
+    """Seconds, the first time aside."""
+    work()
+    seconds = []
+    for _ in range(times):
+        start = time.perf_counter()
+        work()
+        seconds.append(time.perf_counter() - start)
+    return min(seconds)
+
+
+def load_seconds(backend: Any, **told: Any) -> float:
+    """To read the weights' file into a model that is there."""
+    task = _task(np.zeros(0), np.zeros(0), **told)
+    model = backend.build(task.spec, dtype=task.recipe.dtype, device=task.device)
+    start = time.perf_counter()
+    backend.load(model, task.params())
+    return time.perf_counter() - start
+
+
+def prepared(spec: Spec, recipe: Recipe, images: Array) -> NDArray[np.float64]:
+    """uint8 pixels as the network takes them: scaled, normalised, resized."""
+    down, across = (resize_matrix(*sides) for sides in zip(images.shape[2:], spec.input_shape[1:], strict=True))
+    resized: NDArray[np.float64] = down @ ((images / 255 - recipe.mean) / recipe.std) @ across.T
+    return resized
+
+
+def columns(spec: Spec) -> list[list[int]]:
+    """Widths of the convolutions, block by block; ``VGGError`` where no zoo's class could have made the network."""
+    convs = {(c.kernel, c.stride, c.padding, c.lrn) for block in spec.blocks for c in block.convs}
+    usual = all(block.pool == Pool() for block in spec.blocks) and convs == {(3, 1, 1, False)}
+    if not usual or spec.batch_norm or spec.head != Head() or spec.input_shape[1:] != (224, 224):
+        raise mismatch("zoo", spec.name, "3x3 convolutions, 2x2 pools, two hidden layers of 4096 on 224x224")
+    return [[conv.channels for conv in block.convs] for block in spec.blocks]
+
+
+def _task(images: Array, labels: Array, *, spec: Any, recipe: Any, device: str, weights: str) -> Task:
+    return Task(Spec.from_dict(spec), Recipe.from_dict(recipe), device, weights, images, labels)
+
+
+def _baselines(backend: Any) -> Any:
+    name = backend.__name__.rpartition(".")[2]
+    try:
+        return importlib.import_module(f"vgg.bench.baselines.{name}")
+    except ModuleNotFoundError as error:
+        raise VGGError(f"{backend.__name__}: no baselines ({error})") from error

@@ -1,0 +1,132 @@
+"""The parent's side of ``vgg bench``: starts the contenders of a workload, times them in turn, asks for the parity."""
+
+from __future__ import annotations
+
+import math
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from ..client import Worker
+from ..errors import VGGError
+from ..recipe import Recipe
+from ..registry import Entry, own_names
+from ..runs import Listener
+from . import parity
+from .contender import rates
+from .workloads import KINDS, Workload
+
+SECONDS = 1.0
+"""How long one measurement lasts, at least, where a step is shorter."""
+SIZE = 2048
+"""Side of the square matrices whose product is the machine's ceiling on a CPU; four times that on a GPU."""
+
+
+ZOOS = {"torch": ("torchvision",)}
+"""What a framework's baselines need besides it."""
+
+
+@dataclass(frozen=True)
+class Terms:
+    """What is the same for every contender of a workload."""
+
+    workload: Workload
+    plan: Recipe
+    device: str
+    weights: Path
+    known: parity.Truth
+
+    def told(self) -> dict[str, Any]:
+        """For a worker."""
+        told = {"spec": self.workload.spec.to_dict(), "recipe": self.plan.to_dict()}
+        return {**told, "device": self.device, "weights": str(self.weights)}
+
+
+@dataclass
+class Entrant:
+    """A contender in a process of its own, and what was found about it."""
+
+    worker: Worker
+    found: dict[str, Any]
+    counts: dict[str, int] = field(default_factory=dict)
+
+    def round(self) -> None:
+        """One measurement more of each phase."""
+        for phase, count in self.counts.items():
+            measured, _ = self.worker.call("measure", phase=phase, count=count)
+            self.found[phase].append(measured["seconds"])
+
+
+@contextmanager
+def entered(entry: Entry, kind: str, terms: Terms, env: str, timeout: float) -> Iterator[Entrant]:
+    """Start a contender, judge it, take its first step, warm it up."""
+    start = time.perf_counter()
+    with Worker(_home(entry, kind), env=env, timeout=timeout, device=terms.device) as worker:
+        images, labels = terms.workload.images(terms.plan.batch_size), terms.workload.labels(terms.plan.batch_size)
+        worker.call("contend", {"images": images, "labels": labels}, kind=kind, **terms.told())
+        made = time.perf_counter() - start
+        verdict = {} if kind == "vgg" else parity.judged(worker, terms.known)
+        first, _ = worker.call("measure", phase="train", count=1)
+        found = {"first_step_seconds": first["seconds"], "ready_seconds": made + first["seconds"]}
+        entrant = Entrant(worker, {**found, "facts": worker.facts()})
+        for phase in terms.workload.phases:
+            worker.call("measure", phase=phase, count=1)
+            warm, _ = worker.call("measure", phase=phase, count=1)
+            entrant.counts[phase] = math.ceil(SECONDS / warm["seconds"])
+            entrant.found |= {phase: [], **({"peak_bytes": warm["peak_bytes"]} if phase == "train" else {})}
+        entrant.found["parity"] = verdict or parity.judged(worker, terms.known)
+        yield entrant
+
+
+def contest(entry: Entry, terms: Terms, rounds: int, env: str, timeout: float, listener: Listener) -> dict[str, Any]:
+    """``contenders`` by kind, each with what was found or an ``error``, and the ``ceiling``; all timed in turn."""
+    results: dict[str, Any] = {}
+    ceiling: list[dict[str, float]] = []
+    with ExitStack() as stack:
+        entrants = {}
+        for kind in terms.workload.kinds if entry.name in own_names() else KINDS[:1]:
+            listener.stage(entry.name, f"{terms.workload.name}, starting {kind}")
+            try:
+                entrants[kind] = stack.enter_context(entered(entry, kind, terms, env, timeout))
+                results[kind] = entrants[kind].found
+            except VGGError as error:
+                results[kind] = {"error": str(error)}
+        listener.stage(entry.name, f"{terms.workload.name}, timing", rounds)
+        for number in range(rounds if entrants else 0):
+            for entrant in entrants.values():
+                entrant.round()
+            ceiling.append(_ceiling(entrants, terms))
+            listener.event(entry.name, {"round": number + 1})
+        if "vgg" in entrants:
+            results["vgg"]["load_seconds"], _ = entrants["vgg"].worker.call("load_seconds", **terms.told())
+    return {"contenders": results, "ceiling": ceiling}
+
+
+def _home(entry: Entry, kind: str) -> Entry:
+    """Where a contender runs: baselines with the framework's zoo, where that is a package of its own; the textbook's
+    without the variables that make a framework faster, of which no tutorial speaks.
+    """
+    if kind == "vgg":
+        return entry
+    entry = replace(entry, variables={}) if kind == "textbook" else entry
+    lock = entry.lock.with_stem(f"{entry.lock.stem}-zoo") if entry.lock else None
+    return replace(entry, lock=lock, imports=(*entry.imports, *ZOOS[entry.name])) if lock and lock.is_file() else entry
+
+
+def _ceiling(entrants: dict[str, Entrant], terms: Terms) -> dict[str, float]:
+    """FLOP/s of a product of matrices and bytes/s of a copy: the best that NumPy, on a CPU, or the framework does."""
+    found = [_numpy(SIZE)] if terms.device == "cpu" else []
+    if "textbook" in entrants:
+        size = SIZE if terms.device == "cpu" else 4 * SIZE
+        found.append(entrants["textbook"].worker.call("ceiling", size=size, **terms.told())[0])
+    return {what: max(rates[what] for rates in found) for what in found[0]}
+
+
+def _numpy(size: int) -> dict[str, float]:
+    one, other = np.ones((2, size, size), np.float32)
+    return rates(size, lambda: np.matmul(one, one, out=other), lambda: np.copyto(other, one))

@@ -1,0 +1,76 @@
+"""What is timed: networks, inputs and batch sizes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..errors import unknown
+from ..layers import expand, totals
+from ..recipe import Recipe
+from ..spec import Block, Conv, Head, Spec, arch
+
+KINDS = ("vgg", "zoo", "textbook")
+"""Contenders: ours, the framework's own zoo at its best, and the way of its tutorials."""
+BATCHES = 4
+"""Different ones that a contender sees, again and again."""
+
+
+@dataclass(frozen=True)
+class Workload:
+    """A spec, the side in pixels of the uint8 images that it gets, and the batch size by device."""
+
+    name: str
+    spec: Spec
+    pixels: int
+    batch: dict[str, int]
+    phases: tuple[str, ...] = ("train", "infer")
+    kinds: tuple[str, ...] = KINDS
+
+    @property
+    def macs(self) -> int:
+        """Multiply-adds of one image's forward pass; a training step is counted as three of them."""
+        return totals(expand(self.spec)).macs
+
+    def images(self, batch: int) -> NDArray[np.uint8]:
+        """(BATCHES * batch, C, pixels, pixels), seeded noise."""
+        shape = (BATCHES * batch, self.spec.input_shape[0], self.pixels, self.pixels)
+        return np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
+
+    def labels(self, batch: int) -> NDArray[np.int64]:
+        """(BATCHES * batch,), seeded noise."""
+        return np.random.RandomState(1).randint(0, self.spec.classes, BATCHES * batch).astype(np.int64)
+
+
+def recipe(batch: int, precision: str) -> Recipe:
+    """The same plain SGD for every contender: a rate so small that noise for data does no harm."""
+    return Recipe("bench", "synthetic", 1, batch, lr=1e-3, momentum=0.9, precision=precision, init="he_normal")
+
+
+_LITTLE = Spec(
+    (Block((Conv(1, 1, 32, 0),), None),), (1, 224, 224), 10, Head((), dropout=0.0, global_pool=True), name="little"
+)
+WORKLOADS = {
+    w.name: w
+    for w in (
+        Workload("vgg11_narrow", arch("vgg11_narrow"), 28, {"cpu": 32, "gpu": 1024}),
+        Workload("vgg16", arch("vgg16"), 224, {"cpu": 4, "gpu": 256}),
+        Workload("pipeline", _LITTLE, 28, {"cpu": 32, "gpu": 1024}, ("train",), ("vgg", "textbook")),
+    )
+}
+"""``pipeline`` is a network of almost nothing: what is left is the way of 28-pixel images to 224 on the device."""
+
+
+def find(name: str) -> Workload:
+    """The workload of that name; ``VGGError`` otherwise."""
+    if name not in WORKLOADS:
+        raise unknown("workload", name, WORKLOADS)
+    return WORKLOADS[name]
+
+
+def about(workload: Workload, batch: int) -> dict[str, Any]:
+    """For JSON."""
+    return {"spec": workload.spec.to_dict(), "pixels": workload.pixels, "batch": batch, "macs": workload.macs}

@@ -1,0 +1,56 @@
+"""The plot of ``vgg bench``: each contender's share of the machine's ceiling.
+
+``python -m vgg.report.plot JSON SVG`` writes it.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+from typing import Any
+
+from ..bench import results
+from ..bench.view import PHASES
+from ..bench.workloads import KINDS
+from ..params import write_atomically
+
+COLOURS = dict(zip(KINDS, ("#c8401f", "#2660a4", "#9aa5b1"), strict=True))
+LEFT, WIDTH, ROW, GAP = 110, 420, 14, 12
+"""Pixels: where bars begin, how long the ceiling is, how high a bar is, what lies between groups."""
+
+
+def svg(result: Mapping[str, Any]) -> str:
+    """Text of an SVG file: for each workload and phase a group of bars a backend, a bar a contender."""
+    from jinja2 import Environment, PackageLoader, StrictUndefined
+
+    environment = Environment(
+        loader=PackageLoader("vgg.report", "."),
+        autoescape=True,
+        undefined=StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+    )
+    y, marks = GAP, []
+    for kind, text, share in _bars(result):
+        marks.append({"y": y, "text": text, "kind": kind, "width": round(share * WIDTH, 1), "share": f"{share:.2f}"})
+        y += ROW if kind else ROW + GAP
+    places = {"left": LEFT, "ceiling": LEFT + WIDTH, "row": ROW, "height": y + 2 * ROW}
+    return environment.get_template("bars.svg.jinja").render(marks=marks, colours=COLOURS, **places) + "\n"
+
+
+def _bars(result: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
+    """(kind, label, share of the ceiling) from top to bottom; a heading has no kind."""
+    for name, workload in result["workloads"].items():
+        for phase in [p for p in PHASES if workload["macs"] > 1e6]:
+            yield "", f"{name}, {PHASES[phase]}, batch {workload['batch']}", 0.0
+            for backend, column in workload["backends"].items():
+                for kind in (k for k in KINDS if phase in column["contenders"].get(k, {})):
+                    share = results.share(workload, column, kind, phase).value
+                    yield kind, backend if kind == "vgg" else "", share
+
+
+if __name__ == "__main__":
+    source, target = map(Path, sys.argv[1:3])
+    write_atomically(target, svg(json.loads(source.read_text())).encode())
