@@ -347,23 +347,26 @@ def _places(x: jax.Array, kernel: int) -> list[jax.Array]:
     return [x[:, i::kernel, j::kernel] for i in range(kernel) for j in range(kernel)]
 
 
-def _to_the_first(kernel: int, saved: Any, grad: jax.Array) -> tuple[jax.Array]:
-    """The gradient goes to the first place that holds the window's maximum."""
-    x, top = saved
-    parts, free = [], jnp.full(top.shape, True)
-    for place in _places(x, kernel):
-        parts.append(jnp.where(free & (place == top), grad, 0))
-        free &= place != top
-    windows = [jnp.stack(parts[i : i + kernel], axis=3) for i in range(0, len(parts), kernel)]
-    return (jnp.stack(windows, axis=2).reshape(x.shape),)
+def _with_winners(x: jax.Array, kernel: int) -> tuple[jax.Array, jax.Array]:
+    """Also which place holds the maximum, the first of equals. To find it again on the way back, by comparing, would not
+    do: XLA computes ``x`` anew there, and may round otherwise.
+    """
+    top, *others = _places(x, kernel)
+    winner = jnp.zeros(top.shape, np.min_scalar_type(kernel * kernel))
+    for number, place in enumerate(others, 1):
+        winner = jnp.where(place > top, winner.dtype.type(number), winner)
+        top = jnp.maximum(top, place)
+    return top, winner
 
 
-def _saving(x: jax.Array, kernel: int) -> Any:
-    top = _max_of_tiles(x, kernel)
-    return top, (x, top)
+def _to_winners(kernel: int, winner: jax.Array, grad: jax.Array) -> tuple[jax.Array]:
+    parts = [jnp.where(winner == number, grad, 0) for number in range(kernel * kernel)]
+    rows = [jnp.stack(parts[i : i + kernel], axis=3) for i in range(0, len(parts), kernel)]
+    n, height, width, channels = grad.shape
+    return (jnp.stack(rows, axis=2).reshape(n, height * kernel, width * kernel, channels),)
 
 
-_max_of_tiles.defvjp(_saving, _to_the_first)
+_max_of_tiles.defvjp(_with_winners, _to_winners)
 
 
 def _masked(masks: Mapping[str, jax.Array], real: Any, call: Any, args: Any, kwargs: Any, context: Any) -> jax.Array:
