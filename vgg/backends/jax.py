@@ -334,7 +334,7 @@ def _max_pool(x: jax.Array, kernel: int, stride: int) -> jax.Array:
     if kernel != stride:
         return nn.max_pool(x, (kernel, kernel), (stride, stride))
     rows, columns = (extent // kernel * kernel for extent in x.shape[1:3])
-    return _max_of_tiles(x[:, :rows, :columns], kernel)
+    return jax.jit(_max_of_tiles, static_argnums=1)(x[:, :rows, :columns], kernel)
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(1,))
