@@ -5,15 +5,16 @@ from __future__ import annotations
 import copy
 import json
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from vgg.bench import results, view, workloads
+from vgg.bench import contest, results, view, workloads
 from vgg.bench.contender import columns
 from vgg.cli import main
 from vgg.errors import VGGError
-from vgg.registry import own_names
+from vgg.registry import Entry, own_names
 from vgg.spec import arch
 
 PARITY = {"ok": True, "logits": {"error": 1e-7, "limit": 1e-5, "basis": "", "reason": ""}}
@@ -66,6 +67,19 @@ def test_other_conditions_are_refused(key: str) -> None:
     other[key] = {"cpu": "fast", "cores": 2} if key == "machine" else "other"
     with pytest.raises(VGGError, match="got a result of"):
         results.regressions(other, result([2.0, 2.0, 2.0]))
+
+
+def test_results_with_nothing_in_common_are_refused() -> None:
+    other = result([2.0, 2.0, 2.0])
+    other["workloads"]["vgg11_narrow"]["batch"] = 3
+    with pytest.raises(VGGError, match="nothing in common"):
+        results.regressions(other, result([2.0, 2.0, 2.0]))
+
+
+def test_a_plug_in_has_no_ceiling_on_a_gpu() -> None:
+    terms = SimpleNamespace(device="gpu")
+    with pytest.raises(VGGError, match="which know its ceiling"):
+        contest.contest(Entry("other", "other"), terms, 1, "auto", 1, None)  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("text", ["", "[]", "{}", '{"workloads": {"a": 1}}'])

@@ -609,6 +609,24 @@ def test_nothing_of_this_pythons_leaks_into_an_environment_of_its_own(monkeypatc
     assert not {"PYTHONHOME", "VIRTUAL_ENV"} & environ.keys()
 
 
+FAST = Entry("lost", "vgg_lost", ("json",), Path("lost.txt"), variables={"VGG_FAST": "ours"})
+
+
+@pytest.mark.usefixtures("provisioned")
+def test_an_environment_of_its_own_has_the_variables_that_make_it_faster() -> None:
+    assert environments.launch(FAST, "uv", "/home")[1]["VGG_FAST"] == "ours"
+
+
+@pytest.mark.usefixtures("provisioned")
+def test_the_users_variables_win(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("VGG_FAST", "theirs")
+    assert environments.launch(FAST, "uv", "/home")[1]["VGG_FAST"] == "theirs"
+
+
+def test_the_current_interpreter_is_left_as_it_is() -> None:
+    assert "VGG_FAST" not in environments.launch(FAST, "current", "/home")[1]
+
+
 SETTINGS = {
     "PIP_INDEX_URL": ("https://a.example", "UV_DEFAULT_INDEX", "https://a.example"),
     "PIP_EXTRA_INDEX_URL": ("https://b.example https://c.example", "UV_INDEX", "https://b.example https://c.example"),

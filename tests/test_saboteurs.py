@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from conftest import Caught
 from kill_matrix import checks, killed
 from sabotage import SABOTEURS, Bench
 
@@ -22,15 +23,25 @@ def test_a_healthy_backend_passes(healthy: Bench, cell: str) -> None:
     assert verdict.ok, verdict.reason
 
 
+def catching(name: str, by_others: bool) -> list[str]:
+    """The check meant for a saboteur, or all others, as far as they catch it."""
+    saboteur = SABOTEURS[name]
+    asked = checks() - {saboteur.check} if by_others else {saboteur.check}
+    return [check for check in asked if killed(saboteur, check, enough=1)]
+
+
+@pytest.mark.parametrize("by_others", [False])
 @pytest.mark.parametrize("name", SABOTEURS)
-def test_a_saboteur_is_caught_by_the_check_meant_for_it(name: str) -> None:
-    assert killed(SABOTEURS[name], SABOTEURS[name].check, enough=1)
+def test_a_saboteur_is_caught_by_the_check_meant_for_it(caught: Caught, name: str, by_others: bool) -> None:
+    assert caught[name, by_others].result() == [SABOTEURS[name].check]
 
 
+@pytest.mark.parametrize("by_others", [True])
 @pytest.mark.parametrize("name", ALONE)
-def test_a_saboteur_that_only_one_check_can_see_is_caught_by_no_other(name: str) -> None:
-    others = checks() - {SABOTEURS[name].check}
-    assert [check for check in others if killed(SABOTEURS[name], check, enough=1)] == []
+def test_a_saboteur_that_only_one_check_can_see_is_caught_by_no_other(
+    caught: Caught, name: str, by_others: bool
+) -> None:
+    assert caught[name, by_others].result() == []
 
 
 def test_every_check_is_the_only_one_to_catch_some_saboteur() -> None:

@@ -212,6 +212,9 @@ def bench(arguments: Namespace) -> int:
     else:
         tables.timings(view.tables(result))
         print(f"result: {place}")
+    for *where, found in results.contenders(result):
+        if "error" in found:
+            print(f"{' '.join(where)} failed: {found['error']}", file=sys.stderr)
     worse = results.regressions(old, result) if old else []
     for line in worse:
         print(f"slower: {line}", file=sys.stderr)

@@ -168,6 +168,7 @@ def facts() -> dict[str, Any]:
         "flags": {
             "default_matmul_precision": jax.config.jax_default_matmul_precision or "default",
             "x64": jax.config.jax_enable_x64,
+            "xla_flags": os.environ.get("XLA_FLAGS", ""),
         },
     }
 
@@ -348,8 +349,8 @@ def _places(x: jax.Array, kernel: int) -> list[jax.Array]:
 
 
 def _with_winners(x: jax.Array, kernel: int) -> tuple[jax.Array, jax.Array]:
-    """Also which place holds the maximum, the first of equals. To find it again on the way back, by comparing, would not
-    do: XLA computes ``x`` anew there, and may round otherwise.
+    """Also which place holds the maximum, the first of equals. To find it on the way back, by comparing, would not do:
+    XLA computes ``x`` anew there, and may round otherwise.
     """
     top, *others = _places(x, kernel)
     winner = jnp.zeros(top.shape, np.min_scalar_type(kernel * kernel))

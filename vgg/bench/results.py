@@ -87,6 +87,8 @@ def regressions(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
     if _conditions(old) != _conditions(new):
         raise mismatch("--compare", f"a result of {_conditions(old)}", f"one of {_conditions(new)}")
     before, after = dict(_shares(old)), dict(_shares(new))
+    if not before.keys() & after.keys():
+        raise mismatch("--compare", "a result with nothing in common", "one of the same workloads, batches, backends")
     return [_worse(key, before[key], after[key]) for key in after if _is_worse(before.get(key), after[key])]
 
 

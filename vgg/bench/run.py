@@ -70,10 +70,14 @@ def _time(
 
 
 def commit() -> str | None:
-    """Of the checkout that this package lies in, marked where something is not committed; None if there is none."""
-    folder = Path(__file__).parent
-    command = ["git", "-C", str(folder), "describe", "--always", "--dirty", "--abbrev=12", "--exclude=*"]
+    """Of the checkout that this package belongs to, marked where something is not committed; None if there is none."""
+    git = ["git", "-C", str(Path(__file__).parent)]
+    known, describe = ["ls-files", "--error-unmatch", Path(__file__).name], ["describe", "--always", "--dirty"]
     try:
-        return subprocess.run(command, capture_output=True, check=True, text=True).stdout.strip()
+        subprocess.run([*git, *known], capture_output=True, check=True)
+        said = subprocess.run(
+            [*git, *describe, "--abbrev=12", "--exclude=*"], capture_output=True, check=True, text=True
+        )
     except (OSError, subprocess.CalledProcessError):
         return None
+    return said.stdout.strip()
