@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import math
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -139,6 +138,8 @@ class Recipe:
 
     def mask_seed(self, step: int) -> int:
         """What the dropout generator is seeded with before a step: 31 bits, all that every framework takes."""
+        import hashlib  # slow to import, and only training needs it
+
         digest = hashlib.sha256(f"{self.seed} {step}".encode()).digest()
         return int.from_bytes(digest[:4], "little") >> 1
 

@@ -8,7 +8,6 @@ the textbook chapters and AlexNet are values of the same type, ``Spec``.
 from __future__ import annotations
 
 import dataclasses
-import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -191,6 +190,8 @@ class Spec:
 
     def to_json(self) -> str:
         """One line of JSON."""
+        import json  # slow to import, and few need it
+
         return json.dumps(self.to_dict())
 
     @staticmethod

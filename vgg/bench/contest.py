@@ -25,8 +25,6 @@ SECONDS = 1.0
 """How long one measurement lasts, at least, where a step is shorter."""
 SIZE = 2048
 """Side of the square matrices whose product is the machine's ceiling on a CPU; four times that on a GPU."""
-
-
 ZOOS = {"torch": ("torchvision",)}
 """What a framework's baselines need besides it."""
 
@@ -80,6 +78,8 @@ def entered(entry: Entry, kind: str, terms: Terms, env: str, timeout: float) -> 
             entrant.counts[phase] = math.ceil(SECONDS / warm["seconds"])
             entrant.found |= {phase: [], **({"peak_bytes": warm["peak_bytes"]} if phase == "train" else {})}
         entrant.found["parity"] = verdict or parity.judged(worker, terms.known)
+        if kind == "vgg":
+            entrant.found["load_seconds"], _ = worker.call("load_seconds", **terms.told())
         yield entrant
 
 
@@ -90,7 +90,7 @@ def contest(entry: Entry, terms: Terms, rounds: int, env: str, timeout: float, l
     results: dict[str, Any] = {}
     ceiling: list[dict[str, float]] = []
     with ExitStack() as stack:
-        entrants = {}
+        entrants: dict[str, Entrant] = {}
         for kind in terms.workload.kinds if entry.name in own_names() else KINDS[:1]:
             listener.stage(entry.name, f"{terms.workload.name}, starting {kind}")
             try:
@@ -99,14 +99,25 @@ def contest(entry: Entry, terms: Terms, rounds: int, env: str, timeout: float, l
             except VGGError as error:
                 results[kind] = {"error": str(error)}
         listener.stage(entry.name, f"{terms.workload.name}, timing", rounds)
-        for number in range(rounds if entrants else 0):
-            for entrant in entrants.values():
-                entrant.round()
-            ceiling.append(_ceiling(entrants, terms))
+        for number in range(rounds):
+            results |= _played(entrants)
+            if entrants:
+                ceiling.append(_ceiling(next(reversed(entrants.values())).worker, terms))
             listener.event(entry.name, {"round": number + 1})
-        if "vgg" in entrants:
-            results["vgg"]["load_seconds"], _ = entrants["vgg"].worker.call("load_seconds", **terms.told())
     return {"contenders": results, "ceiling": ceiling}
+
+
+def _played(entrants: dict[str, Entrant]) -> dict[str, dict[str, str]]:
+    """A round; who fails in it, and is out from now on."""
+    failed = {}
+    for kind, entrant in entrants.items():
+        try:
+            entrant.round()
+        except VGGError as error:
+            failed[kind] = {"error": str(error)}
+    for kind in failed:
+        del entrants[kind]
+    return failed
 
 
 def _home(entry: Entry, kind: str) -> Entry:
@@ -120,10 +131,9 @@ def _home(entry: Entry, kind: str) -> Entry:
     return replace(entry, lock=lock, imports=(*entry.imports, *ZOOS[entry.name])) if lock and lock.is_file() else entry
 
 
-def _ceiling(entrants: dict[str, Entrant], terms: Terms) -> dict[str, float]:
+def _ceiling(worker: Worker, terms: Terms) -> dict[str, float]:
     """FLOP/s of a product of matrices and bytes/s of a copy: the best that NumPy, on a CPU, or the framework does."""
     found = [_numpy(SIZE)] if terms.device == "cpu" else []
-    worker = next(reversed(entrants.values())).worker
     if worker.entry.name in own_names():
         size = SIZE if terms.device == "cpu" else 4 * SIZE
         found.append(worker.call("ceiling", size=size, **terms.told())[0])

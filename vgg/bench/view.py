@@ -28,6 +28,7 @@ def tables(result: Mapping[str, Any]) -> list[Table]:
         title = f"{name}, {'x'.join(map(str, workload['spec']['input_shape']))}, batch {workload['batch']}"
         phases = [p for p in PHASES if any(p in c["contenders"]["vgg"] for c in workload["backends"].values())]
         found += [_speed(f"{title}: {PHASES[phase]}", workload, phase) for phase in phases]
+        found += [_overall(f"{title}: over the frameworks", workload, phases)]
         found.append(_costs(f"{title}: start and memory", workload))
     return [*found, *([_ourselves(result["ourselves"])] if "ourselves" in result else [])]
 
@@ -44,6 +45,26 @@ def _speed(title: str, workload: Mapping[str, Any], phase: str) -> Table:
         speed = f"{rate.value:.1f} ± {rate.spread:.0%}"
         rows.append([backend, speed, f"{part.value:.2f} ± {part.spread:.0%}", *ratios, _parity(ours["parity"])])
     return Table(title, ["", "images/s", "of the ceiling", "x textbook", "x zoo", "parity"], rows)
+
+
+def _overall(title: str, workload: Mapping[str, Any], phases: list[str]) -> Table:
+    """What they have in common; the slowest by share of the ceiling, which was measured in the same rounds."""
+    rows = []
+    for phase in phases:
+        columns = [c for c in workload["backends"].values() if phase in c["contenders"]["vgg"]]
+        shares = [results.share(workload, column, "vgg", phase).value for column in columns]
+        cells = [f"{results.mean(shares):.2f}", f"{max(shares) / min(shares):.2f}"]
+        for kind in ("textbook", "zoo"):
+            ratios = [found.value for c in columns if (found := results.ratio(c, kind, phase))]
+            cells += [f"{results.mean(ratios):.2f}, least {min(ratios):.2f}" if ratios else "-"]
+        rows.append([PHASES[phase], *cells])
+    heads = [
+        "of the ceiling, geometric mean",
+        "fastest to slowest",
+        "x textbook, geometric mean",
+        "x zoo, geometric mean",
+    ]
+    return Table(title, ["", *heads], rows)
 
 
 def _ratio(column: Mapping[str, Any], kind: str, phase: str) -> str:
@@ -70,14 +91,8 @@ def _costs(title: str, workload: Mapping[str, Any]) -> Table:
         loading = made.get("vgg", {}).get("load_seconds")
         rows.append([backend, *cells, f"{loading:.2f} s" if loading else ""])
     kinds = " / ".join(KINDS)
-    columns = [
-        "",
-        f"first step, {kinds}",
-        f"start to first step, {kinds}",
-        f"peak memory, {kinds}",
-        "weights loaded in",
-    ]
-    return Table(title, columns, rows)
+    heads = [f"{what}, {kinds}" for what in ("first step", "start to first step", "peak memory")]
+    return Table(title, ["", *heads, "weights loaded in"], rows)
 
 
 def _cost(found: Mapping[str, Any] | None, what: str) -> str:
@@ -97,8 +112,9 @@ def _ourselves(found: Mapping[str, Any]) -> Table:
         ["vgg show vgg16, beyond import numpy", f"{beyond['show'].value * 1000:.0f} ms"],
         ["frameworks imported by either", ", ".join(found["imported"]) or "none"],
     ]
-    for backend, part in found["seam"].items():
-        rows.append(
-            [f"seam's share of vgg train {backend}", part["error"] if isinstance(part, dict) else f"{part:.2%}"]
-        )
+    rows += [[f"seam's share of vgg train {backend}", _part(part)] for backend, part in found["seam"].items()]
     return Table("vgg itself", ["", ""], rows)
+
+
+def _part(found: float | dict[str, str]) -> str:
+    return f"{found:.2%}" if isinstance(found, float) else f"failed: {found['error'].splitlines()[0]}"
