@@ -4,15 +4,18 @@ from __future__ import annotations
 
 import copy
 import json
+from dataclasses import replace
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
-from vgg.bench import contest, results, view, workloads
+from vgg import BackendError, init
+from vgg.bench import contest, parity, results, view, workloads
 from vgg.bench.contender import columns
 from vgg.cli import main
+from vgg.compare import compare
 from vgg.errors import VGGError
 from vgg.registry import Entry, own_names
 from vgg.spec import arch
@@ -34,6 +37,7 @@ def result(train: list[float]) -> dict[str, Any]:
     return {
         "device": "cpu",
         "precision": "float32",
+        "rounds": 3,
         "machine": {"cpu": "slow", "cores": 2},
         "workloads": {"vgg11_narrow": {**about, "backends": {"torch": column}}},
     }
@@ -82,7 +86,43 @@ def test_a_plug_in_has_no_ceiling_on_a_gpu() -> None:
         contest.contest(Entry("other", "other"), terms, 1, "auto", 1, None)  # type: ignore[arg-type]
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"workloads": {"a": 1}}'])
+def test_one_round_measures_no_noise() -> None:
+    once = {**result([2.0]), "rounds": 1}
+    with pytest.raises(VGGError, match="wanted 3 or more in both"):
+        results.check_conditions(result([2.0, 2.0, 2.0]), once)
+
+
+def test_what_fails_in_a_round_is_out_and_the_others_go_on() -> None:
+    def refuse() -> None:
+        raise BackendError("torch: measure: its process was killed")
+
+    played: list[str] = []
+    entrants = {"vgg": SimpleNamespace(round=lambda: played.append("vgg")), "zoo": SimpleNamespace(round=refuse)}
+    assert contest._played(entrants, 1) == {"zoo": {"error": "torch: measure: its process was killed"}}  # type: ignore[arg-type]
+    assert (played, list(entrants)) == (["vgg"], ["vgg"])
+
+
+def test_the_oracle_takes_a_batch_in_slices_to_the_same_gradients(monkeypatch: pytest.MonkeyPatch) -> None:
+    spec = arch("vgg11", narrow=16, input_shape=(1, 32, 32), hidden=(8,), classes=4)
+    small = replace(workloads.find("vgg11_narrow"), spec=spec)
+    params, plan = init(spec, 0, "he_normal"), workloads.recipe(5, "float32")
+    whole = parity.truth(small, params, plan)
+    monkeypatch.setattr(parity, "TOGETHER", 2)
+    parts = parity.truth(small, params, plan)
+    assert compare(parts.gradients, whole.gradients, limit=1e-13).ok
+    assert compare(parts.logits, whole.logits, limit=1e-13).ok
+
+
+@pytest.mark.parametrize("precision", ["float32", "bf16", "fp16"])
+def test_limits_leave_no_room_for_another_networks_logits(precision: str) -> None:
+    spec = arch("vgg11", narrow=16, input_shape=(1, 32, 32), hidden=(8,), classes=4)
+    small = replace(workloads.find("vgg11_narrow"), spec=spec)
+    known = parity.truth(small, init(spec, 0, "he_normal"), workloads.recipe(4, precision))
+    other = parity.truth(small, init(spec, 1, "he_normal"), workloads.recipe(4, precision))
+    assert not compare(other.logits, known.logits, limit=known.limits[0]).ok
+
+
+@pytest.mark.parametrize("text", ["", "[]", "{}", '{"workloads": {"a": 1}}', '{"workloads": {}}'])
 def test_what_is_no_result_is_refused(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     (tmp_path / "old.json").write_text(text)
     assert main(["bench", "--compare", str(tmp_path / "old.json")]) == 2
@@ -123,12 +163,15 @@ def test_what_no_zoo_has_is_refused(name: str) -> None:
         columns(arch(name))
 
 
+@pytest.mark.parametrize("workload", ["pipeline", pytest.param("vgg11_narrow", marks=pytest.mark.witness)])
 @pytest.mark.parametrize("backend", own_names())
-def test_every_contender_runs_and_is_right(backend: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_every_contender_runs_and_is_right(
+    backend: str, workload: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     out = tmp_path / "bench.json"
-    options = f"--workload vgg11_narrow --batch-size 1 --rounds 1 --json --out {out}".split()
+    options = f"--workload {workload} --batch-size 2 --rounds 1 --json --out {out}".split()
     assert main(["bench", backend, *options]) == 0
     printed = json.loads(capsys.readouterr().out)
     assert printed == json.loads(out.read_text())
-    assert [kind for _, _, kind, found in results.contenders(printed) if found["parity"]["ok"]] == list(workloads.KINDS)
-    assert printed["ourselves"]["imported"] == []
+    right = [kind for _, _, kind, found in results.contenders(printed) if found["parity"]["ok"]]
+    assert right == list(workloads.find(workload).kinds)

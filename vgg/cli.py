@@ -103,11 +103,12 @@ def parser() -> argparse.ArgumentParser:
     )
     _backends(bench)
     bench.add_argument(
-        "--workload", action="append", metavar="NAME", help="vgg11_narrow, vgg16 or pipeline (default: all)"
+        "--workload", action="append", metavar="NAME", help="vgg11_narrow, vgg16, pipeline or ourselves (default: all)"
     )
     bench.add_argument("--rounds", type=_positive, default=5, metavar="N", help="measurements of each (default: 5)")
     bench.add_argument("--batch-size", type=_positive, metavar="N", help="default: the workload's for the device")
-    bench.add_argument("--precision", choices=CHOICES["precision"], default="float32", help="default: float32")
+    formats = [name for name in CHOICES["precision"] if name != "float64"]
+    bench.add_argument("--precision", choices=formats, default="float32", help="default: float32")
     bench.add_argument("--out", metavar="FILE", help="write the result there (default: a new file under runs/)")
     bench.add_argument("--compare", metavar="OLD", help="exit 1 where ours is slower than in this result")
     return root

@@ -196,16 +196,21 @@ def compare(arguments: Namespace) -> int:
 def bench(arguments: Namespace) -> int:
     """Timings against baselines; with --compare against an earlier result."""
     from . import runs, tables
-    from .bench import results, run, view, workloads
+    from .bench import results, run, view
 
     names = [registry.find(name).name for name in arguments.backends or registry.own_names()]
-    chosen = [workloads.find(name).name for name in arguments.workload or workloads.WORKLOADS]
+    for name in arguments.workload or ():
+        if name not in run.names():
+            raise unknown("workload", name, run.names())
     _settle(arguments, {"device": "cpu"})
     if arguments.device == "auto":
         raise mismatch("--device", "auto", "cpu or gpu: a result is for one of them")
     old = results.read(Path(arguments.compare)) if arguments.compare else None
-    place = runs.file(_out(arguments, "bench").with_suffix(".json"))
+    if old:
+        results.check_conditions(old, run.conditions(arguments))
+    place = runs.file(Path(arguments.out) if arguments.out else Path(f"{_out(arguments, 'bench')}.json"))
     with tables.Progress(quiet=arguments.json) as progress:
+        chosen = arguments.workload or run.names()
         result = run.run(names, chosen, arguments, progress, lambda found: runs.write_json(place, found))
     if arguments.json:
         _print_json(result)

@@ -63,7 +63,7 @@ class Entry:
 _TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node={count}", "--log-dir={home}")
 _FAST: dict[str, dict[str, str]] = {
     # Memory that is freed stays with the process: else every step's activations are new pages.
-    "torch": {"MALLOC_MMAP_THRESHOLD_": str(1 << 34), "MALLOC_TRIM_THRESHOLD_": str(1 << 34)},
+    "torch": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 34)},
     # Its default is oneDNN only where the processor has AVX-512.
     "tensorflow": {"TF_ENABLE_ONEDNN_OPTS": "1"},
     # XLA's convolutions by YNNPACK are slower than those by Eigen, and huge pages cost fewer faults.

@@ -150,8 +150,9 @@ class Session:
         return {**summary, "seconds": time.perf_counter() - start - telling[0]}, {}
 
     def contend(self, arrays: wire.Arrays, **told: Any) -> Reply:
+        self.place({}, told["device"], told["recipe"]["precision"])
         self.contender = contender.make(self.backend, arrays, **told)
-        return None, {}
+        return contender.variables(), {}
 
     def measure(self, arrays: wire.Arrays, phase: str, count: int) -> Reply:
         return contender.measure(self.contender, phase, count), {}

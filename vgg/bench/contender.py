@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -26,6 +27,10 @@ from ..spec import Head, Pool, Spec
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
+VARIABLES = (
+    *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "KMP_AFFINITY", "XLA_FLAGS", "TF_XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS"),
+    *("GLIBC_TUNABLES", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "LD_PRELOAD"),
+)
 GRADIENT = "gradient/"
 """In a contender's answers, the prefix of a parameter's gradient."""
 
@@ -111,6 +116,11 @@ def make(backend: Any, arrays: Mapping[str, Array], kind: str, **told: Any) -> C
     """A contender by its kind: vgg, textbook or zoo."""
     task = _task(arrays["images"], arrays["labels"], **told)
     return Ours(backend, task) if kind == "vgg" else getattr(_baselines(backend), kind)(task)
+
+
+def variables() -> dict[str, str]:
+    """What changes speed from outside, as far as it is set here."""
+    return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
 def measure(contender: Contender, phase: str, count: int) -> dict[str, float]:

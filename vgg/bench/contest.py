@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from ..client import Worker
+from ..environments import launch
 from ..errors import VGGError, mismatch
 from ..recipe import Recipe
 from ..registry import Entry, own_names
@@ -25,6 +26,10 @@ SECONDS = 1.0
 """How long one measurement lasts, at least, where a step is shorter."""
 SIZE = 2048
 """Side of the square matrices whose product is the machine's ceiling on a CPU; four times that on a GPU."""
+PAUSE = 0.3
+"""Seconds in which the threads of the one before go to sleep."""
+ON_GPU = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+"""Several processes share it."""
 ZOOS = {"torch": ("torchvision",)}
 """What a framework's baselines need besides it."""
 
@@ -63,15 +68,17 @@ class Entrant:
 @contextmanager
 def entered(entry: Entry, kind: str, terms: Terms, env: str, timeout: float) -> Iterator[Entrant]:
     """Start a contender, judge it, take its first step, warm it up."""
+    entry, variables = _home(entry, kind), ON_GPU if terms.device == "gpu" else {}
+    launch(entry.on(terms.device), env, "")  # builds the environment, which is no part of a start
     start = time.perf_counter()
-    with Worker(_home(entry, kind), env=env, timeout=timeout, device=terms.device) as worker:
+    with Worker(entry, env=env, timeout=timeout, device=terms.device, variables=variables) as worker:
         images, labels = terms.workload.images(terms.plan.batch_size), terms.workload.labels(terms.plan.batch_size)
-        worker.call("contend", {"images": images, "labels": labels}, kind=kind, **terms.told())
+        told, _ = worker.call("contend", {"images": images, "labels": labels}, kind=kind, **terms.told())
         made = time.perf_counter() - start
         verdict = {} if kind == "vgg" else parity.judged(worker, terms.known)
         first, _ = worker.call("measure", phase="train", count=1)
         found = {"first_step_seconds": first["seconds"], "ready_seconds": made + first["seconds"]}
-        entrant = Entrant(worker, {**found, "facts": worker.facts()})
+        entrant = Entrant(worker, {**found, "facts": worker.facts(), "variables": told})
         for phase in terms.workload.phases:
             worker.call("measure", phase=phase, count=1)
             warm, _ = worker.call("measure", phase=phase, count=1)
@@ -100,19 +107,23 @@ def contest(entry: Entry, terms: Terms, rounds: int, env: str, timeout: float, l
                 results[kind] = {"error": str(error)}
         listener.stage(entry.name, f"{terms.workload.name}, timing", rounds)
         for number in range(rounds):
-            results |= _played(entrants)
-            if entrants:
-                ceiling.append(_ceiling(next(reversed(entrants.values())).worker, terms))
+            results |= _played(entrants, number)
+            if "vgg" not in entrants:
+                results |= {kind: {"error": "not timed, for ours failed"} for kind in entrants}
+                break
+            ceiling.append(_ceiling(entrants["vgg"].worker, terms))
             listener.event(entry.name, {"round": number + 1})
     return {"contenders": results, "ceiling": ceiling}
 
 
-def _played(entrants: dict[str, Entrant]) -> dict[str, dict[str, str]]:
-    """A round; who fails in it, and is out from now on."""
-    failed = {}
-    for kind, entrant in entrants.items():
+def _played(entrants: dict[str, Entrant], number: int) -> dict[str, dict[str, str]]:
+    """A round, in which another one begins each time; who fails in it, and is out from now on."""
+    failed, kinds = {}, list(entrants)
+    first = number % max(len(kinds), 1)
+    for kind in kinds[first:] + kinds[:first]:
+        time.sleep(PAUSE)
         try:
-            entrant.round()
+            entrants[kind].round()
         except VGGError as error:
             failed[kind] = {"error": str(error)}
     for kind in failed:
@@ -134,8 +145,8 @@ def _home(entry: Entry, kind: str) -> Entry:
 def _ceiling(worker: Worker, terms: Terms) -> dict[str, float]:
     """FLOP/s of a product of matrices and bytes/s of a copy: the best that NumPy, on a CPU, or the framework does."""
     found = [_numpy(SIZE)] if terms.device == "cpu" else []
+    size = SIZE if terms.device == "cpu" else 4 * SIZE
     if worker.entry.name in own_names():
-        size = SIZE if terms.device == "cpu" else 4 * SIZE
         found.append(worker.call("ceiling", size=size, **terms.told())[0])
     return {what: max(rates[what] for rates in found) for what in found[0]}
 

@@ -18,6 +18,7 @@ from ..recipe import recipe
 
 TIMES = 11
 COMMANDS = {
+    "nothing": ["-c", "pass"],
     "numpy": ["-c", "import numpy"],
     "vgg": ["-c", "import numpy, vgg"],
     "show": ["-m", "vgg.cli", "show", "vgg16"],

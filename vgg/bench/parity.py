@@ -9,11 +9,15 @@ import numpy as np
 
 from .. import reference
 from ..client import Worker
-from ..compare import CONFIDENCE, Limit, Verdict, compare, forward_limit, gradient_floors, gradient_limit
+from ..compare import CONFIDENCE, ROUNDOFF, Limit, Verdict, compare, forward_limit, gradient_floors, gradient_limit
 from ..masks import masks
 from ..recipe import Recipe
-from .contender import GRADIENT, Arrays, prepared
+from ..spec import Spec
+from .contender import GRADIENT, Array, Arrays, prepared
 from .workloads import Workload
+
+TOGETHER = 8
+"""Images that the oracle takes at a time."""
 
 
 @dataclass(frozen=True)
@@ -26,22 +30,38 @@ class Truth:
 
 
 def truth(workload: Workload, params: Arrays, plan: Recipe) -> Truth:
-    """One forward pass and two of gradients: the second, on images that are off by what rounding does to a layer's
-    output, shows how far gradients move when ReLUs and max-pools switch.
+    """Once more on images that are off by what rounding does to a layer's output: so far do gradients move when ReLUs
+    and max-pools switch.
     """
     spec, batch = workload.spec, plan.batch_size
     x, labels = prepared(spec, plan, workload.images(batch)[:batch]), workload.labels(batch)[:batch]
-    mode = reference.Mode(train=True, masks=masks(spec, batch, plan.seed, 0))
-    logits: Arrays = {"logits": reference.forward(spec, params, x).logits}
-    forward = forward_limit(spec, plan.precision)
+    logits: Arrays = {"logits": np.concatenate([reference.forward(spec, params, x[s]).logits for s in _slices(batch)])}
+    backward = gradient_limit(spec, plan.precision, batch)
+    narrow = ROUNDOFF[plan.precision] > ROUNDOFF["float32"]
+    forward = backward if narrow else forward_limit(spec, plan.precision)
     noise = forward / CONFIDENCE
-    _, grads, _ = reference.loss_and_grads(spec, params, x, labels, mode)
+    grads = _gradients(spec, params, x, labels, plan)
     off = x * (1 + noise * np.random.RandomState(2).standard_normal(x.shape))
-    _, strayed, _ = reference.loss_and_grads(spec, params, off, labels, mode)
+    strayed = _gradients(spec, params, off, labels, plan)
     band = CONFIDENCE * compare(strayed, grads, limit=Limit(np.inf, ""), floors=gradient_floors(grads)).error
     basis = f"{CONFIDENCE:g} times what images off by {noise:.0e} do to the oracle's"
-    backward = max(gradient_limit(spec, plan.precision, batch), Limit(band, basis))
-    return Truth(logits, grads, (forward, backward))
+    return Truth(logits, grads, (forward, max(backward, Limit(band, basis))))
+
+
+def _slices(batch: int) -> list[slice]:
+    """A few images at a time: the oracle keeps every activation, in float64."""
+    return [slice(start, start + TOGETHER) for start in range(0, batch, TOGETHER)]
+
+
+def _gradients(spec: Spec, params: Arrays, x: Array, labels: Array, plan: Recipe) -> Arrays:
+    """Of the batch's mean loss, with neutral masks; without batch norm it is the mean of the slices'."""
+    drawn = masks(spec, len(x), plan.seed, 0)
+    total: Arrays = {}
+    for s in _slices(len(x)):
+        mode = reference.Mode(train=True, masks={name: mask[s] for name, mask in drawn.items()})
+        grads = reference.loss_and_grads(spec, params, x[s], labels[s], mode)[1]
+        total = {name: total.get(name, 0) + g * (len(labels[s]) / len(x)) for name, g in grads.items()}
+    return total
 
 
 def judged(worker: Worker, known: Truth) -> dict[str, Any]:

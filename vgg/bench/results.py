@@ -11,6 +11,8 @@ from typing import Any, NamedTuple
 
 from ..errors import VGGError, mismatch
 
+ENOUGH = 3
+"""Rounds that a comparison needs."""
 LEAST = 0.03
 """Of a figure: a change that is smaller is never called a regression."""
 
@@ -74,9 +76,19 @@ def read(path: Path) -> dict[str, Any]:
     try:
         result = json.loads(path.read_text())
         dict(_shares(result))
+        _conditions(result)
     except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
         raise VGGError(f"{path}: not a result of vgg bench ({type(error).__name__}: {error})") from error
     return dict(result)
+
+
+def check_conditions(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """``VGGError`` where two results say nothing about each other."""
+    if _conditions(old) != _conditions(new):
+        raise mismatch("--compare", f"a result of {_conditions(old)}", f"one of {_conditions(new)}")
+    rounds = min(old["rounds"], new["rounds"])
+    if rounds < ENOUGH:
+        raise mismatch("--compare", f"{rounds} rounds", f"{ENOUGH} or more in both: fewer measure no noise")
 
 
 def regressions(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
@@ -84,8 +96,7 @@ def regressions(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
 
     Shares, since a machine that is busier today is slower in both. ``VGGError`` where the two cannot be compared.
     """
-    if _conditions(old) != _conditions(new):
-        raise mismatch("--compare", f"a result of {_conditions(old)}", f"one of {_conditions(new)}")
+    check_conditions(old, new)
     before, after = dict(_shares(old)), dict(_shares(new))
     if not before.keys() & after.keys():
         raise mismatch("--compare", "a result with nothing in common", "one of the same workloads, batches, backends")

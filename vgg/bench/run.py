@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import tempfile
 from argparse import Namespace
@@ -12,37 +11,46 @@ from pathlib import Path
 from typing import Any
 
 from .. import __version__, params, proof, registry
+from ..errors import VGGError
 from ..runs import Listener
 from . import ourselves, parity, results, workloads
 from .contest import Terms, contest
 
-VARIABLES = ("XLA_FLAGS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "KMP_AFFINITY", "TF_ENABLE_ONEDNN_OPTS", "TF_XLA_FLAGS")
-"""What changes speed from outside, where it is set."""
-
+OURSELVES = "ourselves"
+"""The last of the workloads, by name: what vgg itself costs."""
 Result = dict[str, Any]
 
 
+def names() -> tuple[str, ...]:
+    """Of everything that can be timed."""
+    return (*workloads.WORKLOADS, OURSELVES)
+
+
 def run(
-    names: Sequence[str], chosen: Sequence[str], options: Namespace, listener: Listener, write: Callable[[Result], None]
+    named: Sequence[str], chosen: Sequence[str], options: Namespace, listener: Listener, write: Callable[[Result], None]
 ) -> Result:
-    """Time every workload in every backend, and then ourselves; ``write`` gets the result as far as it is."""
-    result: Result = {
+    """Time what is ``chosen`` of ``names()`` in the backends ``named``; ``write`` gets the result as far as it is."""
+    result = {**conditions(options), "workloads": {}}
+    for name in chosen:
+        if name == OURSELVES:
+            listener.stage("vgg", "timing itself")
+            result[OURSELVES] = ourselves.timed(named, options, listener)
+        else:
+            _time(result, workloads.find(name), named, options, listener, write)
+    result["ok"] = results.ok(result)
+    write(result)
+    return result
+
+
+def conditions(options: Namespace) -> Result:
+    """What a result says of how it came about."""
+    return {
         "vgg": __version__,
         "commit": commit(),
         "date": datetime.now().astimezone().isoformat(timespec="seconds"),
         "machine": proof.machine(),
-        "device": options.device,
-        "precision": options.precision,
-        "rounds": options.rounds,
-        "variables": {name: os.environ[name] for name in VARIABLES if name in os.environ},
-        "workloads": {},
+        **{name: getattr(options, name) for name in ("device", "precision", "rounds", "env")},
     }
-    for name in chosen:
-        _time(result, workloads.find(name), names, options, listener, write)
-    listener.stage("vgg", "timing itself")
-    result["ourselves"] = ourselves.timed(names, options, listener)
-    write(result)
-    return result
 
 
 def _time(
@@ -63,10 +71,12 @@ def _time(
         known = parity.truth(workload, weights, plan)
         terms = Terms(workload, plan, options.device, Path(home, "weights.safetensors"), known)
         for name in names:
-            entry = registry.find(name)
-            column["backends"][name] = contest(entry, terms, options.rounds, options.env, options.timeout, listener)
-            result["ok"] = results.ok(result)
-            write(result)
+            try:
+                found = contest(registry.find(name), terms, options.rounds, options.env, options.timeout, listener)
+            except VGGError as error:
+                found = {"contenders": {"vgg": {"error": str(error)}}, "ceiling": []}
+            column["backends"][name] = found
+            write({**result, "ok": results.ok(result)})
 
 
 def commit() -> str | None:

@@ -1,8 +1,9 @@
-"""The tables of ``vgg bench``, for terminal and documents alike, and the bars of its plot."""
+"""The tables of ``vgg bench``, for terminal and documents alike."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
+from statistics import median
 from typing import Any, NamedTuple
 
 from ..tables import size
@@ -55,8 +56,9 @@ def _overall(title: str, workload: Mapping[str, Any], phases: list[str]) -> Tabl
         shares = [results.share(workload, column, "vgg", phase).value for column in columns]
         cells = [f"{results.mean(shares):.2f}", f"{max(shares) / min(shares):.2f}"]
         for kind in ("textbook", "zoo"):
-            ratios = [found.value for c in columns if (found := results.ratio(c, kind, phase))]
-            cells += [f"{results.mean(ratios):.2f}, least {min(ratios):.2f}" if ratios else "-"]
+            right = [c for c in columns if c["contenders"].get(kind, {}).get("parity", {}).get("ok")]
+            ratios = [found.value for c in right if (found := results.ratio(c, kind, phase))]
+            cells += [f"{results.mean(ratios):.2f} of {len(ratios)}, least {min(ratios):.2f}" if ratios else "-"]
         rows.append([PHASES[phase], *cells])
     heads = [
         "of the ceiling, geometric mean",
@@ -102,18 +104,22 @@ def _cost(found: Mapping[str, Any] | None, what: str) -> str:
 
 
 def _ourselves(found: Mapping[str, Any]) -> Table:
-    numpy = found["seconds"]["numpy"]
-    beyond = {
-        what: results.measured([a - b for a, b in zip(found["seconds"][what], numpy, strict=True)])
-        for what in ("vgg", "show")
-    }
+    seconds = found["seconds"]
+    pairs = {"import vgg": ("vgg", "numpy", "import numpy"), "vgg show vgg16": ("show", "nothing", "starting Python")}
     rows = [
-        ["import vgg, beyond import numpy", f"{beyond['vgg'].value * 1000:.0f} ms"],
-        ["vgg show vgg16, beyond import numpy", f"{beyond['show'].value * 1000:.0f} ms"],
+        *(
+            [f"{what}, beyond {than}", _beyond(seconds[one], seconds[other])]
+            for what, (one, other, than) in pairs.items()
+        ),
         ["frameworks imported by either", ", ".join(found["imported"]) or "none"],
     ]
     rows += [[f"seam's share of vgg train {backend}", _part(part)] for backend, part in found["seam"].items()]
     return Table("vgg itself", ["", ""], rows)
+
+
+def _beyond(one: list[float], other: list[float]) -> str:
+    differences = [a - b for a, b in zip(one, other, strict=True)]
+    return f"{median(differences) * 1000:.0f} ms"
 
 
 def _part(found: float | dict[str, str]) -> str:

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import unknown
 from ..layers import expand, totals
 from ..recipe import Recipe
 from ..spec import Block, Conv, Head, Spec, arch
@@ -38,7 +37,7 @@ class Workload:
     def images(self, batch: int) -> NDArray[np.uint8]:
         """(BATCHES * batch, C, pixels, pixels), seeded noise."""
         shape = (BATCHES * batch, self.spec.input_shape[0], self.pixels, self.pixels)
-        return np.random.RandomState(0).randint(0, 256, shape).astype(np.uint8)
+        return np.random.RandomState(0).randint(0, 256, shape, np.uint8)
 
     def labels(self, batch: int) -> NDArray[np.int64]:
         """(BATCHES * batch,), seeded noise."""
@@ -51,7 +50,7 @@ def recipe(batch: int, precision: str) -> Recipe:
 
 
 _LITTLE = Spec(
-    (Block((Conv(1, 1, 32, 0),), None),), (1, 224, 224), 10, Head((), dropout=0.0, global_pool=True), name="little"
+    (Block((Conv(4, 1, 32, 0),), None),), (1, 224, 224), 10, Head((), dropout=0.0, global_pool=True), name="little"
 )
 WORKLOADS = {
     w.name: w
@@ -65,9 +64,7 @@ WORKLOADS = {
 
 
 def find(name: str) -> Workload:
-    """The workload of that name; ``VGGError`` otherwise."""
-    if name not in WORKLOADS:
-        raise unknown("workload", name, WORKLOADS)
+    """The workload of that name."""
     return WORKLOADS[name]
 
 

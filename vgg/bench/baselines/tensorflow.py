@@ -12,6 +12,7 @@ from ...backends import tensorflow as backend
 from ...params import to_hwc
 from ..contender import Arrays, Task, columns
 
+POLICIES = {"bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
 NARROW = {"bf16": tf.bfloat16, "fp16": tf.float16}
 
 
@@ -25,7 +26,8 @@ class Textbook:
         size = task.spec.input_shape[1:]
         pixels = tf.data.Dataset.from_tensor_slices((task.images.transpose(0, 2, 3, 1), task.labels))
         batches = pixels.cache().shuffle(len(task.labels)).batch(task.recipe.batch_size)
-        self.batches = batches.map(lambda x, y: (tf.image.resize(x, size) / 255, y)).repeat()
+        resized = batches.map(lambda x, y: (tf.image.resize(x, size) / 255, y), tf.data.AUTOTUNE)
+        self.batches = resized.repeat().prefetch(tf.data.AUTOTUNE)
 
     def train(self, count: int) -> None:
         self.model.fit(self.batches, steps_per_epoch=count, verbose=0)
@@ -44,7 +46,8 @@ class Zoo:
     def __init__(self, task: Task) -> None:
         self.task = task
         self.model = _network(task)
-        _compile(self.model, task, jit=True)
+        # XLA on a CPU leaves oneDNN aside: Keras itself turns it off there.
+        _compile(self.model, task, jit=task.device == "gpu" or "auto")
         native = [(tf.constant(x.transpose(0, 2, 3, 1)), tf.constant(y)) for x, y in task.ready()]
         self.batches = itertools.cycle(native)
 
@@ -95,5 +98,9 @@ def _network(task: Task) -> Any:
 
 
 def _compile(model: Any, task: Task, *, jit: Any) -> None:
+    tf.config.experimental.enable_tensor_float_32_execution(task.recipe.precision == "tf32")
+    if task.recipe.precision in POLICIES:
+        for layer in (part for child in model.layers for part in getattr(child, "layers", [child])):
+            layer.dtype_policy = tf.keras.DTypePolicy(POLICIES[task.recipe.precision])
     loss = tf.keras.losses.SparseCategoricalCrossentropy(from_logits=True)
     model.compile(tf.keras.optimizers.SGD(task.recipe.lr, task.recipe.momentum), loss, jit_compile=jit)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import itertools
+import os
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -25,7 +26,9 @@ class Textbook:
         self.task = task
         self.model = backend.load(backend.build(task.spec, device=task.device), task.params())
         self.optimizer = torch.optim.SGD(self.model.parameters(), task.recipe.lr, task.recipe.momentum)
-        self.batches = _forever(DataLoader(Pictures(task), task.recipe.batch_size, shuffle=True))
+        _allow_tf32(task)
+        workers = {"num_workers": os.cpu_count() or 1, "persistent_workers": True}
+        self.batches = _forever(DataLoader(Pictures(task), task.recipe.batch_size, shuffle=True, **workers))
 
     def train(self, count: int) -> None:
         self.model.train()
@@ -55,6 +58,8 @@ class Zoo:
 
     def __init__(self, task: Task) -> None:
         self.task = task
+        _allow_tf32(task)
+        torch.backends.cudnn.benchmark = True
         network = _network(task).to(memory_format=torch.channels_last)
         self.model = torch.compile(network)
         self.optimizer = torch.optim.SGD(network.parameters(), task.recipe.lr, task.recipe.momentum, fused=True)
@@ -101,7 +106,6 @@ def zoo(task: Task) -> Zoo:
 
 def ceilings(size: int, task: Task) -> tuple[Callable[[], None], Callable[[], None]]:
     """(multiplies two matrices, copies one in float32), and waits."""
-    torch.backends.cuda.matmul.allow_tf32 = task.recipe.precision == "tf32"
     wide = torch.ones(size, size, device=_place(task))
     matrix = wide.to(NARROW.get(task.recipe.precision))
     return lambda: _wait(matrix @ matrix), lambda: _wait(wide.clone())
@@ -137,6 +141,10 @@ def _network(task: Task) -> Any:
 
 def _wait(matrix: torch.Tensor) -> None:
     matrix[0, 0].item()
+
+
+def _allow_tf32(task: Task) -> None:
+    torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = task.recipe.precision == "tf32"
 
 
 def _place(task: Task) -> torch.device:
