@@ -23,7 +23,10 @@ def caught(request: pytest.FixtureRequest) -> Iterator[Caught]:
     asked = [(params["name"], params["by_others"]) for params in wanted if "name" in params]
     with pytest.MonkeyPatch.context() as patch:
         patch.setenv("OPENBLAS_NUM_THREADS", "1")
-        pool = ProcessPoolExecutor(mp_context=multiprocessing.get_context("spawn"), initializer=os.nice, initargs=(10,))
+        cores = max(1, (os.cpu_count() or 1) - 1)
+        pool = ProcessPoolExecutor(
+            cores, mp_context=multiprocessing.get_context("spawn"), initializer=os.nice, initargs=(10,)
+        )
         futures = {key: pool.submit(catching, *key) for key in asked}
     yield futures
     pool.shutdown(cancel_futures=True)
