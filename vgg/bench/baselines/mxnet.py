@@ -50,7 +50,7 @@ class Textbook:
         turn = transforms.Compose([transforms.Resize(self.task.spec.input_shape[:0:-1]), transforms.ToTensor()])
         images = mx.nd.array(self.task.images.transpose(0, 2, 3, 1), dtype="uint8")
         pictures = gluon.data.ArrayDataset(images, self.task.labels.astype("float32")).transform_first(turn)
-        workers = {"num_workers": os.cpu_count() or 1, "thread_pool": True}
+        workers = {"num_workers": os.cpu_count() or 1}
         loader = gluon.data.DataLoader(pictures, self.task.recipe.batch_size, shuffle=True, **workers)
         while True:
             yield from loader
