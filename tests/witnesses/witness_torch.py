@@ -7,7 +7,6 @@ stating: epsilon 1e-5, momentum 0.1 and two dropouts of 0.5 are ours too, and at
 
 from __future__ import annotations
 
-import importlib
 from collections.abc import Mapping
 from typing import Any
 
@@ -16,6 +15,7 @@ import torch
 
 from vgg.backends import Array, Arrays
 from vgg.backends import torch as sibling
+from vgg.bench.baselines.torch import torchvision
 from vgg.params import shapes
 from vgg.spec import Spec
 
@@ -26,7 +26,7 @@ loss_and_grads, learner = sibling.loss_and_grads, sibling.learner
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> Any:
     """The model that torchvision gives under the spec's name, with torchvision's initial values."""
     torch.manual_seed(0)
-    model = getattr(_zoo().models, spec.name)(num_classes=spec.classes).to(device, getattr(torch, dtype))
+    model = getattr(torchvision().models, spec.name)(num_classes=spec.classes).to(device, getattr(torch, dtype))
     model.spec = spec
     return model.eval()
 
@@ -52,24 +52,7 @@ def forward(model: Any, x: Array, *, train: bool = False) -> Array:
 
 def facts() -> dict[str, Any]:
     """What the sibling says, and the zoo."""
-    return {**sibling.facts(), "framework": f"torchvision {_zoo().__version__}"}
-
-
-def _zoo() -> Any:
-    """``torchvision`` as released.
-
-    Its compiled operators load only beside the very torch that they were built for. Elsewhere, beside a CPU-only build
-    say, the import goes on without them and stops where two of them, of use in detection alone, are to be described.
-    Once their names have a signature, without any code, the import runs through.
-    """
-    try:
-        return importlib.import_module("torchvision")
-    except RuntimeError as error:
-        if "torchvision::nms does not exist" not in str(error):
-            raise
-    for name in ("nms", "qnms"):
-        torch.library.define(f"torchvision::{name}", "(Tensor dets, Tensor scores, float iou_threshold) -> Tensor")
-    return importlib.import_module("torchvision")
+    return {**sibling.facts(), "framework": f"torchvision {torchvision().__version__}"}
 
 
 def _named(model: Any) -> dict[str, torch.Tensor]:

@@ -11,6 +11,7 @@ from typing import Any
 from .. import layers
 from ..spec import Spec
 from ..tables import ROWS
+from . import template
 
 WIDTH, HEIGHT, MARGIN = 560, 240, 40
 CHARTS = {
@@ -23,19 +24,10 @@ COLOURS = ("#c8401f", "#d58a00", "#2660a4", "#2f7d4f", "#7b4397", "#555555")
 
 def page(place: Path, result: Mapping[str, Any]) -> str:
     """HTML text of the comparison ``result`` whose runs lie below ``place``."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("vgg.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     spec = Spec.from_dict(result["spec"])
     table = layers.expand(spec)
     metrics = {name: _metrics(place / name) for name in result["backends"]}
-    return environment.get_template("report.html.jinja").render(
+    return template("report.html.jinja").render(
         result=result,
         spec=spec,
         table=table,

@@ -15,6 +15,7 @@ from ..bench import results
 from ..bench.view import PHASES
 from ..bench.workloads import KINDS
 from ..params import write_atomically
+from . import template
 
 COLOURS = dict(zip(KINDS, ("#c8401f", "#2660a4", "#9aa5b1"), strict=True))
 LEFT, WIDTH, ROW, GAP = 110, 420, 14, 12
@@ -23,21 +24,12 @@ LEFT, WIDTH, ROW, GAP = 110, 420, 14, 12
 
 def svg(result: Mapping[str, Any]) -> str:
     """Text of an SVG file: for each workload and phase a group of bars a backend, a bar a contender."""
-    from jinja2 import Environment, PackageLoader, StrictUndefined
-
-    environment = Environment(
-        loader=PackageLoader("vgg.report", "."),
-        autoescape=True,
-        undefined=StrictUndefined,
-        trim_blocks=True,
-        lstrip_blocks=True,
-    )
     y, marks = GAP, []
     for kind, text, share in _bars(result):
         marks.append({"y": y, "text": text, "kind": kind, "width": round(share * WIDTH, 1), "share": f"{share:.2f}"})
         y += ROW if kind else ROW + GAP
     places = {"left": LEFT, "ceiling": LEFT + WIDTH, "row": ROW, "height": y + 2 * ROW}
-    return environment.get_template("bars.svg.jinja").render(marks=marks, colours=COLOURS, **places) + "\n"
+    return template("bars.svg.jinja").render(marks=marks, colours=COLOURS, **places) + "\n"
 
 
 def _bars(result: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:

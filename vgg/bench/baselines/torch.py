@@ -115,7 +115,7 @@ class Pictures(Dataset[Any]):
     """Images one by one, as torchvision's data sets give them: from PIL, resized, as floats."""
 
     def __init__(self, task: Task) -> None:
-        transforms = _torchvision().transforms
+        transforms = torchvision().transforms
         size = transforms.Resize(task.spec.input_shape[1:])
         self.task, self.transform = task, transforms.Compose([transforms.ToPILImage(), size, transforms.ToTensor()])
 
@@ -128,7 +128,7 @@ class Pictures(Dataset[Any]):
 
 def _network(task: Task) -> Any:
     """The class of torchvision, given other channels and widths where the spec has them, as for fine-tuning."""
-    vgg, widths = _torchvision().models.vgg, columns(task.spec)
+    vgg, widths = torchvision().models.vgg, columns(task.spec)
     first, last = widths[0][0], widths[-1][-1]
     features = vgg.make_layers([part for block in widths for part in (*block, "M")])
     features[0] = nn.Conv2d(task.spec.input_shape[0], first, 3, padding=1)
@@ -161,7 +161,7 @@ def _forever(loader: DataLoader[Any]) -> Iterator[Any]:
         yield from loader
 
 
-def _torchvision() -> Any:
+def torchvision() -> Any:
     """As released. Its compiled operators load only beside the build of torch that they were made for; beside another,
     a CPU-only one say, its import stops where two of them, of use in detection alone, are to be described.
     """
