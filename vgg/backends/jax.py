@@ -49,8 +49,7 @@ class VGGBlock(nn.Module):
         exact = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         for i, conv in enumerate(self.block.convs, 1):
             window = (conv.kernel, conv.kernel)
-            quick = {"conv_general_dilated": _conv, **exact}
-            x = nn.Conv(conv.channels, window, conv.stride, conv.padding, name=f"conv{i}", **quick)(x)
+            x = nn.Conv(conv.channels, window, conv.stride, conv.padding, name=f"conv{i}", **exact)(x)
             if self.batch_norm:
                 # The fast variance, E[x^2] - E[x]^2, cancels in float32; nobody else takes it.
                 running = {"momentum": BATCH_NORM_MOMENTUM, "epsilon": BATCH_NORM_EPSILON, "use_fast_variance": False}
@@ -293,50 +292,6 @@ def _lrn(x: jax.Array) -> jax.Array:
     """Flax has no LRN; a window over channels is a product with a band matrix."""
     near = np.abs(np.subtract.outer(range(x.shape[-1]), range(x.shape[-1]))) <= LRN_SIZE // 2
     return x * (LRN_K + LRN_ALPHA * (x * x @ jnp.asarray(near, x.dtype))) ** -LRN_BETA
-
-
-def _conv(x: jax.Array, kernel: jax.Array, strides: Any, padding: Any, **how: Any) -> jax.Array:
-    """``jax.lax.conv_general_dilated``, but on a CPU another way to its kernel's gradient.
-
-    XLA takes that for a convolution whose kernel is as large as the image; a sum over images of one product of matrices
-    each is several times as fast. Not for dilated or grouped convolutions, which no layer here is.
-    """
-    plain = partial(jax.lax.conv_general_dilated, window_strides=strides, padding=padding, **how)
-
-    def backward(saved: Any, grad: jax.Array) -> Any:
-        x, kernel = saved
-        dx, usual = jax.vjp(plain, x, kernel)[1](grad)
-        return dx, jax.lax.platform_dependent(
-            x, grad, cpu=partial(_kernel_gradient, kernel.shape, strides, padding), default=lambda *_: usual
-        )
-
-    conv = jax.custom_vjp(plain)
-    conv.defvjp(lambda x, kernel: (plain(x, kernel), (x, kernel)), backward)
-    return plain(x, kernel) if _GROUP.size > 1 else conv(x, kernel)  # images of several replicas are no sequence
-
-
-def _kernel_gradient(shape: Any, strides: Any, padding: Any, x: jax.Array, grad: jax.Array) -> jax.Array:
-    """Of a kernel (height, width, channels in, channels out), for images (N, H, W, C) and their outputs' gradients."""
-    extents = zip(shape[:2], strides, grad.shape[1:3], strict=True)
-    spans = [[slice(i, i + (count - 1) * stride + 1, stride) for i in range(size)] for size, stride, count in extents]
-    few = _together(len(x), grad.shape[1] * grad.shape[2])
-
-    def add(total: jax.Array, some: Any) -> tuple[jax.Array, None]:
-        images, mine = jnp.pad(some[0], ((0, 0), *padding, (0, 0))), some[1].reshape(-1, shape[-1])
-        columns = jnp.concatenate([images[:, down, across] for down in spans[0] for across in spans[1]], axis=-1)
-        flat = columns.reshape(len(mine), -1)
-        return total + jnp.matmul(flat.T, mine, preferred_element_type=total.dtype), None
-
-    wide = jnp.zeros((np.prod(shape[:3]), shape[-1]), jnp.promote_types(x.dtype, jnp.float32))
-    parts = tuple(array.reshape(-1, few, *array.shape[1:]) for array in (x, grad))
-    return jax.lax.scan(add, wide, parts)[0].reshape(shape).astype(grad.dtype)
-
-
-def _together(images: int, positions: int) -> int:
-    """As many images as divide the batch and have at most 1024 positions, but one at least: enough for a product to be
-    worth its sum, few enough for the cache.
-    """
-    return max(n for n in range(1, images + 1) if images % n == 0 and (n == 1 or n * positions <= 1024))
 
 
 def _max_pool(x: jax.Array, kernel: int, stride: int) -> jax.Array:
