@@ -154,8 +154,8 @@ class Session:
         self.contender = contender.make(self.backend, arrays, **told)
         return contender.variables(), {}
 
-    def measure(self, arrays: wire.Arrays, phase: str, count: int) -> Reply:
-        return contender.measure(self.contender, phase, count), {}
+    def measure(self, arrays: wire.Arrays, phase: str, count: int, warm: bool) -> Reply:
+        return contender.measure(self.contender, phase, count, warm), {}
 
     def answers(self, arrays: wire.Arrays) -> Reply:
         return None, _arrays(self.contender.answers())

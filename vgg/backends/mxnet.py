@@ -202,17 +202,18 @@ class Learner:
         return total
 
     def _update(self, w: mx.nd.NDArray, g: mx.nd.NDArray, v: mx.nd.NDArray, lr: float) -> None:
-        """MXNet's own momentum keeps the step, not the gradient; its operators keep the learning rate in float32."""
-        v *= self.recipe.momentum
-        v += g
-        if self.recipe.weight_decay:
-            v += self.recipe.weight_decay * w
-        if w.dtype == np.float32:
-            mx.nd.sgd_update(w, v, lr=lr, wd=0.0, out=w)
+        """MXNet's own momentum keeps the step, not the gradient."""
+        momentum, decay = self.recipe.momentum, self.recipe.weight_decay
+        if w.dtype != np.float32:  # the operator below keeps its factors in float32
+            v *= momentum
+            v += g + decay * w
+            w -= lr * v
             return
-        v.copyto(g)  # a temporary would be new pages every time, and slower than all the arithmetic
-        g *= lr
-        w -= g
+        # x = (1 - lr wd) x - lr g in one pass over memory, for any x and g.
+        mx.nd.sgd_update(v, g, lr=-1.0, wd=momentum - 1, out=v)
+        if decay:
+            mx.nd.sgd_update(v, w, lr=-decay, wd=0.0, out=v)
+        mx.nd.sgd_update(w, v, lr=lr, wd=0.0, out=w)
 
     def _images(self, x: Array, place: mx.Context) -> mx.nd.NDArray:
         images = _tensor(self.model, x, place)

@@ -123,8 +123,13 @@ def variables() -> dict[str, str]:
     return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
-def measure(contender: Contender, phase: str, count: int) -> dict[str, float]:
-    """Seconds for each of ``count`` steps, and the peak memory of the process so far."""
+def measure(contender: Contender, phase: str, count: int, warm: bool) -> dict[str, float]:
+    """Seconds for each of ``count`` steps, if ``warm`` after one that is not timed; the process' peak memory so far.
+
+    A process that has waited gets back slowly what memory it had given up: a step that trains on has none of that.
+    """
+    if warm:
+        getattr(contender, phase)(1)
     start = time.perf_counter()
     getattr(contender, phase)(count)
     return {"seconds": (time.perf_counter() - start) / count, "peak_bytes": peak_bytes()}

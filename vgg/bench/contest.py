@@ -22,8 +22,8 @@ from . import parity
 from .contender import rates
 from .workloads import KINDS, Workload
 
-SECONDS = 1.0
-"""How long one measurement lasts, at least, where a step is shorter."""
+SECONDS = 2.0
+"""How long one measurement lasts, at least."""
 SIZE = 2048
 """Side of the square matrices whose product is the machine's ceiling on a CPU; four times that on a GPU."""
 PAUSE = 0.3
@@ -61,7 +61,7 @@ class Entrant:
     def round(self) -> None:
         """One measurement more of each phase."""
         for phase, count in self.counts.items():
-            measured, _ = self.worker.call("measure", phase=phase, count=count)
+            measured, _ = self.worker.call("measure", phase=phase, count=count, warm=True)
             self.found[phase].append(measured["seconds"])
 
 
@@ -76,12 +76,11 @@ def entered(entry: Entry, kind: str, terms: Terms, env: str, timeout: float) -> 
         told, _ = worker.call("contend", {"images": images, "labels": labels}, kind=kind, **terms.told())
         made = time.perf_counter() - start
         verdict = {} if kind == "vgg" else parity.judged(worker, terms.known)
-        first, _ = worker.call("measure", phase="train", count=1)
+        first, _ = worker.call("measure", phase="train", count=1, warm=False)
         found = {"first_step_seconds": first["seconds"], "ready_seconds": made + first["seconds"]}
         entrant = Entrant(worker, {**found, "facts": worker.facts(), "variables": told})
         for phase in terms.workload.phases:
-            worker.call("measure", phase=phase, count=1)
-            warm, _ = worker.call("measure", phase=phase, count=1)
+            warm, _ = worker.call("measure", phase=phase, count=1, warm=True)
             entrant.counts[phase] = math.ceil(SECONDS / warm["seconds"])
             entrant.found |= {phase: [], **({"peak_bytes": warm["peak_bytes"]} if phase == "train" else {})}
         entrant.found["parity"] = verdict or parity.judged(worker, terms.known)
