@@ -137,7 +137,7 @@ def softmax_on_the_logits(b: Any, r: Any) -> None:
 
 
 @caught_by("forward", alone=True)
-def train_mode_forward_ignores_its_masks_scale(b: Any, r: Any) -> None:
+def train_mode_forward_doubles_its_logits(b: Any, r: Any) -> None:
     """``forward`` alone, in train mode alone: nothing but the last line of the forward check looks there."""
     around(b, "forward", lambda original, model, x, *, train=False: original(model, x, train=train) * (1 + train))
 

@@ -170,7 +170,7 @@ def dropout_alive_in_eval(b: Any, r: Any) -> None:
     )
 
 
-@caught_by("modes", alone=True)
+@caught_by("modes")
 def dropout_dead_in_training(b: Any, r: Any) -> None:
     """Outside the learner, whose masks are its own."""
     _masks(b, lambda mask, seed: mask if len(seed) > 1 else np.ones_like(mask))
@@ -207,7 +207,86 @@ def layers_share_one_dropout_mask(b: Any, r: Any) -> None:
     around(b, "_mode", shared)
 
 
+@caught_by("modes", alone=True)
+def dropped_units_are_not_zero(b: Any, r: Any) -> None:
+    """Outside the learner. The masks that are read off a trace are as wrong, and the oracle believes them."""
+    _masks(b, lambda mask, seed: mask if len(seed) > 1 else np.where(mask > 0, mask, -1e-3))
+
+
+@caught_by("modes")
+def dropout_rescales_in_float32(b: Any, r: Any) -> None:
+    _masks(b, lambda mask, seed: mask.astype(np.float32).astype(np.float64))
+
+
+# Declared differences
+
+
+@caught_by("declared")
+def declares_another_variance_than_it_has(b: Any, r: Any) -> None:
+    b.DECLARED = {"running_var": "unbiased"}
+
+
+@caught_by("declared")
+def declares_what_nobody_knows(b: Any, r: Any) -> None:
+    b.DECLARED = {**b.DECLARED, "padding": "same"}
+
+
+@caught_by("declared", alone=True)
+def a_tie_sends_its_gradient_to_nobody(b: Any, r: Any) -> None:
+    def pooled(original: Any, row: Any, own: Any, x: Any, tape: Any, mode: Any) -> Any:
+        out = original(row, own, x, tape, mode)
+        window = (row.attributes["kernel"], row.attributes["stride"], row.output_shape)
+        holders = sum(seen == out for *_, seen in r._taps(x, *window))
+        winner, shape = tape.saved[row.name]
+        tape.saved[row.name] = np.where((holders > 1) & (out > 0), -1, winner), shape
+        return out
+
+    of_kind(r, "max_pool", pooled)
+
+
 # Learners
+
+
+@caught_by("masking", alone=True)
+def gradients_double_where_masks_are_the_learners_own(b: Any, r: Any) -> None:
+    def doubled(original: Any, self: Any, x: Any, y: Any, lr: float, masks: Any = None) -> Any:
+        own = self.model.spec.head.dropout and not masks
+        self._gradients = lambda grads: {n: (1 + bool(own)) * g for n, g in exact(self, grads).items()}
+        return original(self, x, y, lr, masks)
+
+    exact = b.Learner._gradients
+    around(b.Learner, "step", doubled)
+
+
+@caught_by("trajectory")
+def a_step_changes_its_batch(b: Any, r: Any) -> None:
+    def scaled(original: Any, self: Any, x: Any, *a: Any, **k: Any) -> Any:
+        loss = original(self, x, *a, **k)
+        np.divide(x, 2, out=x, casting="unsafe")
+        return loss
+
+    around(b.Learner, "step", scaled)
+
+
+@caught_by("relay")
+def restoring_changes_the_state_that_is_given(b: Any, r: Any) -> None:
+    def spent(original: Any, self: Any, state: Any) -> None:
+        original(self, state)
+        for array in state.values():
+            array[...] = 0
+
+    around(b.Learner, "restore", spent)
+
+
+@caught_by("repeatable")
+def nondeterminism_from_step_to_step(b: Any, r: Any) -> None:
+    """Every other one is off in the last bits of float32."""
+    wavering = iter(range(1 << 30))
+
+    def noisy(original: Any, self: Any, *a: Any, **k: Any) -> Any:
+        return original(self, *a, **k) * (1 + 2.0**-22 * (next(wavering) % 2))
+
+    around(b.Learner, "step", noisy)
 
 
 @caught_by("masking", alone=True)
@@ -309,6 +388,20 @@ def any_precision_is_accepted(b: Any, r: Any) -> None:
 
 
 @caught_by("resuming", alone=True)
+def masks_count_from_the_restart(b: Any, r: Any) -> None:
+    """The state says how many steps there were, and the masks heed only those of this learner."""
+    now: dict[str, tuple[int, ...]] = {"seed": ()}
+
+    def counted(original: Any, self: Any, *a: Any, **k: Any) -> Any:
+        self.taken = getattr(self, "taken", -1) + 1
+        now["seed"] = (self.taken,)
+        return original(self, *a, **k)
+
+    around(b.Learner, "step", counted)
+    around(b, "_mode", lambda o, *a, seed=(0,), **k: o(*a, seed=(seed[0], *now["seed"]) if seed[1:] else seed, **k))
+
+
+@caught_by("resuming")
 def steps_counted_outside_the_state(b: Any, r: Any) -> None:
     """A global counter seeds the masks: right in one process, wrong in the next."""
     count = iter(range(1 << 30))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import fcntl
 import os
 import resource
@@ -9,12 +10,13 @@ import signal
 import subprocess
 import sys
 import time
-from typing import TYPE_CHECKING, cast
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 from vgg_oracle import DECLARED, build, dump, facts, learner, load, loss_and_grads, trace, vgg_block
 from vgg_oracle import forward as healthy
 from vgg_oracle import learner as quiet
+from vgg_oracle import loss_and_grads as differentiated
 from vgg_oracle import trace as traced
 
 if TYPE_CHECKING:
@@ -67,10 +69,20 @@ def _aborts() -> None:
 
 
 def _prints() -> None:
-    """As Python does, as C does, and as a command does."""
+    """As Python does and as a command does."""
     sys.stdout.write("progress " * 20_000)
     os.write(1, b"progress " * 20_000)
     subprocess.run(["echo", "progress"], check=True)
+
+
+def _prints_in_c() -> None:
+    """Which keeps it back until there is more."""
+    ctypes.CDLL(None).printf(b"progress")
+
+
+def _prints_and_raises() -> None:
+    _prints_in_c()
+    raise ValueError("no kernel for this shape")
 
 
 def _reads() -> None:
@@ -121,6 +133,8 @@ FAULTS: dict[str, Callable[[], None]] = {
     "crashes": _crashes,
     "aborts": _aborts,
     "prints": _prints,
+    "prints in C": _prints_in_c,
+    "prints and raises": _prints_and_raises,
     "reads": _reads,
     "garbles": _garbles,
     "closes": _closes,
@@ -150,6 +164,14 @@ if FAULT == "keys":
         return {name.replace("block1.conv1", "conv0"): a for name, a in traced(model, x, train=train).items()}
 
 
+if FAULT == "ties":
+
+    def loss_and_grads(model: Model, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
+        """Gradients that are not numbers."""
+        loss, grads = differentiated(model, x, y, train=train)
+        return loss, {name: np.full_like(g, np.nan) for name, g in grads.items()}
+
+
 if FAULT == "chatters":
     sys.stdout.write("welcome\n")
 
@@ -159,11 +181,28 @@ if FAULT == "chatters":
         return quiet(model, recipe)
 
 
+if FAULT == "no steps":
+
+    def learner(model: Model, recipe: Recipe) -> Learner:
+        """Its state does not say how many."""
+        made = quiet(model, recipe)
+        whole = made.state
+        made.state = lambda: {n: a for n, a in whole().items() if n != "step"}  # type: ignore[method-assign]
+        return made
+
+
 if FAULT == "never stops":
     from vgg import train as loop
 
     run = loop.run
     loop.run = lambda *a, **k: run(*a, **{**k, "stopping": lambda: False})
+
+
+if FAULT == "no facts":
+
+    def facts() -> dict[str, Any]:
+        """Says nothing about itself."""
+        return {}
 
 
 if FAULT == "incomplete":

@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import sys
 import warnings
+from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import faults_of_layers
@@ -14,6 +16,10 @@ import faults_of_training
 from sabotage import SABOTEURS, Bench, Saboteur
 
 from vgg import registry
+from vgg.client import Jobs
+from vgg.compare import Verdict
+from vgg.conformance.declared import FACTS, Fact, measured
+from vgg.conformance.suite import Bench as SuiteBench
 from vgg.conformance.suite import Judge, judged
 from vgg.conformance.suite import cells as all_cells
 from vgg.params import write_atomically
@@ -22,10 +28,17 @@ __all__ = ["faults_of_layers", "faults_of_training"]  # importing them enlists t
 
 
 def cells() -> dict[str, Judge]:
-    """The suite's, but of those that take something from another backend only one: here all others are the oracle."""
+    """The suite's and its facts, but of those that take something from another backend only one: here all others are
+    the oracle.
+    """
     _, *others = registry.own_names()
     again = {f"{check} {name}" for check in ("exchange", "relay") for name in others}
-    return {name: cell for name, cell in all_cells().items() if name not in again}
+    facts = {f"declared {name}": partial(_fact, fact) for name, fact in FACTS.items()}
+    return {name: cell for name, cell in all_cells().items() if name not in again} | facts
+
+
+def _fact(fact: Callable[[Jobs], Fact], bench: SuiteBench) -> Verdict:
+    return measured(fact, bench.worker).verdict()
 
 
 def checks() -> set[str]:

@@ -1,8 +1,7 @@
-"""What ``vgg bench`` makes of its seconds; that every contender runs, and is judged, for real."""
+"""What ``vgg bench`` runs, and what it judges, for real."""
 
 from __future__ import annotations
 
-import copy
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 import pytest
 
 from vgg import BackendError, init
-from vgg.bench import contest, parity, results, view, workloads
+from vgg.bench import contest, parity, results, run, workloads
 from vgg.bench.contender import columns
 from vgg.cli import main
 from vgg.compare import compare
@@ -20,76 +19,11 @@ from vgg.errors import VGGError
 from vgg.registry import Entry, own_names
 from vgg.spec import arch
 
-PARITY = {"ok": True, "logits": {"error": 1e-7, "limit": 1e-5, "basis": "", "reason": ""}}
-
-
-def contender(train: list[float]) -> dict[str, Any]:
-    """What is found about one that is right."""
-    costs = {"first_step_seconds": 2.0, "ready_seconds": 5.0, "peak_bytes": 10**9}
-    return {"train": train, "parity": PARITY, "facts": {"framework": "torch 2"}, **costs}
-
-
-def result(train: list[float]) -> dict[str, Any]:
-    """A whole one in which the textbook takes 4 s a step and the machine does 1e9 FLOP/s."""
-    kinds = {"vgg": contender(train), "textbook": contender([4.0, 4.0, 4.0])}
-    column = {"contenders": kinds, "ceiling": [{"flops": 1e9, "bytes": 1e9}] * 3}
-    about = workloads.about(workloads.find("vgg11_narrow"), batch=2) | {"macs": 10**8}
-    return {
-        "device": "cpu",
-        "precision": "float32",
-        "rounds": 3,
-        "machine": {"cpu": "slow", "cores": 2},
-        "workloads": {"vgg11_narrow": {**about, "backends": {"torch": column}}},
-    }
-
-
-def test_figures_are_medians_with_half_the_range() -> None:
-    assert results.measured([1.0, 3.0, 2.0]) == (2.0, 0.5)
-
-
-def test_a_training_step_counts_as_three_forward_passes_of_two_flops() -> None:
-    workload = result([2.0, 2.0, 2.0])["workloads"]["vgg11_narrow"]
-    assert results.share(workload, workload["backends"]["torch"], "vgg", "train").value == pytest.approx(0.6)
-
-
-def test_ratios_are_taken_round_by_round() -> None:
-    column = result([1.0, 2.0, 4.0])["workloads"]["vgg11_narrow"]["backends"]["torch"]
-    assert results.ratio(column, "textbook", "train") == (2.0, 0.75)
-
-
-@pytest.mark.parametrize(
-    ("seconds", "slower"),
-    [([2.1, 2.1, 2.1], True), ([2.04, 2.04, 2.04], False), ([2.0, 2.1, 3.0], False), ([1.0, 1.0, 1.0], False)],
-)
-def test_a_regression_is_beyond_the_measured_noise(seconds: list[float], slower: bool) -> None:
-    assert bool(results.regressions(result([2.0, 2.0, 2.0]), result(seconds))) is slower
-
-
-@pytest.mark.parametrize("key", ["device", "precision", "machine"])
-def test_other_conditions_are_refused(key: str) -> None:
-    other = result([2.0, 2.0, 2.0])
-    other[key] = {"cpu": "fast", "cores": 2} if key == "machine" else "other"
-    with pytest.raises(VGGError, match="got a result of"):
-        results.regressions(other, result([2.0, 2.0, 2.0]))
-
-
-def test_results_with_nothing_in_common_are_refused() -> None:
-    other = result([2.0, 2.0, 2.0])
-    other["workloads"]["vgg11_narrow"]["batch"] = 3
-    with pytest.raises(VGGError, match="nothing in common"):
-        results.regressions(other, result([2.0, 2.0, 2.0]))
-
 
 def test_a_plug_in_has_no_ceiling_on_a_gpu() -> None:
     terms = SimpleNamespace(device="gpu")
     with pytest.raises(VGGError, match="which know its ceiling"):
         contest.contest(Entry("other", "other"), terms, 1, "auto", 1, None)  # type: ignore[arg-type]
-
-
-def test_one_round_measures_no_noise() -> None:
-    once = {**result([2.0]), "rounds": 1}
-    with pytest.raises(VGGError, match="wanted 3 or more in both"):
-        results.check_conditions(result([2.0, 2.0, 2.0]), once)
 
 
 def test_what_fails_in_a_round_is_out_and_the_others_go_on() -> None:
@@ -122,11 +56,37 @@ def test_limits_leave_no_room_for_another_networks_logits(precision: str) -> Non
     assert not compare(other.logits, known.logits, limit=known.limits[0]).ok
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"workloads": {"a": 1}}', '{"workloads": {}}'])
-def test_what_is_no_result_is_refused(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    (tmp_path / "old.json").write_text(text)
-    assert main(["bench", "--compare", str(tmp_path / "old.json")]) == 2
-    assert "not a result of vgg bench" in capsys.readouterr().err
+class Answering(SimpleNamespace):
+    """A worker that gives these answers."""
+
+    def call(self, job: str) -> tuple[None, dict[str, Any]]:
+        return None, self.answers
+
+
+@pytest.fixture(scope="module")
+def known() -> parity.Truth:
+    """The oracle's answers for a small network."""
+    spec = arch("vgg11", narrow=16, input_shape=(1, 32, 32), hidden=(8,), classes=4)
+    small = replace(workloads.find("vgg11_narrow"), spec=spec)
+    return parity.truth(small, init(spec, 0, "he_normal"), workloads.recipe(4, "float32"))
+
+
+@pytest.mark.parametrize(
+    ("logits", "scale", "wrong"),
+    [
+        (slice(None), 1.0, []),
+        (slice(None, None, -1), 1.0, ["logits"]),
+        (slice(None), 1.1, ["gradients"]),
+        (slice(None), None, []),
+    ],
+)
+def test_wrong_answers_are_judged_so(known: parity.Truth, logits: slice, scale: float | None, wrong: list[str]) -> None:
+    gradients = {f"gradient/{name}": scale * grad for name, grad in known.gradients.items() if scale}
+    answers = {"logits": known.logits["logits"][:, logits], **gradients}
+    verdict = parity.judged(Answering(answers=answers), known)  # type: ignore[arg-type]
+    assert ("gradients" in verdict) is (scale is not None)
+    assert [what for what in verdict if what != "ok" and verdict[what]["reason"]] == wrong
+    assert verdict["ok"] is not bool(wrong)
 
 
 @pytest.mark.parametrize(
@@ -147,14 +107,14 @@ def test_wrong_usage_is_told_before_anything_is_timed(
     assert said in capsys.readouterr().err
 
 
-def test_wrong_numbers_show_beside_the_time() -> None:
-    found = copy.deepcopy(result([2.0, 2.0, 2.0]))
-    kinds = found["workloads"]["vgg11_narrow"]["backends"]["torch"]["contenders"]
-    kinds["vgg"]["parity"] = {"ok": False, "logits": {"error": 1.0, "limit": 1e-5, "reason": "logits: far off"}}
-    kinds["textbook"]["parity"] = {**PARITY, "ok": False}
-    row = view.tables(found)[0].rows[0]
-    assert row[3:] == ["2.00 ± 0% (WRONG)", "-", "WRONG: logits: far off"]
-    assert not results.ok(found)
+def test_several_batch_sizes_have_keys_of_their_own() -> None:
+    options = SimpleNamespace(batch_size=None, device="gpu", precision="bf16", rounds=3, env="auto")
+    told = run.planned(["torch"], ["vgg16", "pipeline", run.OURSELVES], options)  # type: ignore[arg-type]
+    assert {key: workload["batch"] for key, workload in told["workloads"].items()} == {
+        "vgg16-64": 64,
+        "vgg16-256": 256,
+        "pipeline": 1024,
+    }
 
 
 @pytest.mark.parametrize("name", ["vgg11_bn", "vgg11_lrn", "alexnet", "vgg16_1x1"])
@@ -175,3 +135,6 @@ def test_every_contender_runs_and_is_right(
     assert printed == json.loads(out.read_text())
     right = [kind for _, _, kind, found in results.contenders(printed) if found["parity"]["ok"]]
     assert right == list(workloads.find(workload).kinds)
+    contenders = printed["workloads"][workload]["backends"][backend]["contenders"]
+    assert [kind for kind, found in contenders.items() if "gradients" in found["parity"]] == ["vgg"]
+    assert all(found["counts"].keys() == found.keys() & {"train", "infer"} for found in contenders.values())

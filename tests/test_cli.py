@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import subprocess
 import sys
+from importlib.metadata import EntryPoint, EntryPoints
 from pathlib import Path
 from typing import Any
 
@@ -314,3 +315,10 @@ def test_tensorboard_that_is_not_installed_is_asked_for(monkeypatch: pytest.Monk
     monkeypatch.setitem(sys.modules, "tensorboardX", None)
     with pytest.raises(VGGError, match=r"wanted tensorboardX; pip install 'vgg\[tensorboard\]'"):
         writer(tmp_path)
+
+
+def test_an_entry_point_that_names_no_module_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    announced = EntryPoints([EntryPoint("mine", "my-module", registry.GROUP)])
+    monkeypatch.setattr(registry, "_announced", lambda: announced)
+    with pytest.raises(VGGError, match="got 'my-module', wanted the name of a module"):
+        registry.find("mine")

@@ -192,11 +192,6 @@ def test_the_floor_of_a_shift_is_its_scales_gradient() -> None:
     assert gradient_floors({"bn1.weight": np.array([3.0, 4.0]), "bn1.bias": np.zeros(2)}) == {"bn1.bias": 5.0}
 
 
-def test_floors_can_be_made_for_names_with_a_prefix() -> None:
-    floors = gradient_floors({"fc1.weight": some(), "fc1.bias": np.zeros(3)}, "velocity/")
-    assert list(floors) == ["velocity/fc1.bias"]
-
-
 def test_the_noise_in_a_gradient_that_batch_norm_takes_away_is_judged_by_its_floor() -> None:
     grads, limit, floors = _judged("batch_norm")
     name = "block1.conv1.bias"

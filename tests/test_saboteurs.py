@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
+from pathlib import Path
+
 import pytest
 from conftest import Caught
-from kill_matrix import checks, killed
+from kill_matrix import cells, checks, killed
 from sabotage import SABOTEURS, Bench
-
-from vgg.conformance.suite import cells
 
 ALONE = [name for name, saboteur in SABOTEURS.items() if saboteur.alone]
 
@@ -46,3 +47,10 @@ def test_a_saboteur_that_only_one_check_can_see_is_caught_by_no_other(
 
 def test_every_check_is_the_only_one_to_catch_some_saboteur() -> None:
     assert {SABOTEURS[name].check for name in ALONE} == checks()
+
+
+def test_the_published_kill_matrix_has_every_saboteur_and_every_check() -> None:
+    published = (Path(__file__).parent.parent / "docs" / "kill-matrix.md").read_text()
+    head, _, *rows = [line.strip("| ").split(" | ") for line in published.splitlines() if line.startswith("|")]
+    assert [row[0] for row in rows] == list(SABOTEURS)
+    assert {re.sub(r" \(\d+\)", "", cell) for cell in head[1:]} == checks()

@@ -30,9 +30,15 @@ REASONS = {
     "half": "got float16, wanted float64",
     "signature": "unexpected keyword argument 'train'",
     "prints": "'... on standard output, wanted nothing",
+    "prints in C": "got 'progress' on standard output, wanted nothing",
+    "prints and raises": "ValueError: no kernel for this shape",
     "keys": "missing ['block1.conv1'], unexpected ['conv0']",
 }
-EVERYWHERE = {"incomplete": "no trace, learner", "import": "libframework.so: cannot open"}
+EVERYWHERE = {
+    "incomplete": "no trace, learner",
+    "import": "libframework.so: cannot open",
+    "no facts": "got no framework, versions, devices, flags",
+}
 
 SOURCE = """
 from vgg import registry
@@ -86,13 +92,15 @@ def test_a_backend_that_dies_again_and_again_is_given_up(check: Check) -> None:
     assert ["given up" in reason for reason in reasons] == [False] * 3 + [True] * (len(reasons) - 3)
 
 
-@pytest.mark.parametrize("fault", ["import", "off", "raises"])
-def test_weights_that_another_backend_writes_badly_are_not_held_against_this_one(
-    check: Check, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fault: str
+@pytest.mark.parametrize(
+    ("fault", "given"), [("import", "exchange"), ("off", "exchange"), ("raises", "exchange"), ("no steps", "relay")]
+)
+def test_what_another_backend_hands_over_badly_is_not_held_against_this_one(
+    check: Check, monkeypatch: pytest.MonkeyPatch, tmp_path: Path, fault: str, given: str
 ) -> None:
     (tmp_path / "sitecustomize.py").write_text(SOURCE)
-    status, result, printed = check("oracle", "-k", "exchange-torch", fault=fault)
-    cell = result["checks"]["exchange torch"]["oracle"]
+    status, result, printed = check("oracle", "-k", f"{given}-torch", fault=fault)
+    cell = result["checks"][f"{given} torch"]["oracle"]
     assert (status, result["ok"], cell["outcome"]) == (0, True, "not judged")
     assert cell["reason"].startswith("torch had nothing sound to hand over: ")
     assert "NOT JUDGED" in printed
@@ -103,13 +111,13 @@ def test_a_failure_says_where_how_much_why_that_much_and_how_to_see_it_again(che
     for part in (
         "logits of forward(): error 1.0e-03 is over its limit 1.9e-05",
         "limit 1.9e-05: 5 roundoffs of float32",
-        "-k 'faulty-forward-plain-float32-eval]'",
+        "-k 'faulty-forward-plain-float32-eval]'\n",
     ):
         assert part in printed
 
 
 def test_the_command_that_a_failure_names_runs_that_cell_alone(check: Check) -> None:
-    _, result, _ = check("oracle", "-k", "oracle-structure-vgg11]")
+    _, result, _ = check("oracle", "oracle", "-k", "oracle-structure-vgg11]")
     assert list(result["checks"]) == ["structure vgg11"]
 
 
@@ -164,6 +172,15 @@ def test_a_known_failure_that_passes_is_a_failure(check: Check, known: Callable[
     assert "a bug (https://example.org/1)" in printed
 
 
+def test_a_fact_that_is_not_as_declared_is_red_and_may_be_known(check: Check, known: Callable[..., str]) -> None:
+    status, result, printed = check("faulty", "-k", "declared", fault="ties")
+    assert status == 1
+    assert "measured none of first, last, shared, both" in result["declared"]["ties"]["faulty"]["wrong"]
+    assert "FAILED" in printed
+    status, _, _ = check("faulty", "-k", "declared", "--known", known("declared ties"), fault="ties")
+    assert status == 0
+
+
 def test_a_known_failure_may_be_one_backends_alone(check: Check, known: Callable[..., str]) -> None:
     path = known(FORWARD, 'backend = "faulty"')
     status, result, _ = check("faulty", "oracle", "-k", "plain-float64-eval", "--known", path, fault="raises")
@@ -179,6 +196,7 @@ def test_a_known_failure_may_be_one_backends_alone(check: Check, known: Callable
         (FORWARD, "[[known]]\nid = 5\nreason = ''\nlink = ''", "wanted strings"),
         (FORWARD, "ticket = 7", "wanted id, reason, link, and perhaps backend"),
         (FORWARD, "[[", "not a readable TOML file"),
+        (FORWARD, "[[knwon]]\nid = 'x'", "wanted tables headed [[known]] and nothing else"),
     ],
 )
 def test_an_entry_that_matches_nothing_is_an_error(

@@ -192,9 +192,13 @@ class Worker(Jobs):
                     raise
                 patient = False
                 self._send(job, {"job": "stop"})
+        printed = self._newly_printed(job)
         if "error" in head:
             raise BackendError(f"{self.entry.name}: {job}: {head['error']}") from _RemoteError(head["traceback"])
-        self._refuse_prints(job)
+        if printed:
+            text = repr(printed[:60]) + "..." * (len(printed) > 60)
+            got = f"{text} on standard output"
+            raise mismatch(f"{self.entry.name}: {job}", got, "nothing", "print on standard error", BackendError)
         return head["result"], out
 
     def _send(self, job: str, head: dict[str, Any], arrays: Mapping[str, Array] | None = None) -> None:
@@ -206,22 +210,14 @@ class Worker(Jobs):
         except BrokenPipeError:
             raise self._ended(job) from None
 
-    def _refuse_prints(self, job: str) -> None:
-        """Frameworks print when they are imported, by the first job, and when a learner meets other processes'; a run
-        of hours is not lost to a word.
+    def _newly_printed(self, job: str) -> str:
+        """What this job should not have. Frameworks print when they are imported, by the first job, and when a learner
+        meets other processes'; a run of hours is not lost to a word.
         """
         quiet = self._started and job not in ("learner", "train")
         printed = self._printed.read().decode(errors="replace")
         self._started = True
-        if printed and quiet:
-            text = repr(printed[:60]) + "..." * (len(printed) > 60)
-            raise mismatch(
-                f"{self.entry.name}: {job}",
-                f"{text} on standard output",
-                "nothing",
-                "print on standard error",
-                BackendError,
-            )
+        return printed if quiet else ""
 
     def _next(self, job: str) -> tuple[dict[str, Any], wire.Arrays]:
         try:

@@ -55,13 +55,18 @@ def show(arguments: Namespace) -> int:
     return 0
 
 
+def _backends(arguments: Namespace) -> list[str]:
+    """Those named, each once; without any, the four."""
+    return [registry.find(name).name for name in dict.fromkeys(arguments.backends) or registry.own_names()]
+
+
 def check(arguments: Namespace) -> int:
     """The conformance suite, in one pytest session."""
     import pytest
 
     from .conformance.plugin import Results
 
-    backends = [registry.find(name).name for name in arguments.backends or registry.own_names()]
+    backends = _backends(arguments)
     if arguments.spec:
         Spec.load(arguments.spec)
     options = f"-c {os.devnull} -p no:cacheprovider -q --tb=short --pyargs vgg.conformance".split()
@@ -177,7 +182,7 @@ def compare(arguments: Namespace) -> int:
     """The main job."""
     from . import data, runs, tables
 
-    names = [registry.find(name).name for name in arguments.backends or registry.own_names()]
+    names = _backends(arguments)
     plan = _recipe(arguments)
     _settle(arguments, {**runs.OPTIONS, "keep": 0})
     dataset = data.load(plan.dataset, arguments.data)
@@ -198,32 +203,32 @@ def bench(arguments: Namespace) -> int:
     from . import runs, tables
     from .bench import results, run, view
 
-    names = [registry.find(name).name for name in arguments.backends or registry.own_names()]
+    names = _backends(arguments)
     for name in arguments.workload or ():
         if name not in run.names():
             raise unknown("workload", name, run.names())
     _settle(arguments, {"device": "cpu"})
     if arguments.device == "auto":
         raise mismatch("--device", "auto", "cpu or gpu: a result is for one of them")
+    chosen = arguments.workload or run.names()
     old = results.read(Path(arguments.compare)) if arguments.compare else None
     if old:
-        results.check_conditions(old, run.conditions(arguments))
+        results.check_comparable(old, run.planned(names, chosen, arguments))
     place = runs.file(Path(arguments.out) if arguments.out else Path(f"{_out(arguments, 'bench')}.json"))
     with tables.Progress(quiet=arguments.json) as progress:
-        chosen = arguments.workload or run.names()
         result = run.run(names, chosen, arguments, progress, lambda found: runs.write_json(place, found))
+    if old:
+        result["regressions"] = results.regressions(old, result)
+        runs.write_json(place, result)
     if arguments.json:
         _print_json(result)
     else:
         tables.timings(view.tables(result))
         print(f"result: {place}")
-    for *where, found in results.contenders(result):
-        if "error" in found:
-            print(f"{' '.join(where)} failed: {found['error']}", file=sys.stderr)
-    worse = results.regressions(old, result) if old else []
-    for line in worse:
-        print(f"slower: {line}", file=sys.stderr)
-    return int(bool(worse) or not result["ok"])
+    slower = [f"slower: {line}" for line in result.get("regressions", ())]
+    for line in [*results.failures(result), *slower]:
+        print(line, file=sys.stderr)
+    return int(bool(slower) or not result["ok"])
 
 
 COMMANDS: dict[str, Callable[[Namespace], int]] = {

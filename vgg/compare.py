@@ -39,6 +39,7 @@ class Limit(float):
 
 
 EXACT = Limit(0.0, "the same numbers by the same way, so every bit must agree")
+REFUSED = Limit(0.0, "what a backend does not declare, it is not asked to do: nothing was computed")
 
 
 @dataclass(frozen=True)
@@ -147,11 +148,11 @@ def _lengths(spec: Spec) -> list[int]:
     ]
 
 
-def gradient_floors(grads: Arrays, prefix: str = "") -> dict[str, float]:
+def gradient_floors(grads: Arrays) -> dict[str, float]:
     """For each bias, what its gradient's norm would be if it did not cancel: its weight's, per column of the weight."""
     floors = {}
     for name, grad in grads.items():
         if name.endswith(".bias"):
             weight = grads[f"{name.removesuffix('bias')}weight"]
-            floors[prefix + name] = float(np.linalg.norm(weight)) / math.sqrt(max(weight.size // grad.size, 1))
+            floors[name] = float(np.linalg.norm(weight)) / math.sqrt(max(weight.size // grad.size, 1))
     return floors

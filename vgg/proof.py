@@ -9,6 +9,8 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from .client import Worker
 from .compare import compare, forward_limit, gradient_floors, gradient_limit
 from .conformance.cases import Arrays, Case
@@ -50,11 +52,11 @@ def numbers(worker: Worker, case: Case) -> dict[str, Any]:
     forward = compare(worker.trace(x), activations, limit=forward_limit(case.spec, "float64"), dtype="float64")
     got_loss, got = worker.loss_and_grads(x, y)
     limit = gradient_limit(case.spec, "float64", case.batch)
-    backward = compare(got, grads, limit=limit, floors=gradient_floors(grads))
-    ok = forward.ok and backward.ok and math.isclose(got_loss, loss, rel_tol=limit)
+    found, wanted = {"loss": np.array(got_loss), **got}, {"loss": np.array(loss), **grads}
+    backward = compare(found, wanted, limit=limit, dtype="float64", floors=gradient_floors(grads))
     reasons = "; ".join(filter(None, (forward.reason, backward.reason)))
     return {
-        "ok": ok,
+        "ok": forward.ok and backward.ok,
         "logits_error": _finite(forward.error),
         "gradient_error": _finite(backward.error),
         "reason": reasons,

@@ -9,7 +9,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from .errors import unknown
+from .errors import mismatch, unknown
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
@@ -105,6 +105,8 @@ def find(name: str) -> Entry:
     if name in _OWN:
         return _OWN[name]
     for point in _announced().select(name=name):
+        if not point.pattern.fullmatch(point.value):
+            raise mismatch(f"entry point {name!r} of vgg.backends", repr(point.value), "the name of a module")
         return Entry(point.name, point.module, lock=_lock_beside(point.module))
     raise unknown("backend", name, names(), ALIASES)
 

@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 
 from . import replicas, train, wire
-from .backends import FUNCTIONS, PRECISIONS
+from .backends import FACTS, FUNCTIONS, PRECISIONS
 from .bench import contender
 from .errors import VGGError, mismatch
 from .masks import dropouts
@@ -59,14 +59,17 @@ class Session:
             raise mismatch("--replicas", self.group.size, f"1: {module} trains on one device")
 
     def facts(self, arrays: wire.Arrays) -> Reply:
-        declared = dict(getattr(self.backend, "DECLARED", {}))
+        found = self.backend.facts()
+        missing = [name for name in FACTS if name not in found]
+        if missing:
+            raise mismatch("facts()", f"no {', '.join(missing)}", f"a dict with {', '.join(FACTS)}")
         about: dict[str, Any] = {
-            "declared": declared,
+            "declared": dict(getattr(self.backend, "DECLARED", {})),
             "precisions": self._precisions(),
             "python": sys.version.split()[0],
             "replicas": self.group.size,
         }
-        return {"gpus": 0, **self.backend.facts(), **about}, {}
+        return {"gpus": 0, **found, **about}, {}
 
     def place(self, arrays: wire.Arrays, device: str, precision: str | None = None) -> Reply:
         """The device that ``device`` means, which may be ``auto``, if it is there and can do the precision."""
@@ -121,7 +124,8 @@ class Session:
         wanted = {row.name for row in dropouts(self.spec)} if self.spec and masks else set()
         if masks.keys() != wanted:
             raise mismatch("masks", list(masks), f"one for each of {sorted(wanted)}")
-        return float(self.learning.step(arrays["x"], arrays["y"], lr, **given)), {}
+        with _unchanged(arrays):
+            return float(self.learning.step(arrays["x"], arrays["y"], lr, **given)), {}
 
     def evaluate(self, arrays: wire.Arrays) -> Reply:
         with _unchanged(arrays):
@@ -131,7 +135,8 @@ class Session:
         return None, _arrays(self.learning.state())
 
     def restore(self, arrays: wire.Arrays) -> Reply:
-        self.learning.restore(arrays)
+        with _unchanged(arrays):
+            self.learning.restore(arrays)
         return None, {}
 
     def train(self, arrays: wire.Arrays, out: str, device: str, recipe: dict[str, Any], **options: Any) -> Reply:
@@ -155,7 +160,7 @@ class Session:
         return contender.variables(), {}
 
     def measure(self, arrays: wire.Arrays, phase: str, count: int, warm: bool) -> Reply:
-        return contender.measure(self.contender, phase, count, warm), {}
+        return contender.measure(self.backend, self.contender, phase, count, warm), {}
 
     def answers(self, arrays: wire.Arrays) -> Reply:
         return None, _arrays(self.contender.answers())
@@ -219,7 +224,7 @@ def main() -> None:
         try:
             session = session or Session(sys.argv[1], lambda event: wire.send(replies, {"event": event}), stop.is_set)
             result, out = getattr(session, head["job"])(arrays, **head["arguments"])
-            sys.stdout.flush()
+            _flush()
             wire.send(replies, {"result": result}, out)
         except BaseException as error:  # noqa: BLE001 - sys.exit and Ctrl-C in a backend are its failures, not ours
             if group.rank:
@@ -227,9 +232,16 @@ def main() -> None:
             alone = group.processes == 1 or isinstance(error, VGGError)
             if not alone:
                 _await_the_launcher(group.rank)
+            _flush()
             wire.send(replies, {"error": _described(error), "traceback": traceback.format_exc()})
             if not alone:
                 os._exit(1)  # others may have no error, and wait for this process for ever
+
+
+def _flush() -> None:
+    """What Python and C hold back of what was printed: it belongs to this job, not to the next."""
+    sys.stdout.flush()
+    ctypes.CDLL(None).fflush(None)
 
 
 def _await_the_launcher(rank: int) -> None:

@@ -22,6 +22,9 @@ Arrays = dict[str, Array]
 FUNCTIONS = ("vgg_block", "build", "load", "dump", "forward", "trace", "loss_and_grads", "learner", "facts")
 """Every function that a backend has, in the order of the four siblings."""
 
+FACTS = ("framework", "versions", "devices", "flags")
+"""What ``facts`` must say."""
+
 VELOCITY = "velocity/"
 """In a learner's state, the prefix of a parameter's momentum buffer; it holds gradients, as torch's and optax's do."""
 
@@ -62,9 +65,10 @@ class Backend(Protocol):
     """A module that turns a spec into a framework's own model and moves numbers across the seam."""
 
     DECLARED: Mapping[str, str]
-    """What stock layers cannot make equal, all of it in batch norm's running statistics.
+    """What stock layers cannot make equal; other keys than these are refused.
 
-    ``running_var``: ``population`` or ``unbiased``; ``momentum``: ``float32`` where a float64 layer rounds it to that.
+    Of batch norm, ``running_var``: ``population`` or ``unbiased``, and ``momentum``: ``float32`` where a float64 layer
+    rounds it to that. ``dropout``: ``float32`` where a float64 layer rounds 1 / (1 - rate) to that.
     """
 
     PRECISIONS: Mapping[str, tuple[str, ...]]

@@ -17,7 +17,7 @@ from ..replicas import group
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
 from . import VELOCITY, Array, Arrays
 
-DECLARED = {"running_var": "population", "momentum": "float32"}
+DECLARED = {"running_var": "population", "momentum": "float32", "dropout": "float32"}
 # contrib.amp rewrites every operator of the process, for good; on a CPU it has no fp16, and bf16 on few.
 PRECISIONS = {"cpu": ("float64", "float32"), "gpu": ("float64", "float32")}
 REPLICAS = {"batch_norm": False}  # SyncBatchNorm is not of Gluon's stock layers but of gluon.contrib

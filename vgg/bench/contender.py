@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -30,9 +30,15 @@ Arrays = dict[str, Array]
 VARIABLES = (
     *("OMP_NUM_THREADS", "MKL_NUM_THREADS", "KMP_AFFINITY", "XLA_FLAGS", "TF_XLA_FLAGS", "TF_ENABLE_ONEDNN_OPTS"),
     *("GLIBC_TUNABLES", "MALLOC_MMAP_MAX_", "MALLOC_TRIM_THRESHOLD_", "LD_PRELOAD"),
+    *("XLA_PYTHON_CLIENT_PREALLOCATE", "TF_FORCE_GPU_ALLOW_GROWTH"),
+    *("TORCHINDUCTOR_CACHE_DIR", "JAX_COMPILATION_CACHE_DIR", "JAX_ENABLE_COMPILATION_CACHE"),
 )
 GRADIENT = "gradient/"
 """In a contender's answers, the prefix of a parameter's gradient."""
+COPIED = 1 << 26
+"""How many float32 are copied for the ceiling: 256 MiB, which no cache holds."""
+EPOCH = 100
+"""How often a textbook's data set holds each image: else its loader would start anew every four batches."""
 
 
 @dataclass(frozen=True)
@@ -71,7 +77,7 @@ class Contender(Protocol):
     """A model that trains and infers in its own way."""
 
     def train(self, count: int) -> None:
-        """That many steps, the last one finished."""
+        """That many steps; ``measure`` waits for the last one."""
         ...
 
     def infer(self, count: int) -> None:
@@ -123,29 +129,46 @@ def variables() -> dict[str, str]:
     return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
-def measure(contender: Contender, phase: str, count: int, warm: bool) -> dict[str, float]:
+def measure(backend: Any, contender: Contender, phase: str, count: int, warm: bool) -> dict[str, float]:
     """Seconds for each of ``count`` steps, if ``warm`` after one that is not timed; the process' peak memory so far.
 
     A process that has waited gets back slowly what memory it had given up: a step that trains on has none of that.
     """
+    work, wait = getattr(contender, phase), _waiting(backend)
     if warm:
-        getattr(contender, phase)(1)
+        work(1)
+        wait()
     start = time.perf_counter()
-    getattr(contender, phase)(count)
+    work(count)
+    wait()
     return {"seconds": (time.perf_counter() - start) / count, "peak_bytes": peak_bytes()}
 
 
 def ceiling(backend: Any, size: int, **told: Any) -> dict[str, float]:
     """``rates`` of the framework on the device, in the recipe's precision."""
     nothing = np.zeros(0)
-    return rates(size, *_baselines(backend).ceilings(size, _task(nothing, nothing, **told)))
+    task, baselines = _task(nothing, nothing, **told), _baselines(backend)
+    calls = 10 if task.device == "gpu" else 1  # on a GPU a wait takes as long as a copy
+    works = (_repeated(work, calls, baselines.wait) for work in baselines.ceilings(size, task))
+    return {what: rate * calls for what, rate in rates(size, *works).items()}
 
 
 def rates(size: int, multiply: Callable[[], object], copy: Callable[[], object]) -> dict[str, float]:
-    """``flops``: FLOP/s of a product of two square matrices; ``bytes``: bytes/s read and written by copying one in
-    float32.
+    """``flops``: FLOP/s of a product of two square matrices; ``bytes``: bytes/s read and written by copying
+    ``COPIED`` float32.
     """
-    return {"flops": 2 * size**3 / _best(multiply), "bytes": 8 * size**2 / _best(copy)}
+    return {"flops": 2 * size**3 / _best(multiply), "bytes": 8 * COPIED / _best(copy)}
+
+
+def _repeated(work: Callable[[], object], calls: int, wait: Callable[[], object]) -> Callable[[], None]:
+    """That many calls, and one wait for all."""
+
+    def repeated() -> None:
+        kept = [work() for _ in range(calls)]  # JAX waits for what is still there
+        wait()
+        del kept
+
+    return repeated
 
 
 def _best(work: Callable[[], object], times: int = 5) -> float:
@@ -161,10 +184,11 @@ def _best(work: Callable[[], object], times: int = 5) -> float:
 
 def load_seconds(backend: Any, **told: Any) -> float:
     """To read the weights' file into a model that is there."""
-    task = _task(np.zeros(0), np.zeros(0), **told)
+    task, wait = _task(np.zeros(0), np.zeros(0), **told), _waiting(backend)
     model = backend.build(task.spec, dtype=task.recipe.dtype, device=task.device)
     start = time.perf_counter()
-    backend.load(model, task.params())
+    model = backend.load(model, task.params())
+    wait()
     return time.perf_counter() - start
 
 
@@ -186,6 +210,14 @@ def columns(spec: Spec) -> list[list[int]]:
 
 def _task(images: Array, labels: Array, *, spec: Any, recipe: Any, device: str, weights: str) -> Task:
     return Task(Spec.from_dict(spec), Recipe.from_dict(recipe), device, weights, images, labels)
+
+
+def _waiting(backend: Any) -> Callable[[], object]:
+    """How to wait for what was begun; a plug-in is taken to have finished what it returns."""
+    try:
+        return cast("Callable[[], object]", _baselines(backend).wait)
+    except VGGError:
+        return lambda: None
 
 
 def _baselines(backend: Any) -> Any:

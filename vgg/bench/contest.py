@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import math
+import os
+import tempfile
 import time
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -19,17 +21,21 @@ from ..recipe import Recipe
 from ..registry import Entry, own_names
 from ..runs import Listener
 from . import parity
-from .contender import rates
+from .contender import COPIED, Array, rates
 from .workloads import KINDS, Workload
 
 SECONDS = 2.0
-"""How long one measurement lasts, at least."""
+"""How long so many steps take as one measurement is made of, at least, when they are counted."""
+STEPS = 3
+"""How many it is made of, at least, where one alone takes less than that."""
 SIZE = 2048
 """Side of the square matrices whose product is the machine's ceiling on a CPU; four times that on a GPU."""
 PAUSE = 0.3
 """Seconds in which the threads of the one before go to sleep."""
 ON_GPU = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 """Several processes share it."""
+UNCACHED = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
+"""So that the first step compiles, whatever the user has set; so does an empty ``TORCHINDUCTOR_CACHE_DIR``."""
 ZOOS = {"torch": ("torchvision",)}
 """What a framework's baselines need besides it."""
 
@@ -61,32 +67,58 @@ class Entrant:
     def round(self) -> None:
         """One measurement more of each phase."""
         for phase, count in self.counts.items():
-            measured, _ = self.worker.call("measure", phase=phase, count=count, warm=True)
-            self.found[phase].append(measured["seconds"])
+            self.found[phase].append(self.measured(phase, count)["seconds"])
+
+    def measured(self, phase: str, count: int) -> dict[str, float]:
+        """What ``contender.measure`` says of so many warm steps."""
+        return dict(self.worker.call("measure", phase=phase, count=count, warm=True)[0])
 
 
 @contextmanager
 def entered(entry: Entry, kind: str, terms: Terms, env: str, timeout: float) -> Iterator[Entrant]:
-    """Start a contender, judge it, take its first step, warm it up."""
+    """Start a contender, judge it, take its first step, count its steps."""
     entry, variables = _home(entry, kind), ON_GPU if terms.device == "gpu" else {}
     launch(entry.on(terms.device), env, "")  # builds the environment, which is no part of a start
-    start = time.perf_counter()
-    with Worker(entry, env=env, timeout=timeout, device=terms.device, variables=variables) as worker:
-        images, labels = terms.workload.images(terms.plan.batch_size), terms.workload.labels(terms.plan.batch_size)
-        told, _ = worker.call("contend", {"images": images, "labels": labels}, kind=kind, **terms.told())
-        made = time.perf_counter() - start
-        verdict = {} if kind == "vgg" else parity.judged(worker, terms.known)
-        first, _ = worker.call("measure", phase="train", count=1, warm=False)
-        found = {"first_step_seconds": first["seconds"], "ready_seconds": made + first["seconds"]}
-        entrant = Entrant(worker, {**found, "facts": worker.facts(), "variables": told})
-        for phase in terms.workload.phases:
-            warm, _ = worker.call("measure", phase=phase, count=1, warm=True)
-            entrant.counts[phase] = math.ceil(SECONDS / warm["seconds"])
-            entrant.found |= {phase: [], **({"peak_bytes": warm["peak_bytes"]} if phase == "train" else {})}
-        entrant.found["parity"] = verdict or parity.judged(worker, terms.known)
-        if kind == "vgg":
-            entrant.found["load_seconds"], _ = worker.call("load_seconds", **terms.told())
-        yield entrant
+    size = terms.plan.batch_size
+    batches: dict[str, Array] = {"images": terms.workload.images(size), "labels": terms.workload.labels(size)}
+    with _uncached():
+        start = time.perf_counter()
+        with Worker(entry, env=env, timeout=timeout, device=terms.device, variables=variables) as worker:
+            told, _ = worker.call("contend", batches, kind=kind, **terms.told())
+            made = time.perf_counter() - start
+            verdict = {} if kind == "vgg" else parity.judged(worker, terms.known)
+            first, _ = worker.call("measure", phase="train", count=1, warm=False)
+            entrant = Entrant(worker, {"facts": worker.facts(), "variables": told})
+            entrant.found |= {"first_step_seconds": first["seconds"], "ready_seconds": made + first["seconds"]}
+            _count(entrant, terms.workload.phases)
+            entrant.found["parity"] = verdict or parity.judged(worker, terms.known)
+            if kind == "vgg":
+                entrant.found["load_seconds"], _ = worker.call("load_seconds", **terms.told())
+            yield entrant
+
+
+@contextmanager
+def _uncached() -> Iterator[None]:
+    """``UNCACHED`` and an empty folder among the variables of what is started within, before the user's."""
+    with tempfile.TemporaryDirectory(prefix="vgg-", ignore_cleanup_errors=True) as empty:
+        kept = dict(os.environ)
+        os.environ.update(UNCACHED, TORCHINDUCTOR_CACHE_DIR=empty)
+        try:
+            yield
+        finally:
+            os.environ.clear()
+            os.environ.update(kept)
+
+
+def _count(entrant: Entrant, phases: Iterable[str]) -> None:
+    """As many steps of each phase as take ``SECONDS``, once warm; and what training takes of memory."""
+    for phase in phases:
+        count = 1
+        while (warm := entrant.measured(phase, count))["seconds"] * count < SECONDS:
+            count = max(STEPS, math.ceil(1.1 * SECONDS / warm["seconds"]))
+        entrant.counts[phase] = count
+        entrant.found |= {phase: [], **({"peak_bytes": warm["peak_bytes"]} if phase == "train" else {})}
+    entrant.found["counts"] = entrant.counts
 
 
 def contest(entry: Entry, terms: Terms, rounds: int, env: str, timeout: float, listener: Listener) -> dict[str, Any]:
@@ -152,4 +184,5 @@ def _ceiling(worker: Worker, terms: Terms) -> dict[str, float]:
 
 def _numpy(size: int) -> dict[str, float]:
     one, other = np.ones((2, size, size), np.float32)
-    return rates(size, lambda: np.matmul(one, one, out=other), lambda: np.copyto(other, one))
+    source, target = np.ones((2, COPIED), np.float32)
+    return rates(size, lambda: np.matmul(one, one, out=other), lambda: np.copyto(target, source))

@@ -5,7 +5,7 @@ from __future__ import annotations
 import subprocess
 import tempfile
 from argparse import Namespace
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from datetime import datetime
 from pathlib import Path
 from typing import Any
@@ -31,15 +31,34 @@ def run(
 ) -> Result:
     """Time what is ``chosen`` of ``names()`` in the backends ``named``; ``write`` gets the result as far as it is."""
     result = {**conditions(options), "workloads": {}}
-    for name in chosen:
-        if name == OURSELVES:
-            listener.stage("vgg", "timing itself")
-            result[OURSELVES] = ourselves.timed(named, options, listener)
-        else:
-            _time(result, workloads.find(name), named, options, listener, write)
+    for key, (workload, batch) in _sized(chosen, options).items():
+        column = result["workloads"][key] = {**workloads.about(workload, batch), "backends": {}}
+        for name, found in _timed(workload, batch, named, options, listener):
+            column["backends"][name] = found
+            write({**result, "ok": results.ok(result)})
+    if OURSELVES in chosen:
+        listener.stage("vgg", "timing itself")
+        result[OURSELVES] = ourselves.timed(named, options, listener)
     result["ok"] = results.ok(result)
     write(result)
     return result
+
+
+def planned(named: Sequence[str], chosen: Sequence[str], options: Namespace) -> Result:
+    """The result of ``run`` as far as it is known before anything is timed."""
+    sized = _sized(chosen, options).items()
+    told = {key: {**workloads.about(*sizes), "backends": dict.fromkeys(named)} for key, sizes in sized}
+    return {**conditions(options), "workloads": told}
+
+
+def _sized(chosen: Sequence[str], options: Namespace) -> dict[str, tuple[workloads.Workload, int]]:
+    """(workload, batch size) by key in a result: the name, and where it is timed with several batch sizes that too."""
+    sized = {}
+    for workload in (workloads.find(name) for name in chosen if name != OURSELVES):
+        batches = (options.batch_size,) if options.batch_size else workload.batches[options.device]
+        for batch in batches:
+            sized[f"{workload.name}-{batch}" if len(batches) > 1 else workload.name] = (workload, batch)
+    return sized
 
 
 def conditions(options: Namespace) -> Result:
@@ -53,17 +72,11 @@ def conditions(options: Namespace) -> Result:
     }
 
 
-def _time(
-    result: Result,
-    workload: workloads.Workload,
-    names: Sequence[str],
-    options: Namespace,
-    listener: Listener,
-    write: Callable[[Result], None],
-) -> None:
-    batch = options.batch_size or workload.batch[options.device]
+def _timed(
+    workload: workloads.Workload, batch: int, names: Sequence[str], options: Namespace, listener: Listener
+) -> Iterator[tuple[str, Result]]:
+    """(backend, what ``contest`` found)."""
     plan = workloads.recipe(batch, options.precision)
-    column = result["workloads"][workload.name] = {**workloads.about(workload, batch), "backends": {}}
     listener.stage("oracle", workload.name)
     with tempfile.TemporaryDirectory(prefix="vgg-") as home:
         weights = params.init(workload.spec, plan.seed, plan.init)
@@ -72,11 +85,9 @@ def _time(
         terms = Terms(workload, plan, options.device, Path(home, "weights.safetensors"), known)
         for name in names:
             try:
-                found = contest(registry.find(name), terms, options.rounds, options.env, options.timeout, listener)
+                yield name, contest(registry.find(name), terms, options.rounds, options.env, options.timeout, listener)
             except VGGError as error:
-                found = {"contenders": {"vgg": {"error": str(error)}}, "ceiling": []}
-            column["backends"][name] = found
-            write({**result, "ok": results.ok(result)})
+                yield name, {"contenders": {"vgg": {"error": str(error)}}, "ceiling": []}
 
 
 def commit() -> str | None:

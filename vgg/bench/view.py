@@ -8,10 +8,11 @@ from typing import Any, NamedTuple
 
 from ..tables import size
 from . import results
+from .results import PHASES
 from .workloads import KINDS
 
 COSTS = ("first_step_seconds", "ready_seconds", "peak_bytes")
-PHASES = {"train": "training", "infer": "inference"}
+OF_CEILING = "of the ceiling"
 
 
 class Table(NamedTuple):
@@ -23,15 +24,17 @@ class Table(NamedTuple):
 
 
 def tables(result: Mapping[str, Any]) -> list[Table]:
-    """Speed of every workload and phase; what starting takes; ourselves."""
+    """Speed of every workload and phase; the ceiling; what starting takes; ourselves."""
     found = []
     for name, workload in result["workloads"].items():
         title = f"{name}, {'x'.join(map(str, workload['spec']['input_shape']))}, batch {workload['batch']}"
         phases = [p for p in PHASES if any(p in c["contenders"]["vgg"] for c in workload["backends"].values())]
-        found += [_speed(f"{title}: {PHASES[phase]}", workload, phase) for phase in phases]
-        found += [_overall(f"{title}: over the frameworks", workload, phases)]
+        found += [_speed(f"{title}: {PHASES[phase]}", workload, phase) for phase in phases or ["train"]]
+        found.append(_overall(f"{title}: over the frameworks", workload, phases))
+        found += [_ceiling(f"{title}: the ceiling", workload)] * results.computes(workload)
         found.append(_costs(f"{title}: start and memory", workload))
-    return [*found, *([_ourselves(result["ourselves"])] if "ourselves" in result else [])]
+    found += [_ourselves(result["ourselves"])] if "ourselves" in result else []
+    return [table for table in found if table.rows]
 
 
 def _speed(title: str, workload: Mapping[str, Any], phase: str) -> Table:
@@ -43,30 +46,53 @@ def _speed(title: str, workload: Mapping[str, Any], phase: str) -> Table:
             continue
         rate, part = results.images_per_second(workload, ours, phase), results.share(workload, column, "vgg", phase)
         ratios = [_ratio(column, kind, phase) for kind in ("textbook", "zoo")]
-        speed = f"{rate.value:.1f} ± {rate.spread:.0%}"
-        rows.append([backend, speed, f"{part.value:.2f} ± {part.spread:.0%}", *ratios, _parity(ours["parity"])])
-    return Table(title, ["", "images/s", "of the ceiling", "x textbook", "x zoo", "parity"], rows)
+        rows.append([backend, f"{rate.value:.1f} ± {rate.spread:.0%}", str(part), *ratios, _parity(ours["parity"])])
+    table = Table(title, ["", "images/s", OF_CEILING, "x textbook", "x zoo", "parity"], rows)
+    return table if results.computes(workload) else _without(table, OF_CEILING)
 
 
 def _overall(title: str, workload: Mapping[str, Any], phases: list[str]) -> Table:
-    """What they have in common; the slowest by share of the ceiling, which was measured in the same rounds."""
+    """What those that are right have in common; the slowest by share of the ceiling, measured in the same rounds."""
     rows = []
     for phase in phases:
-        columns = [c for c in workload["backends"].values() if phase in c["contenders"]["vgg"]]
+        columns = [c for c in workload["backends"].values() if results.right(c["contenders"]["vgg"], phase)]
         shares = [results.share(workload, column, "vgg", phase).value for column in columns]
-        cells = [f"{results.mean(shares):.2f}", f"{max(shares) / min(shares):.2f}"]
-        for kind in ("textbook", "zoo"):
-            right = [c for c in columns if c["contenders"].get(kind, {}).get("parity", {}).get("ok")]
-            ratios = [found.value for c in right if (found := results.ratio(c, kind, phase))]
-            cells += [f"{results.mean(ratios):.2f} of {len(ratios)}, least {min(ratios):.2f}" if ratios else "-"]
-        rows.append([PHASES[phase], *cells])
-    heads = [
-        "of the ceiling, geometric mean",
-        "fastest to slowest",
-        "x textbook, geometric mean",
-        "x zoo, geometric mean",
+        if shares:
+            cells = [f"{results.mean(shares):.2f}", f"{max(shares) / min(shares):.2f}"]
+            rows.append([PHASES[phase], *cells, *(_beside(columns, kind, phase) for kind in ("textbook", "zoo"))])
+    mean = f"{OF_CEILING}, geometric mean"
+    heads = ["", mean, "fastest to slowest", "x textbook, geometric mean", "x zoo, geometric mean"]
+    table = Table(title, heads, rows)
+    return table if results.computes(workload) else _without(table, mean)
+
+
+def _beside(columns: list[Mapping[str, Any]], kind: str, phase: str) -> str:
+    right = [c for c in columns if results.right(c["contenders"].get(kind, {}), phase)]
+    ratios = [found.value for c in right if (found := results.ratio(c, kind, phase))]
+    return f"{results.mean(ratios):.2f} of {len(ratios)}, least {min(ratios):.2f}" if ratios else "-"
+
+
+def _without(table: Table, head: str) -> Table:
+    """The table less that column."""
+    at = table.columns.index(head)
+    columns, *rows = ([*row[:at], *row[at + 1 :]] for row in (table.columns, *table.rows))
+    return Table(table.title, columns, rows)
+
+
+def _ceiling(title: str, workload: Mapping[str, Any]) -> Table:
+    """The rates reached beside each backend, in the rounds that its shares are taken of."""
+    rows = [
+        [backend, *(_rate([rates[what] for rates in column["ceiling"]]) for what in ("flops", "bytes"))]
+        for backend, column in workload["backends"].items()
     ]
-    return Table(title, ["", *heads], rows)
+    return Table(title, ["", "GFLOP/s", "GB/s read and written"], rows)
+
+
+def _rate(rates: list[float]) -> str:
+    if not rates:
+        return "-"
+    found = results.measured(rates)
+    return f"{found.value / 1e9:.0f} ± {found.spread:.0%}"
 
 
 def _ratio(column: Mapping[str, Any], kind: str, phase: str) -> str:
@@ -88,9 +114,9 @@ def _parity(found: Mapping[str, Any]) -> str:
 def _costs(title: str, workload: Mapping[str, Any]) -> Table:
     rows = []
     for backend, column in workload["backends"].items():
-        made = {kind: found for kind, found in column["contenders"].items() if "error" not in found}
+        made = column["contenders"]
         cells = [" / ".join(_cost(made.get(kind), what) for kind in KINDS) for what in COSTS]
-        loading = made.get("vgg", {}).get("load_seconds")
+        loading = made["vgg"].get("load_seconds")
         rows.append([backend, *cells, f"{loading:.2f} s" if loading else ""])
     kinds = " / ".join(KINDS)
     heads = [f"{what}, {kinds}" for what in ("first step", "start to first step", "peak memory")]
@@ -100,6 +126,8 @@ def _costs(title: str, workload: Mapping[str, Any]) -> Table:
 def _cost(found: Mapping[str, Any] | None, what: str) -> str:
     if not found:
         return "-"
+    if "error" in found:
+        return "failed"
     return size(found[what]) if what == "peak_bytes" else f"{found[what]:.1f} s"
 
 

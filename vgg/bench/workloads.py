@@ -20,12 +20,12 @@ BATCHES = 4
 
 @dataclass(frozen=True)
 class Workload:
-    """A spec, the side in pixels of the uint8 images that it gets, and the batch size by device."""
+    """A spec, the side in pixels of the uint8 images that it gets, and the batch sizes by device."""
 
     name: str
     spec: Spec
     pixels: int
-    batch: dict[str, int]
+    batches: dict[str, tuple[int, ...]]
     phases: tuple[str, ...] = ("train", "infer")
     kinds: tuple[str, ...] = KINDS
 
@@ -55,9 +55,9 @@ _LITTLE = Spec(
 WORKLOADS = {
     w.name: w
     for w in (
-        Workload("vgg11_narrow", arch("vgg11_narrow"), 28, {"cpu": 32, "gpu": 1024}),
-        Workload("vgg16", arch("vgg16"), 224, {"cpu": 4, "gpu": 256}),
-        Workload("pipeline", _LITTLE, 28, {"cpu": 32, "gpu": 1024}, ("train",), ("vgg", "textbook")),
+        Workload("vgg11_narrow", arch("vgg11_narrow"), 28, {"cpu": (32,), "gpu": (128, 1024)}),
+        Workload("vgg16", arch("vgg16"), 224, {"cpu": (4,), "gpu": (64, 256)}),
+        Workload("pipeline", _LITTLE, 28, {"cpu": (32,), "gpu": (1024,)}, ("train",), ("vgg", "textbook")),
     )
 }
 """``pipeline`` is a network of almost nothing: what is left is the way of 28-pixel images to 224 on the device."""

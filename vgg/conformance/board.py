@@ -25,7 +25,7 @@ class Board:
     """Verdicts by check and backend, facts likewise, seconds by backend, and the workers."""
 
     env: str
-    timeout: float = 600
+    timeout: float = 900
     device: str = "cpu"
     replicas: int = 1
     cells: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
@@ -80,9 +80,12 @@ class Board:
 
     def note(self, check: str, backend: str, verdict: Verdict, *, known: bool = False) -> None:
         """Keep a verdict; ``known``: its failure is expected."""
+        from ..compare import REFUSED
+
         outcome = {(True, False): "passed", (False, False): "failed", (False, True): "known failure"}
         numbers = {name: _finite(getattr(verdict, name)) for name in ("error", "limit")}
-        cell = {"outcome": outcome.get((verdict.ok, known), "unexpected pass"), **numbers, "basis": verdict.basis}
+        said = "refused" if verdict.limit is REFUSED else outcome.get((verdict.ok, known), "unexpected pass")
+        cell = {"outcome": said, **numbers, "basis": verdict.basis}
         self.cells.setdefault(check, {})[backend] = {**cell, "where": verdict.where, "reason": verdict.reason}
 
     def leave(self, check: str, backend: str, reason: str) -> None:
@@ -117,7 +120,7 @@ class Board:
             yield "conformance: error / limit", [["", *backends], *rows, times]
         if self.facts:
             measured = {
-                fact: [f"{row[name].text} {row[name].size:.0e}" if name in row else "not measured" for name in backends]
+                fact: [_fact(row[name]) if name in row else "-" for name in backends]
                 for fact, row in self.facts.items()
             }
             rows = [[fact, *texts] for fact, texts in measured.items()]
@@ -150,11 +153,15 @@ def _compiled() -> dict[str, str]:
     return {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
 
 
+def _fact(fact: Fact) -> str:
+    return "FAILED" if fact.wrong else f"{fact.text} {fact.size:.0e}"
+
+
 def _text(cell: dict[str, Any] | None) -> str:
     if cell is None:
         return "-"
     if cell["outcome"] != "passed":
-        return str(cell["outcome"].upper())
+        return str(cell["outcome"] if cell["outcome"] == "refused" else cell["outcome"].upper())
     if not cell["limit"]:
         return "exact"
     return f"{cell['error']:.0e} / {cell['limit']:.0e}"

@@ -14,18 +14,28 @@ import numpy as np
 
 from .. import reference
 from ..client import Jobs
-from ..compare import EXACT, Verdict, compare, forward_limit, gradient_floors, gradient_limit
-from ..errors import VGGError, mismatch
+from ..compare import EXACT, Limit, Verdict, compare, forward_limit, gradient_floors, gradient_limit
+from ..errors import VGGError, mismatch, unknown
 from ..layers import expand
 from ..masks import masks
 from ..params import load_params, save_params, shapes
 from ..pixels import resize_matrix
 from ..recipe import Recipe
 from ..reference import Mode
+from ..spec import BATCH_NORM_MOMENTUM
 from .cases import Array, Arrays, Case
 
 LR = 0.01
-DECLARATIONS = {"running_var": ("population", "unbiased"), "momentum": ("float64", "float32")}
+DECLARATIONS = {
+    "running_var": ("population", "unbiased"),
+    "momentum": ("float64", "float32"),
+    "dropout": ("float64", "float32"),
+}
+"""What a backend may declare; the first is what the others do, and need not be said."""
+
+
+AMISS = (VGGError, LookupError, TypeError, ValueError)
+"""What a check raises on results that it cannot even look at."""
 
 
 def structure(worker: Jobs, case: Case) -> Verdict:
@@ -98,11 +108,30 @@ def exchange(worker: Jobs, given: tuple[Arrays, Array], case: Case) -> Verdict:
 
 
 def repeatable(worker: Jobs, case: Case) -> Verdict:
-    """The same call twice gives the same bits, in train mode too: its masks come from a generator seeded afresh."""
+    """The same call twice gives the same bits, in train mode too: its masks come from a generator seeded afresh. So do
+    the same three steps, taken by two learners.
+    """
     x, y = built(worker, case, "float32"), case.labels()
     first, again = (_call(worker, x, y) for _ in range(2))
     moved = compare(worker.dump(), case.params("float32"), limit=EXACT)
-    return compare(again, first, limit=EXACT) if moved.ok else moved
+    if not moved.ok:
+        return moved
+    called = compare(again, first, limit=_alike(worker, case))
+    return compare(_steps(worker, case), _steps(worker, case), limit=_alike(worker, case)) if called.ok else called
+
+
+def _alike(worker: Jobs, case: Case) -> Limit:
+    """Bit for bit; but GPUs add in no fixed order."""
+    cpu = worker.place(Recipe()) == "cpu"
+    return EXACT if cpu else gradient_limit(case.spec, "float32", case.batch)
+
+
+def _steps(worker: Jobs, case: Case) -> Arrays:
+    """All that a learner has after three steps, an odd number: what wavers from step to step may do so by turns."""
+    x = built(worker, case, "float32")
+    worker.learner(Recipe(momentum=0.9))
+    losses = [worker.step(x, case.labels(), LR) for _ in range(3)]
+    return {"losses": np.array(losses), **worker.state()}
 
 
 def _call(worker: Jobs, x: Array, y: Array) -> Arrays:
@@ -153,7 +182,7 @@ def resuming(worker: Jobs, fresh: Callable[[], AbstractContextManager[Jobs]], ca
         again.learner(Recipe(momentum=0.9))
         again.restore(middle)
         (got, resumed), (wanted, straight) = (_two_steps(jobs, x, y) for jobs in (again, worker))
-    return compare({"losses": got, **resumed}, {"losses": wanted, **straight}, limit=EXACT)
+    return compare({"losses": got, **resumed}, {"losses": wanted, **straight}, limit=_alike(worker, case))
 
 
 def _two_steps(worker: Jobs, x: Array, y: Array) -> tuple[Array, Arrays]:
@@ -181,14 +210,26 @@ def seen_mask(traced: Arrays, before: str, row: str, unseen: float) -> Array:
     return np.divide(traced[row], inside, out=np.full_like(inside, unseen), where=inside != 0)
 
 
+def declared(worker: Jobs) -> dict[str, str]:
+    """What the backend does of ``DECLARATIONS``, by its own account; ``VGGError`` if that says anything else."""
+    for name, said in worker.declared.items():
+        if name not in DECLARATIONS:
+            raise unknown("key of DECLARED", name, DECLARATIONS)
+        if said not in DECLARATIONS[name]:
+            raise mismatch(f"DECLARED[{name!r}]", repr(said), " or ".join(DECLARATIONS[name]))
+    return {name: known[0] for name, known in DECLARATIONS.items()} | worker.declared
+
+
 def declared_mode(worker: Jobs) -> Mode:
     """Train mode with the running statistics that the backend declares."""
-    declared = worker.declared
-    for name, known in DECLARATIONS.items():
-        if declared.get(name, known[0]) not in known:
-            raise mismatch(f"DECLARED[{name!r}]", repr(declared[name]), " or ".join(known))
-    keep = float(np.float32(0.9)) if declared.get("momentum") == "float32" else Mode().keep
-    return Mode(train=True, bessel=declared.get("running_var") == "unbiased", keep=keep)
+    said = declared(worker)
+    keep = float(np.float32(BATCH_NORM_MOMENTUM)) if said["momentum"] == "float32" else BATCH_NORM_MOMENTUM
+    return Mode(train=True, bessel=said["running_var"] == "unbiased", keep=keep)
+
+
+def dropout_scale(said: str, rate: float) -> float:
+    """What dropout multiplies by, in float64 or rounded to float32 on the way."""
+    return float(np.float32(1) / np.float32(1 - rate)) if said == "float32" else 1 / (1 - rate)
 
 
 def dropouts(case: Case) -> list[tuple[str, str]]:

@@ -3,17 +3,18 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from .. import reference
 from ..client import Jobs
-from ..compare import EXACT, Verdict
+from ..compare import EXACT, FLOAT64_LIMIT, Verdict, compare
 from ..recipe import Recipe
 from ..spec import BATCH_NORM_MOMENTUM, LRN_BETA, LRN_K, LRN_SIZE, Block, Conv, Head, Pool, Spec
-from .cases import CASES, TRAJECTORIES, Array
-from .checks import declared_mode
+from .cases import CASES, DROPOUTS, TRAJECTORIES, Array
+from .checks import AMISS, DECLARATIONS, built, declared, declared_mode, dropout_scale, seen_mask
 
 
 class Fact(NamedTuple):
@@ -28,21 +29,38 @@ class Fact(NamedTuple):
         return Verdict(math.inf if self.wrong else 0.0, EXACT, "", self.wrong)
 
 
+def measured(fact: Callable[[Jobs], Fact], worker: Callable[[], Jobs]) -> Fact:
+    """The fact; where there is none, as of a backend that raises, why."""
+    try:
+        return fact(worker())
+    except AMISS as error:
+        return Fact("not measured", math.inf, str(error))
+
+
 def running_variance(worker: Jobs) -> Fact:
     """Divided by n (population) or by n - 1 (unbiased); the size is the distance from the former, here."""
     new, exact = _after_a_step(worker, "running_var")
-    mode = declared_mode(worker)
-    divided = {flag: _statistic("running_var", bessel=flag, keep=mode.keep) for flag in (False, True)}
-    kinds = {"population": divided[False], "unbiased": divided[True]}
-    return _nearest(kinds, new, exact, "unbiased" if mode.bessel else "population")
+    keep = declared_mode(worker).keep
+    kinds = {
+        said: _statistic("running_var", bessel=said == "unbiased", keep=keep) for said in DECLARATIONS["running_var"]
+    }
+    return _nearest(kinds, new, exact, declared(worker)["running_var"])
 
 
 def statistics_momentum(worker: Jobs) -> Fact:
     """Batch norm's 0.9 in the model's float64, or rounded to float32."""
     new, exact = _after_a_step(worker, "running_mean")
     kinds = {"float64": exact, "float32": _statistic("running_mean", keep=float(np.float32(BATCH_NORM_MOMENTUM)))}
-    keep = declared_mode(worker).keep
-    return _nearest(kinds, new, exact, "float64" if keep == BATCH_NORM_MOMENTUM else "float32")
+    return _nearest(kinds, new, exact, declared(worker)["momentum"])
+
+
+def dropouts_scale(worker: Jobs) -> Fact:
+    """1 / (1 - rate) in the model's float64, or rounded to float32."""
+    case = DROPOUTS["quarter"]
+    traced = worker.trace(built(worker, case, "float64"), train=True)
+    mask = seen_mask(traced, "fc1.relu", "fc1.dropout", unseen=0.0)
+    kinds = {said: np.array(dropout_scale(said, case.spec.head.dropout)) for said in DECLARATIONS["dropout"]}
+    return _nearest(kinds, mask.max(), kinds["float64"], declared(worker)["dropout"])
 
 
 def ties(worker: Jobs) -> Fact:
@@ -76,10 +94,16 @@ def lrn(worker: Jobs) -> Fact:
     ratio = np.divide(wanted, relu, out=np.ones_like(relu), where=relu > 0)
     grown = ratio ** (-1 / LRN_BETA) - LRN_K  # alpha times the sum of squares
     kinds = {"undivided": wanted, "divided": relu * (LRN_K + grown / LRN_SIZE) ** -LRN_BETA}
-    return _nearest(kinds, worker.trace(x)["block1.lrn1"], wanted, "undivided")
+    return _nearest(kinds, worker.trace(x)["block1.lrn1"], wanted, "undivided")  # no backend may declare another
 
 
-FACTS = {"running variance": running_variance, "momentum of statistics": statistics_momentum, "ties": ties, "lrn": lrn}
+FACTS = {
+    "running variance": running_variance,
+    "momentum of statistics": statistics_momentum,
+    "scale of dropout": dropouts_scale,
+    "ties": ties,
+    "lrn": lrn,
+}
 
 
 def _after_a_step(worker: Jobs, part: str) -> tuple[Array, Array]:
@@ -98,15 +122,12 @@ def _statistic(part: str, **mode: Any) -> Array:
     return tape.statistics[f"block3.bn2.{part}"]
 
 
-def _nearest(kinds: dict[str, Array], got: Array, common: Array, declared: str | None) -> Fact:
+def _nearest(kinds: dict[str, Array], got: Array, common: Array, wanted: str | None) -> Fact:
     """Which of ``kinds`` the backend does, and how far that is from what is common."""
-    kind = min(kinds, key=lambda name: _distance(got, kinds[name]))
-    off = _distance(got, kinds[kind])
-    wrong = f"measured none of {', '.join(kinds)}: off by {off:.0e}" if off > 1e-12 else ""
-    if declared not in (None, kind):
-        wrong = wrong or f"declares {declared}, measured {kind}"
-    return Fact(kind, _distance(got, common), wrong)
-
-
-def _distance(got: Array, wanted: Array) -> float:
-    return float(np.linalg.norm(got - wanted) / np.linalg.norm(wanted))
+    found = {name: compare({"": got}, {"": array}, limit=FLOAT64_LIMIT) for name, array in kinds.items()}
+    kind = min(found, key=lambda name: found[name].error)
+    size = compare({"": got}, {"": common}, limit=math.inf).error
+    if not found[kind].ok:
+        return Fact("none", size, f"measured none of {', '.join(kinds)}{found[kind].reason}")
+    wrong = "" if wanted in (None, kind) else f"measured {kind}, wanted {wanted}"
+    return Fact(kind, size, wrong)

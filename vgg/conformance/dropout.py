@@ -3,21 +3,22 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Iterator
 from dataclasses import replace
 from itertools import pairwise
-from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from .. import reference
 from ..backends import VELOCITY
 from ..client import Jobs
-from ..compare import Limit, Verdict
+from ..compare import ROUNDOFF, Limit, Verdict, compare, gradient_floors, gradient_limit
 from ..recipe import Recipe
-from .cases import Array, Case
-from .checks import built, declared_mode, dropouts, refused, seen_mask
+from .cases import Array, Arrays, Case
+from .checks import built, declared, declared_mode, dropout_scale, dropouts, refused, seen_mask
 
-SIGMAS = Limit(5, "standard errors: a false alarm in 1.7e6 tests")
+SIGMAS = Limit(5, "standard errors: one in 1.7e6 such numbers is a false alarm")
 
 
 def modes(worker: Jobs, case: Case, dtype: str) -> Verdict:
@@ -26,58 +27,82 @@ def modes(worker: Jobs, case: Case, dtype: str) -> Verdict:
     Rate and correlations stay within ``SIGMAS`` standard errors; the generator is seeded, so a backend that passes once
     passes always.
     """
-    x = built(worker, case, dtype)
+    x, rate = built(worker, case, dtype), case.spec.head.dropout
+    scale = dropout_scale(declared(worker)["dropout"], rate)
     evaluated, trained = worker.trace(x), worker.trace(x, train=True)
     masks_seen, worst = [], Verdict(0.0, SIGMAS)
     for before, row in dropouts(case):
         if not np.array_equal(evaluated[row], evaluated[before]):
             return refused(row, "dropout is alive in eval mode")
         masks_seen.append(seen_mask(trained, before, row, unseen=np.nan))
-        worst = _worse(worst, dropped(row, masks_seen[-1], case.spec.head.dropout))
+        worst = _worse(worst, dropped(row, masks_seen[-1], rate, scale, 8 * ROUNDOFF[dtype]))
     for one, other in pairwise(mask for mask in masks_seen if mask.shape == masks_seen[0].shape):
         worst = _worse(worst, independent("masks of neighbouring layers", one, other))
     return worst
 
 
 def masking(worker: Jobs, case: Case) -> Verdict:
-    """The masks that a learner draws, read off its velocity.
+    """The masks that a learner draws, read off its gradients; and with them loss and gradients as the oracle has them.
 
-    It holds gradients, and that of the last weight, for one image, is the gradient of the logits times the hidden units
-    times their mask. Of two copies of the image, so is the sum, unless their masks differ.
+    The gradient of the last weight, for one image, is that of the logits times the hidden units times their mask. Of
+    two copies of the image, so is the sum, unless their masks differ.
     """
-    one = replace(case, batch=1)
+    one, row = replace(case, batch=1), "a step's fc1.dropout"
+    rate, mode = one.spec.head.dropout, declared_mode(worker)
+    scale = dropout_scale(declared(worker)["dropout"], rate)
+    x, params = one.images("float64"), one.params("float64")
+    hidden = reference.forward(one.spec.modified(dropout=0), params, x, mode).activations["fc1.relu"]
+    steps = list(_steps(worker, one, copies=(1, 1, 2)))
+    first, second, both = masks = [_mask_behind(grads, hidden) for _, grads in steps]
+    worst = Verdict(0.0, SIGMAS)
+    for mask, found in zip(masks[:2], steps, strict=False):
+        worst = _worse(worst, dropped(row, mask, rate, scale, tolerance=1e-9))
+        worst = _worse(worst, _stepped(one, mode, np.where(np.isnan(mask), 1, scale * (mask > scale / 2)), *found))
+    worst = _worse(worst, independent("masks of neighbouring steps", first, second))
+    alike = _either(both[~np.isnan(both)], scale, tolerance=1e-9).all()
+    return refused(row, "one mask for all images") if worst.ok and alike else worst
+
+
+def _steps(worker: Jobs, one: Case, copies: tuple[int, ...]) -> Iterator[tuple[float, Arrays]]:
+    """Loss and gradients, which a velocity holds, of a step on so many copies of one image; the weights stay."""
     x, y = built(worker, one, "float64"), one.labels()
+    before: Arrays = {}
     worker.learner(Recipe(momentum=0.5))
-    whole = one.spec.modified(dropout=0)
-    hidden = reference.forward(whole, one.params("float64"), x, declared_mode(worker)).activations["fc1.relu"][0]
-    before: dict[str, Any] = {"weight": 0.0, "bias": 0.0}
-    seen, worst = [], Verdict(0.0, SIGMAS)
-    for copies in (1, 1, 2):
-        worker.step(np.repeat(x, copies, axis=0), np.repeat(y, copies), 0.0)
-        state = worker.state()
-        velocity = {part: state[f"{VELOCITY}fc2.{part}"] for part in before}
-        grads = {part: v - 0.5 * before[part] for part, v in velocity.items()}
-        before, logit = velocity, np.abs(grads["bias"]).argmax()
-        mask = np.full((1, hidden.size), np.nan)
-        np.divide(grads["weight"][logit] / grads["bias"][logit], hidden, out=mask[0], where=hidden > 0)
-        seen.append(mask)
-    rate = case.spec.head.dropout
-    for mask in seen[:2]:
-        worst = _worse(worst, dropped("a step's fc1.dropout", mask, rate))
-    worst = _worse(worst, independent("masks of neighbouring steps", *seen[:2]))
-    alike = np.isnan(seen[2]) | np.isclose(seen[2], 0) | np.isclose(seen[2], 1 / (1 - rate))
-    return refused("a step's fc1.dropout", "one mask for all images") if worst.ok and alike.all() else worst
+    for count in copies:
+        loss = worker.step(np.repeat(x, count, axis=0), np.repeat(y, count), 0.0)
+        after = {n.removeprefix(VELOCITY): v for n, v in worker.state().items() if n.startswith(VELOCITY)}
+        yield loss, {name: v - 0.5 * before.get(name, 0.0) for name, v in after.items()}
+        before = after
 
 
-def dropped(row: str, mask: Array, rate: float) -> Verdict:
-    """A mask (N, units), NaN where nothing can be seen: its rate, its scale, its neighbours."""
-    seen = ~np.isnan(mask)
-    kept = mask[seen] > 0
+def _mask_behind(grads: Arrays, hidden: Array) -> Array:
+    """What ``hidden`` (1, units) was multiplied by; NaN where it was zero."""
+    logit = np.abs(grads["fc2.bias"]).argmax()
+    masked = grads["fc2.weight"][logit] / grads["fc2.bias"][logit]
+    mask = np.full_like(hidden, np.nan)
+    np.divide(masked, hidden, out=mask, where=hidden > 0)
+    return mask
+
+
+def _stepped(one: Case, mode: reference.Mode, mask: Array, loss: float, grads: Arrays) -> Verdict:
+    """A step with its own mask against the oracle's."""
+    drawn = mode._replace(masks={"fc1.dropout": mask})
+    x, y, params = one.images("float64"), one.labels(), one.params("float64")
+    exact, wanted, _ = reference.loss_and_grads(one.spec, params, x, y, drawn)
+    found = {"loss": np.array(loss), **grads}
+    limit = gradient_limit(one.spec, "float64", 1)
+    return compare(found, {"loss": np.array(exact), **wanted}, limit=limit, floors=gradient_floors(wanted))
+
+
+def dropped(row: str, mask: Array, rate: float, scale: float, tolerance: float) -> Verdict:
+    """A mask (N, units), NaN where nothing can be seen: its values, its rate, its neighbours."""
+    seen = mask[~np.isnan(mask)]
+    odd = seen[~_either(seen, scale, tolerance)]
+    if odd.size:
+        return refused(row, f"train mode multiplies by {odd[0]:.9g}, wanted 0 or {scale:.9g}")
+    kept = seen > 0.5 * scale
     if not kept.any():
         return refused(row, "train mode keeps nothing")
-    scale = mask[seen][kept]
-    if not np.allclose(scale, 1 / (1 - rate), rtol=1e-5):
-        return refused(row, f"train mode scales by {np.median(scale):.6f}, wanted {1 / (1 - rate):.6f}")
     off = abs(kept.mean() - (1 - rate)) / math.sqrt(rate * (1 - rate) / kept.size)
     reason = f"{row}: keeps {kept.mean():.3f} of its units, wanted {1 - rate:.3f}: {off:.0f} standard errors"
     worst = Verdict(off, SIGMAS, row, "" if off <= SIGMAS else reason)
@@ -85,6 +110,12 @@ def dropped(row: str, mask: Array, rate: float) -> Verdict:
         if mask.shape[axis] > 1:
             worst = _worse(worst, independent(f"{row}: neighbouring {what}", mask, np.roll(mask, 1, axis=axis)))
     return worst
+
+
+def _either(mask: Array, scale: float, tolerance: float) -> NDArray[np.bool_]:
+    """Where a value is 0 or ``scale``, within that relative error."""
+    close: NDArray[np.bool_] = np.minimum(abs(mask), abs(mask - scale)) <= tolerance * scale
+    return close
 
 
 def independent(what: str, one: Array, other: Array) -> Verdict:

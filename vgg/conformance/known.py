@@ -22,10 +22,10 @@ from ..errors import VGGError, mismatch, unknown
 def read(path: str, cells: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
     """(backend, id, why) of every cell, of those given as (backend, id), that is expected to fail."""
     try:
-        entries = tomllib.loads(Path(path).read_text()).get("known", [])
+        given = tomllib.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
         raise VGGError(f"{path}: not a readable TOML file ({error})") from error
-    for entry in _checked(path, entries):
+    for entry in _checked(path, given):
         found = [cell for cell in cells if (entry.get("backend", cell[0]), entry["id"]) == cell]
         if not found and entry["id"] in {check for _, check in cells}:
             raise unknown(f"backend in {path}:", entry["backend"], {backend for backend, _ in cells})
@@ -34,10 +34,10 @@ def read(path: str, cells: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str
         yield from ((backend, check, f"{entry['reason']} ({entry['link']})") for backend, check in found)
 
 
-def _checked(path: str, entries: Any) -> list[dict[str, str]]:
-    wanted = {"id", "reason", "link"}
-    if not isinstance(entries, list):
-        raise mismatch(f"{path}: known", repr(entries), "tables headed [[known]]")
+def _checked(path: str, given: dict[str, Any]) -> list[dict[str, str]]:
+    wanted, entries = {"id", "reason", "link"}, given.get("known", [])
+    if given.keys() - {"known"} or not isinstance(entries, list):
+        raise mismatch(path, ", ".join(given), "tables headed [[known]] and nothing else")
     for entry in entries:
         if not isinstance(entry, dict) or not wanted <= entry.keys() <= wanted | {"backend"}:
             raise mismatch(f"{path}: an entry", entry, "id, reason, link, and perhaps backend")

@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from .suite import Judge
 
 KEY = pytest.StashKey[Board]()
-DEFAULTS = {"env": "auto", "timeout": 600.0, "device": "cpu", "replicas": 1}
+DEFAULTS = {"env": "auto", "timeout": 900.0, "device": "cpu", "replicas": 1}
 
 
 class Results:
@@ -108,7 +108,7 @@ def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item
     if not config.getoption("--vgg-known"):
         return
     cells = {
-        (_parameters(item)["vgg_backend"], _check(item)): item for item in items if "vgg_cell" in _parameters(item)
+        (_parameters(item)["vgg_backend"], _check(item)): item for item in items if "vgg_backend" in _parameters(item)
     }
     try:
         for backend, check, why in known.read(config.getoption("--vgg-known"), list(cells)):
@@ -146,15 +146,12 @@ def vgg_judge(
 @pytest.fixture
 def vgg_fact(request: pytest.FixtureRequest, vgg_backend: str) -> Callable[[Callable[[Jobs], Fact]], None]:
     """Measures one declared difference and notes it; fails where the measurement contradicts the declaration."""
-    from ..errors import VGGError
+    from .declared import measured
 
     board, again = request.config.stash[KEY], _again(request, vgg_backend)
 
     def measure(fact: Callable[[Jobs], Fact]) -> None:
-        try:
-            found = fact(board.worker(vgg_backend))
-        except (VGGError, LookupError, TypeError, ValueError) as error:
-            pytest.fail(f"{error}\nto see just this: {again}", pytrace=False)
+        found = measured(fact, lambda: board.worker(vgg_backend))
         board.facts.setdefault(request.node.callspec.params["fact"], {})[vgg_backend] = found
         if found.wrong:
             pytest.fail(f"{vgg_backend}: {found.wrong}\nto see just this: {again}", pytrace=False)
@@ -172,9 +169,10 @@ def _again(request: pytest.FixtureRequest, backend: str) -> str:
 
 
 def _check(node: pytest.Item) -> str:
-    """'torch-forward-plain-float64-eval' -> 'forward plain float64 eval'."""
+    """'torch-forward-plain-float64-eval' -> 'forward plain float64 eval', and of a fact 'declared lrn'."""
     name = node.name.partition("[")[2].removesuffix("]")
-    return name.removeprefix(f"{_parameters(node)['vgg_backend']}-").replace("-", " ")
+    check = name.removeprefix(f"{_parameters(node)['vgg_backend']}-").replace("-", " ")
+    return f"declared {check}" if "fact" in _parameters(node) else check
 
 
 def _parameters(node: pytest.Item) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import numpy as np
 from .. import reference
 from ..backends import VELOCITY
 from ..client import Jobs
-from ..compare import EXACT, ROUNDOFF, Limit, Verdict, compare, gradient_floors, gradient_limit
+from ..compare import EXACT, REFUSED, ROUNDOFF, Limit, Verdict, compare, gradient_floors, gradient_limit
 from ..errors import VGGError
 from ..masks import masks
 from ..recipe import Recipe
@@ -42,7 +42,7 @@ def _refusal(worker: Jobs, name: str, wanted: str) -> Verdict:
     try:
         worker.learner(Recipe(precision=name))
     except VGGError as error:
-        return Verdict(0.0, EXACT) if wanted in str(error) else refused("refusal", f"got {error}, wanted {wanted}")
+        return Verdict(0.0, REFUSED) if wanted in str(error) else refused("refusal", f"got {error}, wanted {wanted}")
     return refused("refusal", f"got a learner, wanted {wanted}")
 
 

@@ -53,7 +53,7 @@ def judged(cell: Judge, bench: Bench) -> Verdict:
         return cell(bench)
     except VGGError as error:
         return Verdict(math.inf, EXACT, "", str(error))
-    except (LookupError, TypeError, ValueError) as error:
+    except checks.AMISS as error:
         return Verdict(math.inf, EXACT, "", f"cannot be judged: {type(error).__name__}: {error}")
 
 
@@ -111,7 +111,7 @@ def _received(
         try:
             source = bench.source(name)
             given = handed(source, case)
-        except VGGError as error:
+        except checks.AMISS as error:
             if source is worker:
                 raise
             raise NotJudgedError(f"{name} had nothing sound to hand over: {error}") from error

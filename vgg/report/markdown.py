@@ -49,15 +49,20 @@ def _matrix(result: Mapping[str, Any]) -> str:
     backends = list(result["seconds"])
     rows = [[check, *(_cell(row.get(name)) for name in backends)] for check, row in result["checks"].items()]
     rows += [["seconds", *(f"{result['seconds'][name]:.0f}" for name in backends)]]
-    rows += [
-        [f"*{fact}*", *(f"*{row[name]['what']}, {row[name]['size']:.0e}*" for name in backends)]
-        for fact, row in result["declared"].items()
-    ]
+    rows += [[f"*{fact}*", *(_fact(row.get(name)) for name in backends)] for fact, row in result["declared"].items()]
     frameworks = "; ".join(f"{name}: {text}" for name, text in result["frameworks"].items())
     return _lines([["", *backends], ["---"] * (1 + len(backends)), *rows]) + f"\n\n{frameworks}. {_machine(result)}.\n"
 
 
+def _fact(fact: Mapping[str, Any] | None) -> str:
+    if fact is None or fact["wrong"]:
+        return f"**{'failed' if fact else 'not judged'}**"
+    return f"*{fact['what']}, {fact['size']:.0e}*"
+
+
 def _cell(cell: Mapping[str, Any] | None) -> str:
+    if cell and cell["outcome"] == "refused":
+        return "refused"
     if cell is None or cell["outcome"] != "passed":
         return f"**{cell['outcome'] if cell else 'not judged'}**"
     return f"{cell['error']:.0e} / {cell['limit']:.0e}" if cell["limit"] else "exact"

@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..bench import results
-from ..bench.view import PHASES
+from ..bench.results import PHASES
 from ..bench.workloads import KINDS
 from ..params import write_atomically
 from . import template
@@ -35,10 +35,10 @@ def svg(result: Mapping[str, Any]) -> str:
 def _bars(result: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
     """(kind, label, share of the ceiling) from top to bottom; a heading has no kind."""
     for name, workload in result["workloads"].items():
-        for phase in [p for p in PHASES if workload["macs"] > 1e6]:
+        for phase in PHASES if results.computes(workload) else ():
             yield "", f"{name}, {PHASES[phase]}, batch {workload['batch']}", 0.0
             for backend, column in workload["backends"].items():
-                kinds = [kind for kind in KINDS if phase in column["contenders"].get(kind, {})]
+                kinds = [kind for kind in KINDS if results.right(column["contenders"].get(kind, {}), phase)]
                 for kind in kinds:
                     share = results.share(workload, column, kind, phase).value
                     yield kind, backend if kind == kinds[0] else "", share

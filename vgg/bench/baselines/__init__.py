@@ -2,5 +2,5 @@
 
 ``textbook``: stock layers in their default layout, the stock loader and resize, the loop that tutorials show.
 ``zoo``: the framework's own VGG in the fastest configuration known to its users, its batches in memory beforehand.
-``ceilings``: a product and a copy of square matrices on the device.
+``ceilings``: a product of square matrices, and a copy, on the device; ``wait``: until all that was begun is done.
 """

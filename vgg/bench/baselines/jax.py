@@ -16,7 +16,7 @@ from flax.training.train_state import TrainState
 
 from ...params import to_hwc
 from ...spec import Spec
-from ..contender import Array, Arrays, Task, columns
+from ..contender import COPIED, Array, Arrays, Task, columns
 
 PRECISIONS = {"tf32": "tensorfloat32"}
 NARROW = {"bf16": jnp.bfloat16, "fp16": jnp.float16}
@@ -109,12 +109,17 @@ def zoo(task: Task) -> Zoo:
     return Zoo(task)
 
 
-def ceilings(size: int, task: Task) -> tuple[Callable[[], None], Callable[[], None]]:
-    """(multiplies two matrices, copies one in float32), and waits."""
-    wide = jnp.ones((size, size), device=_place(task))
-    matrix = wide.astype(NARROW.get(task.recipe.precision, jnp.float32))
+def ceilings(size: int, task: Task) -> tuple[Callable[[], object], Callable[[], object]]:
+    """(multiplies two matrices, copies ``COPIED`` float32), begun only."""
+    matrix = jnp.ones((size, size), NARROW.get(task.recipe.precision, jnp.float32), device=_place(task))
+    source = jnp.ones(COPIED, jnp.float32, device=_place(task))
     multiply = jax.jit(partial(jnp.matmul, precision=PRECISIONS.get(task.recipe.precision, "float32")))
-    return lambda: _wait(multiply(matrix, matrix)), lambda: _wait(jnp.copy(wide))
+    return lambda: multiply(matrix, matrix), lambda: jnp.copy(source)
+
+
+def wait() -> None:
+    """For every array that is there."""
+    jax.block_until_ready(jax.live_arrays())
 
 
 def _train(state: TrainState, x: jax.Array, y: jax.Array, key: jax.Array) -> tuple[TrainState, jax.Array]:
@@ -138,10 +143,6 @@ def _loaded(task: Task) -> Any:
         else:
             layer["bias"] = native
     return jax.device_put(params, _place(task))
-
-
-def _wait(matrix: jax.Array) -> None:
-    matrix.block_until_ready()
 
 
 def _place(task: Task) -> jax.Device:

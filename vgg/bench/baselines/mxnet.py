@@ -8,12 +8,13 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 import mxnet as mx
+import numpy as np
 from mxnet import autograd, gluon
 from mxnet.gluon.data.vision import transforms
 from mxnet.gluon.model_zoo.vision import VGG
 
 from ...backends import mxnet as backend
-from ..contender import Arrays, Task, columns
+from ..contender import COPIED, EPOCH, Arrays, Task, columns
 
 
 class Textbook:
@@ -36,7 +37,6 @@ class Textbook:
                 loss = self.loss(self.model(x.as_in_context(_place(self.task))), y.as_in_context(_place(self.task)))
             loss.backward()
             self.trainer.step(len(x))
-        mx.nd.waitall()
 
     def infer(self, count: int) -> None:
         for x, _ in itertools.islice(self.batches, count):
@@ -50,8 +50,9 @@ class Textbook:
         turn = transforms.Compose([transforms.Resize(self.task.spec.input_shape[:0:-1]), transforms.ToTensor()])
         images = mx.nd.array(self.task.images.transpose(0, 2, 3, 1), dtype="uint8")
         pictures = gluon.data.ArrayDataset(images, self.task.labels.astype("float32")).transform_first(turn)
-        workers = {"num_workers": os.cpu_count() or 1}
-        loader = gluon.data.DataLoader(pictures, self.task.recipe.batch_size, shuffle=True, **workers)
+        order = np.random.RandomState(0).permutation(EPOCH * len(pictures)) % len(pictures)
+        options = {"sampler": order.tolist(), "num_workers": os.cpu_count() or 1}
+        loader = gluon.data.DataLoader(pictures, self.task.recipe.batch_size, **options)
         while True:
             yield from loader
 
@@ -84,10 +85,16 @@ def zoo(task: Task) -> Zoo:
     return Zoo(task)
 
 
-def ceilings(size: int, task: Task) -> tuple[Callable[[], None], Callable[[], None]]:
-    """(multiplies two matrices, copies one in float32), and waits."""
+def ceilings(size: int, task: Task) -> tuple[Callable[[], object], Callable[[], object]]:
+    """(multiplies two matrices, copies ``COPIED`` float32), begun only."""
     matrix = mx.nd.ones((size, size), ctx=_place(task))
-    return lambda: mx.nd.dot(matrix, matrix).wait_to_read(), lambda: matrix.copy().wait_to_read()
+    source = mx.nd.ones(COPIED, ctx=_place(task))
+    return lambda: mx.nd.dot(matrix, matrix), source.copy
+
+
+def wait() -> None:
+    """For the engine: the update of a step goes on when its loss is there."""
+    mx.nd.waitall()
 
 
 def _place(task: Task) -> mx.Context:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import itertools
 from collections.abc import Callable
+from contextlib import AbstractContextManager
 from typing import Any
 
 import tensorflow as tf
 
 from ...backends import tensorflow as backend
 from ...params import to_hwc
-from ..contender import Arrays, Task, columns
+from ..contender import COPIED, EPOCH, Arrays, Task, columns
 
 POLICIES = {"bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
 NARROW = {"bf16": tf.bfloat16, "fp16": tf.float16}
@@ -25,19 +26,22 @@ class Textbook:
         _compile(self.model, task, jit="auto")
         size = task.spec.input_shape[1:]
         pixels = tf.data.Dataset.from_tensor_slices((task.images.transpose(0, 2, 3, 1), task.labels))
-        batches = pixels.cache().shuffle(len(task.labels)).batch(task.recipe.batch_size)
+        batches = pixels.cache().repeat(EPOCH).shuffle(len(task.labels)).batch(task.recipe.batch_size)
         resized = batches.map(lambda x, y: (tf.image.resize(x, size) / 255, y), tf.data.AUTOTUNE)
         self.batches = resized.repeat().prefetch(tf.data.AUTOTUNE)
 
     def train(self, count: int) -> None:
-        self.model.fit(self.batches, steps_per_epoch=count, verbose=0)
+        with _place(self.task):
+            self.model.fit(self.batches, steps_per_epoch=count, verbose=0)
 
     def infer(self, count: int) -> None:
-        self.model.predict(self.batches, steps=count, verbose=0)
+        with _place(self.task):
+            self.model.predict(self.batches, steps=count, verbose=0)
 
     def answers(self) -> Arrays:
-        x = self.task.first()
-        return {"logits": self.model.predict(x.transpose(0, 2, 3, 1), verbose=0)}
+        x = self.task.first().transpose(0, 2, 3, 1)
+        with _place(self.task):
+            return {"logits": self.model.predict(x, verbose=0).astype("float32")}
 
 
 class Zoo:
@@ -48,20 +52,24 @@ class Zoo:
         self.model = _network(task)
         # XLA on a CPU leaves oneDNN aside: Keras itself turns it off there.
         _compile(self.model, task, jit=task.device == "gpu" or "auto")
-        native = [(tf.constant(x.transpose(0, 2, 3, 1)), tf.constant(y)) for x, y in task.ready()]
+        with _place(task):
+            native = [(tf.constant(x.transpose(0, 2, 3, 1)), tf.constant(y)) for x, y in task.ready()]
         self.batches = itertools.cycle(native)
 
     def train(self, count: int) -> None:
-        for x, y in itertools.islice(self.batches, count):
-            self.model.train_on_batch(x, y)
+        with _place(self.task):
+            for x, y in itertools.islice(self.batches, count):
+                self.model.train_on_batch(x, y)
 
     def infer(self, count: int) -> None:
-        for x, _ in itertools.islice(self.batches, count):
-            self.model.predict_on_batch(x)
+        with _place(self.task):
+            for x, _ in itertools.islice(self.batches, count):
+                self.model.predict_on_batch(x)
 
     def answers(self) -> Arrays:
-        x = self.task.first()
-        return {"logits": self.model.predict_on_batch(tf.constant(x.transpose(0, 2, 3, 1)))}
+        x = self.task.first().transpose(0, 2, 3, 1)
+        with _place(self.task):
+            return {"logits": self.model.predict_on_batch(tf.constant(x)).astype("float32")}
 
 
 def textbook(task: Task) -> Textbook:
@@ -74,24 +82,39 @@ def zoo(task: Task) -> Zoo:
     return Zoo(task)
 
 
-def ceilings(size: int, task: Task) -> tuple[Callable[[], None], Callable[[], None]]:
-    """(multiplies two matrices, copies one in float32), and waits."""
+def ceilings(size: int, task: Task) -> tuple[Callable[[], object], Callable[[], object]]:
+    """(multiplies two matrices, copies ``COPIED`` float32), begun only."""
     tf.config.experimental.enable_tensor_float_32_execution(task.recipe.precision == "tf32")
-    with tf.device("/GPU:0" if task.device == "gpu" else "/CPU:0"):
-        wide = tf.ones((size, size))
-        matrix = tf.cast(wide, NARROW.get(task.recipe.precision, tf.float32))
-    return lambda: _wait(matrix @ matrix), lambda: _wait(-wide)
+    with _place(task):
+        matrix = tf.ones((size, size), NARROW.get(task.recipe.precision, tf.float32))
+        source = tf.ones(COPIED)
+
+    def multiply() -> tf.Tensor:
+        with _place(task):
+            return matrix @ matrix
+
+    def copy() -> tf.Tensor:
+        with _place(task):
+            return -source
+
+    return multiply, copy
 
 
-def _wait(matrix: tf.Tensor) -> None:
-    float(matrix[0, 0])
+def wait() -> None:
+    """For every device."""
+    tf.test.experimental.sync_devices()
+
+
+def _place(task: Task) -> AbstractContextManager[Any]:
+    return tf.device("/GPU:0" if task.device == "gpu" else "/CPU:0")
 
 
 def _network(task: Task) -> Any:
     if task.spec.name != "vgg16":
         columns(task.spec)
         return backend.load(backend.build(task.spec, device=task.device), task.params())
-    model = tf.keras.applications.VGG16(weights=None, classes=task.spec.classes, classifier_activation=None)
+    with _place(task):
+        model = tf.keras.applications.VGG16(weights=None, classes=task.spec.classes, classifier_activation=None)
     for variable, (name, array) in zip(model.weights, task.params().items(), strict=True):
         variable.assign(to_hwc(task.spec, name, array))
     return model
