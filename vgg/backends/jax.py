@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from functools import partial, reduce
 from typing import Any
@@ -101,7 +102,7 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> VGG:
     module = VGG(spec, jnp.dtype(dtype), jnp.dtype(dtype))
     shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, height, width, channels), dtype))
     # Flax makes running statistics float32 whatever param_dtype says.
-    blank = jax.tree.map(lambda s: jnp.zeros(s.shape, dtype, device=_device(device)), shapes)
+    blank = jax.tree.map(lambda s: jax.device_put(np.zeros(s.shape, dtype), _device(device)), shapes)
     return load(module.bind(blank), init(spec, dtype=dtype))  # module.init would compile for seconds
 
 
@@ -124,24 +125,15 @@ def dump(model: VGG) -> Arrays:
 def forward(model: VGG, x: Array, *, train: bool = False) -> Array:
     """Logits (N, classes) of images (N, C, H, W)."""
     module, variables = model.unbind()
-    logits, _ = _apply(module, variables, _nhwc(model, x), _key(0), train)
+    logits, _ = _forward(module, variables, _nhwc(model, x), _key(0), train)
     return np.array(logits)
 
 
 def trace(model: VGG, x: Array, *, train: bool = False) -> Arrays:
     """Every layer's output, by layer name, as NCHW."""
     module, variables = model.unbind()
-    _, state = module.apply(
-        variables,
-        _nhwc(model, x),
-        train,
-        rngs={"dropout": _key(0)},
-        mutable=["intermediates", "batch_stats"],
-        capture_intermediates=lambda m, _: not isinstance(m, (VGG, VGGBlock)),
-    )
-    return {
-        name: activation_from_hwc(model.spec, name, np.asarray(out)) for name, out in _outputs(state["intermediates"])
-    }
+    outputs = _traced(module, variables, _nhwc(model, x), _key(0), train)
+    return {name: activation_from_hwc(model.spec, name, np.asarray(out)) for name, out in outputs.items()}
 
 
 def loss_and_grads(model: VGG, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
@@ -380,8 +372,22 @@ def _finite(tree: Any) -> jax.Array:
     return jnp.stack([jnp.isfinite(leaf).all() for leaf in jax.tree.leaves(tree)]).all()
 
 
-# Called a few times on a net, unlike a step: LLVM's level 0 compiles it in half the time.
-_gradient = jax.jit(_differentiated, static_argnums=(0, 5), compiler_options={"xla_backend_optimization_level": 0})
+def _captured(module: VGG, variables: Any, x: jax.Array, key: jax.Array, train: bool) -> OrderedDict[str, jax.Array]:
+    """Every layer's output, in the order of computation, which a plain dict loses under ``jit``."""
+    wanted = {"mutable": ["intermediates", "batch_stats"], "capture_intermediates": _is_layer}
+    _, state = module.apply(variables, x, train, rngs={"dropout": key}, **wanted)
+    return OrderedDict(_outputs(state["intermediates"]))
+
+
+def _is_layer(module: nn.Module, _: str) -> bool:
+    return not isinstance(module, (VGG, VGGBlock))
+
+
+# Called a few times on a net, unlike a step: better compiled fast than to something fast.
+_HASTE = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
+_forward = jax.jit(_apply, static_argnums=(0, 4), compiler_options=_HASTE)
+_traced = jax.jit(_captured, static_argnums=(0, 4), compiler_options=_HASTE)
+_gradient = jax.jit(_differentiated, static_argnums=(0, 5), compiler_options=_HASTE)
 
 
 def _name(path: Any) -> str:
