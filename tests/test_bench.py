@@ -126,8 +126,13 @@ def test_what_no_zoo_has_is_refused(name: str) -> None:
 @pytest.mark.parametrize("workload", ["pipeline", pytest.param("vgg11_narrow", marks=pytest.mark.witness)])
 @pytest.mark.parametrize("backend", own_names())
 def test_every_contender_runs_and_is_right(
-    backend: str, workload: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    backend: str,
+    workload: str,
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
+    monkeypatch.setattr(contest, "SECONDS", 0.01)
     out = tmp_path / "bench.json"
     options = f"--workload {workload} --batch-size 2 --rounds 1 --json --out {out}".split()
     assert main(["bench", backend, *options]) == 0
