@@ -19,6 +19,7 @@ TABLES = {
     "compare-fashion-mnist.json": "README.md",
     "check.json": "docs/conformance.md",
     "bench-cpu.json": "docs/speed.md",
+    "bench-cpu-vgg16.json": "docs/speed.md",
     "bench-cpu.json in brief": "README.md",
 }
 
