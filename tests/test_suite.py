@@ -135,9 +135,11 @@ def test_declared_differences_are_facts(check: Check) -> None:
         (["--vgg-spec", "missing.toml"], "missing.toml: cannot be read as a spec"),
     ],
 )
-def test_pytest_refuses_what_it_does_not_know_before_it_collects(options: list[str], message: str) -> None:
-    command = [sys.executable, "-m", "pytest", "-c", os.devnull, "--pyargs", "vgg.conformance", *options]
-    done = subprocess.run(command, capture_output=True, text=True, check=False)
+def test_pytest_refuses_what_it_does_not_know_before_it_collects(
+    options: list[str], message: str, tmp_path: Path
+) -> None:
+    command = [sys.executable, "-m", "pytest", "--pyargs", "vgg.conformance", *options]
+    done = subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert message in done.stderr
     assert "Traceback" not in done.stderr

@@ -69,15 +69,8 @@ def check(arguments: Namespace) -> int:
     backends = _backends(arguments)
     if arguments.spec:
         Spec.load(arguments.spec)
-    options = f"-c {os.devnull} -p no:cacheprovider -q --tb=short --pyargs vgg.conformance".split()
-    options += [
-        "-o",
-        "junit_family=xunit1",
-        "--rootdir",
-        str(Path(__file__).parent),
-        "-W",
-        "ignore::pytest.PytestAssertRewriteWarning",
-    ]
+    package = Path(__file__).parent
+    options = ["-c", str(package / "conformance/check.ini"), "--rootdir", str(package), "--pyargs", "vgg.conformance"]
     _settle(arguments, {"device": "cpu", "replicas": 1})
     options += [f"--vgg-{name}={getattr(arguments, name)}" for name in ("env", "timeout", "device", "replicas")]
     options += [f"--backend={name}" for name in backends]
