@@ -1,4 +1,5 @@
-"""Where a training step of the slowest backend goes, by MXNet's own profiler: a Markdown table on standard output.
+"""Where a training step of the slowest backend goes, by MXNet's own profiler: JSON on standard output, with a table
+for ``python -m vgg.report.markdown``.
 
 PYTHONPATH=. uv run --no-project --python 3.11 --with-requirements vgg/envs/mxnet.txt python benchmarks/mxnet_profile.py
 """
@@ -7,16 +8,33 @@ from __future__ import annotations
 
 import json
 import sys
+import tempfile
+from argparse import Namespace
+from collections.abc import Callable
+from pathlib import Path
 
 import mxnet as mx
 
 from vgg import params
 from vgg.backends import mxnet as backend
-from vgg.bench import workloads
+from vgg.bench import run, workloads
 
 STEPS = 5
+OPTIONS = Namespace(device="cpu", precision="float32", rounds=STEPS, env="current")
 LEAST = 0.005
 """Of the whole, below which an operator is not shown."""
+
+
+def profiled(step: Callable[[], float]) -> dict[str, dict[str, float]]:
+    """Milliseconds by operator, of ``STEPS``. The profiler replaces the file that it names, be it a device."""
+    with tempfile.TemporaryDirectory() as home:
+        mx.profiler.set_config(profile_all=True, aggregate_stats=True, filename=str(Path(home, "profile.json")))
+        mx.profiler.set_state("run")
+        for _ in range(STEPS):
+            step()
+        mx.nd.waitall()
+        mx.profiler.set_state("stop")
+        return json.loads(mx.profiler.dumps(format="json"))["Time"]["operator"]
 
 
 def main() -> None:
@@ -29,19 +47,13 @@ def main() -> None:
     for _ in range(3):
         float(learner.step(images, labels, 1e-3))
     mx.nd.waitall()
-    mx.profiler.set_config(profile_all=True, aggregate_stats=True, filename="/dev/null")
-    mx.profiler.set_state("run")
-    for _ in range(STEPS):
-        float(learner.step(images, labels, 1e-3))
-    mx.nd.waitall()
-    mx.profiler.set_state("stop")
-    operators = json.loads(mx.profiler.dumps(format="json"))["Time"]["operator"]
+    operators = profiled(lambda: float(learner.step(images, labels, 1e-3)))
     seconds = {name: stats["Total"] / 1000 / STEPS for name, stats in operators.items()}
     whole = sum(seconds.values())
-    lines = ["| operator | seconds a step | share |", "| --- | --- | --- |"]
-    for name, took in sorted(seconds.items(), key=lambda item: -item[1]):
-        lines += [f"| `{name}` | {took:.3f} | {took / whole:.0%} |"] if took > LEAST * whole else []
-    sys.stdout.write("\n".join([*lines, f"| all | {whole:.3f} | 100% |", ""]))
+    rows = [[f"`{n}`", f"{took:.3f}", f"{took / whole:.0%}"] for n, took in seconds.items() if took > LEAST * whole]
+    rows = [*sorted(rows, key=lambda row: row[1], reverse=True), ["all", f"{whole:.3f}", "100%"]]
+    table = {"columns": ["operator", "seconds a step", "share"], "rows": rows}
+    json.dump({**run.conditions(OPTIONS), "seconds": seconds, **table}, sys.stdout, indent=1)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,5 @@
-"""Tables in documents, from the JSON of real runs: of ``vgg compare``, ``vgg check --json`` and ``vgg bench``.
+"""Tables in documents, from the JSON of real runs: of ``vgg compare``, ``vgg check --json``, ``vgg bench`` and the
+scripts in ``benchmarks/``, whose JSON holds ``columns`` and ``rows``.
 
 ``python -m vgg.report.markdown JSON DOCUMENT`` writes one between the two comment lines that name the JSON file; of a
 bench, the first of its tables alone where they say ``JSON in brief``.
@@ -23,6 +24,9 @@ def table(result: Mapping[str, Any]) -> str:
     """A Markdown table, one column a backend, and below it what it was measured on; of a bench, several."""
     if "workloads" in result:
         return _bench(result, view.tables(result))
+    if "rows" in result:
+        lines = _lines([result["columns"], ["---"] * len(result["columns"]), *result["rows"]])
+        return f"{lines}\n\n{_machine(result)}, commit {result['commit']}.\n"
     return _matrix(result) if "checks" in result else _comparison(result)
 
 

@@ -1,0 +1,74 @@
+"""What each variable is worth that vgg sets in a framework's environment: a training step without it, beside one with
+all. JSON, and a table within it, for ``python -m vgg.report.markdown``.
+
+python benchmarks/settings.py benchmarks/results/settings.json
+"""
+
+from __future__ import annotations
+
+import json
+import statistics
+import sys
+import tempfile
+from argparse import Namespace
+from contextlib import ExitStack
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from vgg import params, registry
+from vgg.bench import parity, results, run, workloads
+from vgg.bench.contest import Terms, entered
+
+ROUNDS = 5
+OPTIONS = Namespace(device="cpu", precision="float32", rounds=ROUNDS, env="auto")
+TIMEOUT = 900.0
+ALL = "all set"
+
+
+def timed(entry: registry.Entry, terms: Terms) -> dict[str, list[float]]:
+    """Seconds of warm training steps by the variable that is missing, interleaved."""
+    entries = {ALL: entry}
+    entries |= {name: replace(entry, variables=_without(entry.variables, name)) for name in entry.variables}
+    with ExitStack() as stack:
+        entrants = {
+            name: stack.enter_context(entered(one, "vgg", terms, "auto", TIMEOUT)) for name, one in entries.items()
+        }
+        for _ in range(ROUNDS):
+            for entrant in entrants.values():
+                entrant.round()
+    return {name: entrant.found["train"] for name, entrant in entrants.items()}
+
+
+def _without(variables: Any, name: str) -> dict[str, str]:
+    return {key: value for key, value in variables.items() if key != name}
+
+
+def rows(backend: str, seconds: dict[str, list[float]]) -> list[list[str]]:
+    """For the table: backend, variable, seconds with all set, those without it over these."""
+    whole = seconds[ALL]
+    ratios = {name: [one / other for one, other in zip(took, whole, strict=True)] for name, took in seconds.items()}
+    median = f"{statistics.median(whole):.2f} s"
+    return [[backend, f"`{name}`", median, str(results.measured(r))] for name, r in ratios.items() if name != ALL]
+
+
+def main(place: Path) -> None:
+    """Time the four backends' steps of the narrow VGG-11 and write ``place``."""
+    workload = replace(workloads.find("vgg11_narrow"), phases=("train",))
+    plan = workloads.recipe(workload.batches["cpu"][0], "float32")
+    columns = ["framework", "without", "step with all", "x as long"]
+    result: dict[str, Any] = {**run.conditions(OPTIONS), "seconds": {}, "columns": columns, "rows": []}
+    with tempfile.TemporaryDirectory() as home:
+        weights = params.init(workload.spec, plan.seed, plan.init)
+        saved = Path(home, "weights.safetensors")
+        params.save_params(saved, weights, workload.spec)
+        terms = Terms(workload, plan, "cpu", saved, parity.truth(workload, weights, plan))
+        for entry in (registry.find(name) for name in registry.own_names()):
+            if entry.variables:
+                result["seconds"][entry.name] = timed(entry, terms)
+                result["rows"] += rows(entry.name, result["seconds"][entry.name])
+    params.write_atomically(place, json.dumps(result, indent=1).encode())
+
+
+if __name__ == "__main__":
+    main(Path(sys.argv[1]))
