@@ -20,6 +20,8 @@ TABLES = {
     "check.json": "docs/conformance.md",
     "bench-cpu.json": "docs/speed.md",
     "bench-cpu-vgg16.json": "docs/speed.md",
+    "settings-cpu.json": "docs/speed.md",
+    "mxnet-profile.json": "docs/speed.md",
     "bench-cpu.json in brief": "README.md",
 }
 
