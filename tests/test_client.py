@@ -159,6 +159,12 @@ def test_a_run_in_a_worker_tells_of_every_step_as_it_goes(start: Start, tmp_path
     assert summary["test_accuracy"] == events[-1]["test_accuracy"]
 
 
+def test_the_variables_of_a_worker_win(start: Start) -> None:
+    start("raises").close()  # the variable stays
+    with built(Worker(FAULTY, env="current", timeout=PATIENCE, variables={"VGG_FAULT": "none"})) as worker:
+        assert worker.forward(IMAGES).shape == (3, 5)
+
+
 # Workers that misbehave
 
 DEATHS = {

@@ -103,7 +103,7 @@ class Worker(Jobs):
     ``env`` is ``current`` (this interpreter), ``uv`` (the lock file's environment) or ``auto`` (the first if it has the
     framework). ``timeout`` is how many seconds a job may go without a sign of life. ``device`` is where models go,
     ``auto`` to a gpu if there is one; ``replicas`` is how many of them a learner trains on. ``variables`` are set in
-    the process where nothing else sets them. Every failure is a ``BackendError``, and so is a backend that prints on
+    the process, whatever else sets them. Every failure is a ``BackendError``, and so is a backend that prints on
     standard output while it does anything but start or train; after an exception in a job the worker serves on, after a
     death it is closed.
     """
@@ -138,7 +138,7 @@ class Worker(Jobs):
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
-                env={**(variables or {}), **environ, **told, "PYTHONSAFEPATH": "1"},
+                env={**environ, **told, "PYTHONSAFEPATH": "1", **(variables or {})},
                 start_new_session=True,
             )
             self._reader = threading.Thread(

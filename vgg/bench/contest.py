@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import math
-import os
-import tempfile
 import time
 from collections.abc import Iterable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -34,8 +32,8 @@ PAUSE = 0.3
 """Seconds in which the threads of the one before go to sleep."""
 ON_GPU = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
 """Several processes share it."""
-UNCACHED = {"JAX_ENABLE_COMPILATION_CACHE": "false"}
-"""So that the first step compiles, whatever the user has set; so does an empty ``TORCHINDUCTOR_CACHE_DIR``."""
+UNCACHED = {"JAX_ENABLE_COMPILATION_CACHE": "false", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
+"""So that the first step compiles."""
 ZOOS = {"torch": ("torchvision",)}
 """What a framework's baselines need besides it."""
 
@@ -77,37 +75,23 @@ class Entrant:
 @contextmanager
 def entered(entry: Entry, kind: str, terms: Terms, env: str, timeout: float) -> Iterator[Entrant]:
     """Start a contender, judge it, take its first step, count its steps."""
-    entry, variables = _home(entry, kind), ON_GPU if terms.device == "gpu" else {}
+    entry, variables = _home(entry, kind), UNCACHED | (ON_GPU if terms.device == "gpu" else {})
     launch(entry.on(terms.device), env, "")  # builds the environment, which is no part of a start
     size = terms.plan.batch_size
     batches: dict[str, Array] = {"images": terms.workload.images(size), "labels": terms.workload.labels(size)}
-    with _uncached():
-        start = time.perf_counter()
-        with Worker(entry, env=env, timeout=timeout, device=terms.device, variables=variables) as worker:
-            told, _ = worker.call("contend", batches, kind=kind, **terms.told())
-            made = time.perf_counter() - start
-            verdict = {} if kind == "vgg" else parity.judged(worker, terms.known)
-            first, _ = worker.call("measure", phase="train", count=1, warm=False)
-            entrant = Entrant(worker, {"facts": worker.facts(), "variables": told})
-            entrant.found |= {"first_step_seconds": first["seconds"], "ready_seconds": made + first["seconds"]}
-            _count(entrant, terms.workload.phases)
-            entrant.found["parity"] = verdict or parity.judged(worker, terms.known)
-            if kind == "vgg":
-                entrant.found["load_seconds"], _ = worker.call("load_seconds", **terms.told())
-            yield entrant
-
-
-@contextmanager
-def _uncached() -> Iterator[None]:
-    """``UNCACHED`` and an empty folder among the variables of what is started within, before the user's."""
-    with tempfile.TemporaryDirectory(prefix="vgg-", ignore_cleanup_errors=True) as empty:
-        kept = dict(os.environ)
-        os.environ.update(UNCACHED, TORCHINDUCTOR_CACHE_DIR=empty)
-        try:
-            yield
-        finally:
-            os.environ.clear()
-            os.environ.update(kept)
+    start = time.perf_counter()
+    with Worker(entry, env=env, timeout=timeout, device=terms.device, variables=variables) as worker:
+        told, _ = worker.call("contend", batches, kind=kind, **terms.told())
+        made = time.perf_counter() - start
+        verdict = {} if kind == "vgg" else parity.judged(worker, terms.known)
+        first, _ = worker.call("measure", phase="train", count=1, warm=False)
+        entrant = Entrant(worker, {"facts": worker.facts(), "variables": told})
+        entrant.found |= {"first_step_seconds": first["seconds"], "ready_seconds": made + first["seconds"]}
+        _count(entrant, terms.workload.phases)
+        entrant.found["parity"] = verdict or parity.judged(worker, terms.known)
+        if kind == "vgg":
+            entrant.found["load_seconds"], _ = worker.call("load_seconds", **terms.told())
+        yield entrant
 
 
 def _count(entrant: Entrant, phases: Iterable[str]) -> None:

@@ -25,9 +25,9 @@ class Board:
     """Verdicts by check and backend, facts likewise, seconds by backend, and the workers."""
 
     env: str
-    timeout: float = 900
-    device: str = "cpu"
-    replicas: int = 1
+    timeout: float
+    device: str
+    replicas: int
     cells: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
     facts: dict[str, dict[str, Fact]] = field(default_factory=dict)
     seconds: dict[str, float] = field(default_factory=dict)
@@ -150,7 +150,8 @@ class Backend:
 def _compiled() -> dict[str, str]:
     """JAX takes seconds to compile each of the suite's small nets, the same ones every time: let it keep them."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vgg" / "jax"
-    return {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
+    kept = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
+    return {name: value for name, value in kept.items() if name not in os.environ}
 
 
 def _fact(fact: Fact) -> str:
