@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from conftest import Caught
 from kill_matrix import cells, checks, killed
 from sabotage import SABOTEURS, Bench
 
@@ -24,25 +24,19 @@ def test_a_healthy_backend_passes(healthy: Bench, cell: str) -> None:
     assert verdict.ok, verdict.reason
 
 
-def catching(name: str, by_others: bool) -> list[str]:
-    """The check meant for a saboteur, or all others, as far as they catch it."""
-    saboteur = SABOTEURS[name]
-    asked = checks() - {saboteur.check} if by_others else {saboteur.check}
-    return [check for check in asked if killed(saboteur, check, enough=1)]
+def catching(name: str, asked: Iterable[str]) -> str | None:
+    """The first of the checks asked that catches a saboteur."""
+    return next((check for check in sorted(asked) if killed(SABOTEURS[name], check, enough=1)), None)
 
 
-@pytest.mark.parametrize("by_others", [False])
 @pytest.mark.parametrize("name", SABOTEURS)
-def test_a_saboteur_is_caught_by_the_check_meant_for_it(caught: Caught, name: str, by_others: bool) -> None:
-    assert caught[name, by_others].result() == [SABOTEURS[name].check]
+def test_a_saboteur_is_caught_by_the_check_meant_for_it(name: str) -> None:
+    assert catching(name, {SABOTEURS[name].check}) is not None
 
 
-@pytest.mark.parametrize("by_others", [True])
 @pytest.mark.parametrize("name", ALONE)
-def test_a_saboteur_that_only_one_check_can_see_is_caught_by_no_other(
-    caught: Caught, name: str, by_others: bool
-) -> None:
-    assert caught[name, by_others].result() == []
+def test_a_saboteur_that_only_one_check_can_see_is_caught_by_no_other(name: str) -> None:
+    assert catching(name, checks() - {SABOTEURS[name].check}) is None
 
 
 def test_every_check_is_the_only_one_to_catch_some_saboteur() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 import subprocess
 import sys
 from collections.abc import Callable
@@ -143,6 +144,15 @@ def test_pytest_refuses_what_it_does_not_know_before_it_collects(
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("check")
+def test_under_xdist_the_matrix_is_whole(tmp_path: Path) -> None:
+    command = [sys.executable, "-m", "pytest", "-n", "2", "--pyargs", "vgg.conformance", "--backend", "oracle"]
+    asked = ["-k", "plain-float64-eval or lrn"]
+    done = subprocess.run([*command, *asked], capture_output=True, text=True, check=False, cwd=tmp_path)
+    assert done.returncode == 0, done.stdout
+    assert all(re.search(rf"^{row} .*\d", done.stdout, re.MULTILINE) for row in (FORWARD, BACKWARD, "time", "lrn"))
 
 
 # Known failures

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 import os
 from collections.abc import Iterator
@@ -92,6 +93,24 @@ class Board:
         """Keep that a cell could not be judged, through no fault of the backend's."""
         cell = {"outcome": "not judged", "error": None, "limit": None, "basis": "", "where": "", "reason": reason}
         self.cells.setdefault(check, {})[backend] = cell
+
+    def handed(self) -> str:
+        """What was found, as text for the board of another process."""
+        found = {"cells": self.cells, "facts": self.facts, "seconds": self.seconds, "frameworks": self.frameworks}
+        return json.dumps(found, default=float)
+
+    def take(self, handed: str) -> None:
+        """Add what another process found."""
+        from .declared import Fact
+
+        found = json.loads(handed)
+        for check, row in found["cells"].items():
+            self.cells.setdefault(check, {}).update(row)
+        for fact, row in found["facts"].items():
+            self.facts.setdefault(fact, {}).update({backend: Fact(*of) for backend, of in row.items()})
+        for backend, seconds in found["seconds"].items():
+            self.seconds[backend] = self.seconds.get(backend, 0.0) + seconds
+        self.frameworks |= found["frameworks"]
 
     def to_dict(self) -> dict[str, object]:
         """Everything, for JSON."""

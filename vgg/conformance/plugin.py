@@ -134,8 +134,9 @@ def vgg_judge(
             pytest.skip(f"{vgg_backend}: not judged: {error}")
         known = request.node.get_closest_marker("xfail") is not None
         board.note(_check(request.node), vgg_backend, verdict, known=known)
-        for name in ("error", "limit", "basis", "where"):
-            record_property(name, getattr(verdict, name))
+        found = {"error": float(verdict.error), "limit": float(verdict.limit)}
+        for name, value in {**found, "basis": verdict.basis, "where": verdict.where}.items():
+            record_property(name, value)
         if not verdict.ok:
             limit = f"\nlimit {float(verdict.limit):.1e}: {verdict.basis}" if math.isfinite(verdict.error) else ""
             pytest.fail(f"{vgg_backend}: {verdict.reason}{limit}\nto see just this: {again}", pytrace=False)
@@ -188,6 +189,19 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
     if backend:
         seconds = item.config.stash[KEY].seconds
         seconds[backend] = seconds.get(backend, 0.0) + time.perf_counter() - start
+
+
+def pytest_sessionfinish(session: pytest.Session) -> None:
+    """In a process of pytest-xdist, hand the board to the one that prints."""
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["vgg"] = session.config.stash[KEY].handed()
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_testnodedown(node: Any) -> None:
+    """Take over what a process of pytest-xdist found; one that died hands over nothing."""
+    if handed := getattr(node, "workeroutput", {}).get("vgg"):
+        node.config.stash[KEY].take(handed)
 
 
 def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: pytest.Config) -> None:
