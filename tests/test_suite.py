@@ -134,6 +134,7 @@ def test_declared_differences_are_facts(check: Check) -> None:
     [
         (["--backend", "torhc"], "unknown backend 'torhc': did you mean torch?"),
         (["--vgg-spec", "missing.toml"], "missing.toml: cannot be read as a spec"),
+        (["--vgg-known", "missing.toml", "-n", "2"], "missing.toml: not a readable TOML file"),
     ],
 )
 def test_pytest_refuses_what_it_does_not_know_before_it_collects(

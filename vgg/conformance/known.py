@@ -19,8 +19,8 @@ from typing import Any
 from ..errors import VGGError, mismatch, unknown
 
 
-def read(path: str, cells: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str, str]]:
-    """(backend, id, why) of every cell, of those given as (backend, id), that is expected to fail."""
+def read(path: str, cells: Sequence[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], str]]:
+    """((backend, id), why) of every cell, of those given as (backend, id), that is expected to fail."""
     try:
         given = tomllib.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
@@ -31,7 +31,7 @@ def read(path: str, cells: Sequence[tuple[str, str]]) -> Iterator[tuple[str, str
             raise unknown(f"backend in {path}:", entry["backend"], {backend for backend, _ in cells})
         if not found:
             raise unknown(f"id in {path}:", entry["id"], {check for _, check in cells})
-        yield from ((backend, check, f"{entry['reason']} ({entry['link']})") for backend, check in found)
+        yield from ((cell, f"{entry['reason']} ({entry['link']})") for cell in found)
 
 
 def _checked(path: str, given: dict[str, Any]) -> list[dict[str, str]]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import math
 import shlex
 import time
@@ -18,6 +19,8 @@ if TYPE_CHECKING:
     from .suite import Judge
 
 KEY = pytest.StashKey[Board]()
+KNOWN = pytest.StashKey[dict[tuple[str, str], str]]()
+"""Why, by (backend, check) that is known to fail."""
 DEFAULTS = {"env": "auto", "timeout": 900.0, "device": "cpu", "replicas": 1}
 
 
@@ -51,10 +54,11 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure(config: pytest.Config) -> None:
-    """Start with an empty board; refuse names and specs that are none before anything is collected."""
+    """Start with an empty board; refuse names, specs and known failures that are none before anything is collected."""
     from .. import registry
     from ..errors import VGGError
     from ..spec import Spec
+    from . import known
 
     config.stash[KEY] = Board(*(config.getoption(f"--vgg-{name}") for name in DEFAULTS))
     try:
@@ -62,6 +66,8 @@ def pytest_configure(config: pytest.Config) -> None:
             registry.find(name)
         if config.getoption("--vgg-spec"):
             Spec.load(config.getoption("--vgg-spec"))
+        path = config.getoption("--vgg-known")
+        config.stash[KNOWN] = dict(known.read(path, _checks(config))) if path else {}
     except VGGError as error:
         raise pytest.UsageError(str(error)) from error
 
@@ -95,26 +101,23 @@ def _cells(config: pytest.Config) -> dict[str, Any]:
     return suite.cells(config.getoption("--vgg-examples") or suite.EXAMPLES)
 
 
+def _checks(config: pytest.Config) -> list[tuple[str, str]]:
+    """(backend, check) of every cell and fact."""
+    from .declared import FACTS
+
+    facts = [] if config.getoption("--vgg-spec") else [f"declared {fact}" for fact in FACTS]
+    return list(itertools.product(_backends(config), [*(n.replace("-", " ") for n in _cells(config)), *facts]))
+
+
 @pytest.hookimpl(tryfirst=True)
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Expect what the file of known failures lists; an entry that matches nothing is an error. A spec of one's own is
-    judged alone.
-    """
-    from ..errors import VGGError
-    from . import known
-
+    """Expect what the file of known failures lists. A spec of one's own is judged alone."""
     if config.getoption("--vgg-spec"):
         items[:] = [item for item in items if "vgg_fact" not in getattr(item, "fixturenames", ())]
-    if not config.getoption("--vgg-known"):
-        return
-    cells = {
-        (_parameters(item)["vgg_backend"], _check(item)): item for item in items if "vgg_backend" in _parameters(item)
-    }
-    try:
-        for backend, check, why in known.read(config.getoption("--vgg-known"), list(cells)):
-            cells[backend, check].add_marker(pytest.mark.xfail(strict=True, reason=why))
-    except VGGError as error:
-        raise pytest.UsageError(str(error)) from error
+    for item in items:
+        backend = _parameters(item).get("vgg_backend")
+        if backend and (why := config.stash[KNOWN].get((backend, _check(item)))):
+            item.add_marker(pytest.mark.xfail(strict=True, reason=why))
 
 
 @pytest.fixture
