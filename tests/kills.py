@@ -9,16 +9,16 @@ import json
 import random
 import sys
 import threading
-from datetime import datetime
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from safetensors.numpy import load_file
 
-from vgg import BackendError, Head, Recipe, Spec, data, proof, registry
+from vgg import BackendError, Head, Recipe, Spec, data, registry
 from vgg.client import Worker
 from vgg.params import write_atomically
+from vgg.provenance import provenance
 from vgg.runs import PARTS
 
 SPEC = Spec.from_blocks(((1, 4), (1, 6)), input_shape=(3, 13, 10), classes=7, head=Head((9,)), batch_norm=True)
@@ -86,5 +86,4 @@ def _left(out: Path) -> dict[str, Any]:
 
 if __name__ == "__main__":
     found = {name: killed(name, int(sys.argv[1])) for name in registry.own_names()}
-    about = {"date": datetime.now().astimezone().isoformat(timespec="seconds"), "machine": proof.machine()}
-    write_atomically(Path(sys.argv[2]), json.dumps({**about, "backends": found}, indent=1).encode())
+    write_atomically(Path(sys.argv[2]), json.dumps(provenance() | {"backends": found}, indent=1).encode())

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import math
-import os
-import platform
 from functools import lru_cache
-from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -69,18 +66,6 @@ def _oracle(case: Case) -> tuple[Arrays, float, Arrays, Arrays]:
     params = case.params("float64")
     loss, grads, tape = loss_and_grads(case.spec, params, case.images("float64"), case.labels())
     return params, loss, grads, tape.activations
-
-
-def machine() -> dict[str, Any]:
-    """What the figures were measured on."""
-    info = Path("/proc/cpuinfo")
-    models = (
-        [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
-        if info.exists()
-        else []
-    )
-    cpu = (models or [platform.processor() or platform.machine()])[0]
-    return {"system": platform.system(), "cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version()}
 
 
 def _finite(error: float) -> float | None:

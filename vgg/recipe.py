@@ -162,7 +162,7 @@ _FASHION = dataclasses.replace(
     _QUICK, name="quick-fashion", dataset="fashion-mnist", epochs=1, batch_size=128, lr_drops=()
 )
 _CHAPTERS = (Recipe("chapter-2018", epochs=5, lr=0.05), Recipe("d2l-0.17", epochs=10, lr=0.05), Recipe("d2l-1.0"))
-_EXERCISE = Recipe("exercise-small-input", size=56, lr=0.02, momentum=0.9, init="he_uniform", lr_drops=((8, 0.1),))
+_EXERCISE = Recipe("exercise-small-input", size=56, lr=0.005, momentum=0.9, init="he_uniform", lr_drops=((8, 0.1),))
 _PAPER = Recipe(
     "paper",
     epochs=74,

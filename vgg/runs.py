@@ -19,6 +19,7 @@ from .data import Dataset
 from .errors import VGGError, mismatch
 from .examples import split
 from .params import unwritable, write_atomically
+from .provenance import provenance
 from .recipe import Recipe
 from .registry import Entry
 from .replicas import outer
@@ -171,8 +172,7 @@ def compare(
     """Prove, train and time each backend; ``compare.json`` and ``report.html`` in ``place``."""
     from .report import html
 
-    result: dict[str, Any] = {"vgg": __version__, "date": datetime.now().astimezone().isoformat(timespec="seconds")}
-    result |= {"machine": proof.machine(), "spec": spec.to_dict(), "recipe": recipe.to_dict(), "backends": {}}
+    result = provenance() | {"spec": spec.to_dict(), "recipe": recipe.to_dict(), "backends": {}}
     for name in names:
         try:
             result["backends"][name] = _judged(

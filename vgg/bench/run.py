@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import subprocess
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from .. import __version__, params, proof, registry
+from .. import params, registry
 from ..errors import VGGError
+from ..provenance import provenance
 from ..runs import Listener
 from . import ourselves, parity, results, workloads
 from .contest import Terms, contest
@@ -63,13 +62,7 @@ def _sized(chosen: Sequence[str], options: Namespace) -> dict[str, tuple[workloa
 
 def conditions(options: Namespace) -> Result:
     """What a result says of how it came about."""
-    return {
-        "vgg": __version__,
-        "commit": commit(),
-        "date": datetime.now().astimezone().isoformat(timespec="seconds"),
-        "machine": proof.machine(),
-        **{name: getattr(options, name) for name in ("device", "precision", "rounds", "env")},
-    }
+    return provenance() | {name: getattr(options, name) for name in ("device", "precision", "rounds", "env")}
 
 
 def _timed(
@@ -88,17 +81,3 @@ def _timed(
                 yield name, contest(registry.find(name), terms, options.rounds, options.env, options.timeout, listener)
             except VGGError as error:
                 yield name, {"contenders": {"vgg": {"error": str(error)}}, "ceiling": []}
-
-
-def commit() -> str | None:
-    """Of the checkout that this package belongs to, marked where something is not committed; None if there is none."""
-    git = ["git", "-C", str(Path(__file__).parent)]
-    known, describe = ["ls-files", "--error-unmatch", Path(__file__).name], ["describe", "--always", "--dirty"]
-    try:
-        subprocess.run([*git, *known], capture_output=True, check=True)
-        said = subprocess.run(
-            [*git, *describe, "--abbrev=12", "--exclude=*"], capture_output=True, check=True, text=True
-        )
-    except (OSError, subprocess.CalledProcessError):
-        return None
-    return said.stdout.strip()

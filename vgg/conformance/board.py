@@ -8,7 +8,6 @@ import os
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -114,16 +113,14 @@ class Board:
 
     def to_dict(self) -> dict[str, object]:
         """Everything, for JSON."""
-        from .. import __version__, proof
+        from ..provenance import provenance
 
         facts = {
             name: {b: {"what": f.text, "size": _finite(f.size), "wrong": f.wrong} for b, f in row.items()}
             for name, row in self.facts.items()
         }
-        about = {"vgg": __version__, "date": datetime.now().astimezone().isoformat(timespec="seconds")}
         return {
-            **about,
-            "machine": proof.machine(),
+            **provenance(),
             "frameworks": self.frameworks,
             "checks": self.cells,
             "declared": facts,

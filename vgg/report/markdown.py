@@ -26,7 +26,7 @@ def table(result: Mapping[str, Any]) -> str:
         return _bench(result, view.tables(result))
     if "rows" in result:
         lines = _lines([result["columns"], ["---"] * len(result["columns"]), *result["rows"]])
-        return f"{lines}\n\n{_machine(result)}, commit {result['commit']}.\n"
+        return f"{lines}\n\n{_machine(result)}.\n"
     return _matrix(result) if "checks" in result else _comparison(result)
 
 
@@ -41,7 +41,7 @@ def documents(result: Mapping[str, Any], name: str) -> dict[str, str]:
 def _bench(result: Mapping[str, Any], tables: Sequence[view.Table]) -> str:
     parts = [f"**{title}**\n\n{_lines([columns, ['---'] * len(columns), *rows])}\n" for title, columns, rows in tables]
     about = f"{result['device']}, {result['precision']}, median of {result['rounds']} rounds ± half their range"
-    return "\n".join([*parts, f"{about}; {_frameworks(result)}. {_machine(result)}, commit {result['commit']}.\n"])
+    return "\n".join([*parts, f"{about}; {_frameworks(result)}. {_machine(result)}.\n"])
 
 
 def _frameworks(result: Mapping[str, Any]) -> str:
@@ -87,7 +87,8 @@ def _lines(rows: list[list[str]]) -> str:
 
 
 def _machine(result: Mapping[str, Any]) -> str:
-    return f"{result['machine']['cores']} cores of {result['machine']['cpu']}, {result['date'][:10]}"
+    commit = f", commit {result['commit']}" if result.get("commit") else ""
+    return f"{result['machine']['cores']} cores of {result['machine']['cpu']}, {result['date'][:10]}{commit}"
 
 
 def replaced(text: str, name: str, fresh: str) -> str:
