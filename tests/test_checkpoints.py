@@ -17,7 +17,7 @@ A, D = arch("vgg11", **SMALL), arch("vgg16", **SMALL)
 
 
 def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
-    Checkpoints(tmp_path, 2).save(STATE, (3, 14))
+    Checkpoints(tmp_path, 2).save(STATE, (3, 14), A)
     found = Checkpoints(tmp_path, 2).last()
     assert found
     assert found[1] == (3, 14)
@@ -26,7 +26,7 @@ def test_what_is_saved_is_what_is_read(tmp_path: Path) -> None:
 
 def test_the_newest_is_the_one_furthest_on(tmp_path: Path) -> None:
     for place in ((2, 0), (9, 999_999), (10, 0), (10, 2)):
-        Checkpoints(tmp_path, 9).save(STATE, place)
+        Checkpoints(tmp_path, 9).save(STATE, place, A)
     found = Checkpoints(tmp_path, 9).last()
     assert found
     assert found[1] == (10, 2)
@@ -38,7 +38,7 @@ def test_no_checkpoint_is_none(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("content", [b"", b"half", b"\x80\x04N."], ids=["empty", "torn", "pickle"])
 def test_one_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> None:
-    Checkpoints(tmp_path, 2).save(STATE, (1, 0))
+    Checkpoints(tmp_path, 2).save(STATE, (1, 0), A)
     path = Checkpoints(tmp_path, 2).paths()[-1]
     path.write_bytes(content)
     with pytest.raises(VGGError, match=rf"{path.name}: not a readable checkpoint .*; remove it to go on"):
@@ -48,7 +48,7 @@ def test_one_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> Non
 def test_what_a_killed_process_left_half_written_goes_with_the_next(tmp_path: Path) -> None:
     (tmp_path / "checkpoints").mkdir()
     (tmp_path / "checkpoints" / ".epoch-0001-step-000000.safetensors.123").write_bytes(b"half")
-    Checkpoints(tmp_path, 2).save(STATE, (1, 0))
+    Checkpoints(tmp_path, 2).save(STATE, (1, 0), A)
     assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["epoch-0001-step-000000.safetensors"]
 
 
@@ -65,6 +65,14 @@ def taken(spec: Spec, recipe: Recipe) -> set[str]:
     """The layers that do not start as they would have."""
     started, drawn = initial(spec, recipe), init(spec, recipe.seed, recipe.init)
     return {name.removesuffix(".weight") for name in drawn if (started[name] != drawn[name]).any()}
+
+
+def test_a_checkpoint_will_do(tmp_path: Path) -> None:
+    params = init(A, seed=9)
+    state = {**params, **{f"velocity/{name}": a for name, a in params.items()}, "step": np.array(7)}
+    Checkpoints(tmp_path, 1).save(state, (1, 0), A)
+    started = initial(A, Recipe(init_from=str(Checkpoints(tmp_path, 1).paths()[-1])))
+    assert {name: a.tobytes() for name, a in started.items()} == {name: a.tobytes() for name, a in params.items()}
 
 
 def test_a_deeper_net_starts_from_the_first_four_convolutions_and_the_dense_layers_of_a(weights: str) -> None:

@@ -168,7 +168,7 @@ def test_the_variables_of_a_worker_win(start: Start) -> None:
 # Workers that misbehave
 
 DEATHS = {
-    "killed": r"^faulty: forward: its process was killed by SIGKILL$",
+    "killed": r"^faulty: forward: its process was killed by SIGKILL, .* run out of memory$",
     "crashes": r"^faulty: forward: its process was killed by SIGSEGV$",
     "aborts": r"^faulty: forward: its process exited with status 3\n  \| driver: out of memory$",
     "forks": r"^faulty: forward: its process exited with status 4",

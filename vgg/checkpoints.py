@@ -33,13 +33,16 @@ class Checkpoints:
         """Oldest first."""
         return sorted(self.folder.glob("epoch-*.safetensors"))
 
-    def save(self, state: Arrays, place: Place) -> None:
-        """Write one, aside first; then remove what is too old, and what a killed process left half-written."""
+    def save(self, state: Arrays, place: Place, spec: Spec) -> None:
+        """Write one, aside first; then remove what is too old, and what a killed process left half-written.
+
+        ``spec`` is for those who start from it.
+        """
         if not self.keep:
             return
         self.folder.mkdir(exist_ok=True)
         path = self.folder / "epoch-{:04d}-step-{:06d}.safetensors".format(*place)
-        write_atomically(path, save(state, metadata={"place": json.dumps(place)}))
+        write_atomically(path, save(state, metadata={"place": json.dumps(place), "spec": spec.to_json()}))
         for old in (*self.paths()[: -self.keep], *self.folder.glob(".epoch-*")):
             old.unlink()
 
@@ -82,11 +85,13 @@ def alone_in(run: Path) -> Iterator[None]:
 
 
 def initial(spec: Spec, recipe: Recipe) -> Params:
-    """The parameters that a run starts from: drawn, or some of them those of ``recipe.init_from``."""
+    """The parameters that a run starts from: drawn, or some of them those of ``recipe.init_from``, which may be a
+    checkpoint.
+    """
     drawn = init(spec, recipe.seed, recipe.init, recipe.dtype)
     if not recipe.init_from:
         return drawn
-    given = load_params(recipe.init_from)
+    given = load_params(recipe.init_from, among=True)
     weights = {n.removesuffix(".weight"): a.shape for n, a in given.items() if n.endswith(".weight")}
     convs = [layer for layer, shape in weights.items() if len(shape) == 4][: recipe.init_convs or None]
     wanted = {*convs, *(layer.replace("conv", "bn") for layer in convs), *(n for n in weights if n.startswith("fc"))}

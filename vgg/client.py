@@ -285,7 +285,8 @@ class Worker(Jobs):
 def _fate(code: int) -> str:
     number = -code if code < 0 else code - 128  # uv reports a signal as a shell does
     names = [s.name for s in signal.Signals if s == number]
-    return f"was killed by {names[0]}" if names else f"exited with status {code}"
+    why = ", which is what a system does that has run out of memory" if number == signal.SIGKILL else ""
+    return f"was killed by {names[0]}{why}" if names else f"exited with status {code}"
 
 
 class _RemoteError(Exception):

@@ -9,7 +9,8 @@ from contextlib import contextmanager
 from pathlib import Path
 
 _OUT_OF_MEMORY = re.compile(
-    "out of memory|OutOfMemory|MemoryError|RESOURCE_EXHAUSTED|ResourceExhausted|allocate memory|bad_alloc"
+    r"out of memory|OutOfMemory|MemoryError|RESOURCE_EXHAUSTED|ResourceExhausted|allocate (CPU )?memory|bad_alloc",
+    re.IGNORECASE,
 )
 
 

@@ -64,8 +64,10 @@ def save_params(path: str | Path, params: Mapping[str, NDArray[Any]], spec: Spec
     write_atomically(path, save(arrays, metadata={"spec": spec.to_json()}))
 
 
-def load_params(path: str | Path) -> Params:
-    """``{canonical name: array}`` of a file that ``save_params`` wrote, checked against the spec it carries."""
+def load_params(path: str | Path, *, among: bool = False) -> Params:
+    """``{canonical name: array}`` of a file that ``save_params`` wrote, checked against the spec it carries; ``among``:
+    of what may hold other arrays too, as a checkpoint does.
+    """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
 
@@ -74,8 +76,9 @@ def load_params(path: str | Path) -> Params:
         params = load_file(path)
     except (SafetensorError, OSError) as error:
         raise VGGError(f"{path}: not a readable safetensors file ({error}); write it again") from error
-    check_params(params, spec, str(path))
-    return {name: params[name] for name in shapes(spec)}
+    wanted = {name: a for name, a in params.items() if not among or name in shapes(spec)}
+    check_params(wanted, spec, str(path))
+    return {name: wanted[name] for name in shapes(spec)}
 
 
 def load_spec(path: str | Path) -> Spec:

@@ -83,18 +83,21 @@ class Loop:
         self.rows: list[dict[str, Any]] = []
         self.logits: NDArray[np.float64] | None = None
         self.clock = Clock()
-        found, model = self.checkpoints.last(), backend.build(spec, dtype=recipe.dtype, device=device)
-        if not found:
-            model = backend.load(model, initial(spec, recipe))
-        self.learner = backend.learner(model, recipe)
+        self.backend, found = backend, self.checkpoints.last()
+        self.learner = self._learner({} if found else initial(spec, recipe))
         if found:
             state, self.place = found
             self.learner.restore(state)
 
+    def _learner(self, weights: Arrays) -> Any:
+        """A new one, of ``weights`` if there are any."""
+        model = self.backend.build(self.spec, dtype=self.recipe.dtype, device=self.device)
+        return self.backend.learner(self.backend.load(model, weights) if weights else model, self.recipe)
+
     def begin(self, facts: dict[str, Any]) -> None:
         """Write ``run.json``; cut ``metrics.jsonl`` back to the checkpoint that the run goes on from, if any."""
         if self.place != (0, 0):
-            lines = (self.out / "metrics.jsonl").read_text().splitlines(keepends=True)
+            lines = self._metrics().splitlines(keepends=True)
             whole = (json.loads(line) for line in lines if line.endswith("\n"))  # a power cut may tear the last
             self.rows = [row for row in whole if (row["epoch"], row.get("step", math.inf)) < self.place]
         if not self.group.rank:
@@ -102,6 +105,15 @@ class Loop:
             params.write_atomically(self.out / "metrics.jsonl", text.encode())
         self._describe(facts, None)
         self.clock = Clock()
+
+    def _metrics(self) -> str:
+        path = self.out / "metrics.jsonl"
+        try:
+            return path.read_text()
+        except (OSError, ValueError) as error:
+            raise VGGError(
+                f"{path}: cannot be read ({error}); put it back, or start a new run from a checkpoint by --init-from"
+            ) from error
 
     def train(self, every: int, stopping: Callable[[], bool]) -> bool:
         """The rest of an epoch; whether it was not stopped. A loss that is not finite ends the run."""
@@ -125,7 +137,7 @@ class Loop:
         self.logits = self._logits(images)
         loss, _ = reference.cross_entropy(self.logits, labels)
         if not math.isfinite(loss):
-            raise self._diverged(f"{name} loss is {loss} after epoch {epoch}")
+            raise self._diverged(f"{name} loss is {loss} after epoch {epoch + 1}")
         accuracy = float((self.logits.argmax(axis=1) == labels).mean())
         self._log({"epoch": epoch, f"{name}_loss": loss, f"{name}_accuracy": accuracy})
 
@@ -137,10 +149,12 @@ class Loop:
             state = self.learner.state()
             bad = [n for n, a in state.items() if not n.startswith(VELOCITY) and not np.isfinite(a).all()]
             if bad:
-                raise self._diverged(f"{bad[0]} is not finite at epoch {self.place[0]}, step {self.place[1]}")
+                raise self._diverged(
+                    f"{bad[0]} is not finite before epoch {self.place[0] + 1}, step {self.place[1] + 1}"
+                )
             with (self.out / "metrics.jsonl").open("rb") as metrics:
                 os.fsync(metrics.fileno())  # no checkpoint may survive a power cut that its metrics do not
-            self.checkpoints.save(state, self.place)
+            self.checkpoints.save(state, self.place, self.spec)
 
     def finish(self, facts: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
         """Write the weights, what they get right and wrong on the test images, and the summary."""
@@ -148,13 +162,17 @@ class Loop:
         logits = self._logits(images) if self.logits is None or self.judged_on[0] != name else self.logits
         found = evaluation(logits, labels, class_names)
         if not self.group.rank:
+            self._write(found)
+        summary = {**self._summary(), "test_accuracy": found["accuracy"], "shares": self.clock.shares()}
+        self._describe(facts, summary)
+        return summary
+
+    def _write(self, found: dict[str, Any]) -> None:
+        with self.clock.measure("checkpoint"):
             state = self.learner.state()
             weights = {name: state[name] for name in params.shapes(self.spec)}
             params.save_params(self.out / "weights.safetensors", weights, self.spec)
             params.write_atomically(self.out / "evaluation.json", json.dumps(found, indent=1).encode())
-        summary = {**self._summary(), "test_accuracy": found["accuracy"], "shares": self.clock.shares()}
-        self._describe(facts, summary)
-        return summary
 
     def _summary(self) -> dict[str, Any]:
         """First and last loss; speed from the median step, the first one aside."""
@@ -178,7 +196,7 @@ class Loop:
         with self.clock.measure("step"):
             loss = self._loss(images, labels, lr, given)
         if not math.isfinite(loss):
-            raise self._diverged(f"loss is {loss} at epoch {epoch}, step {step}")
+            raise self._diverged(f"loss is {loss} at epoch {epoch + 1}, step {step + 1}")
         row = {"epoch": epoch, "step": step, "loss": loss, "lr": lr, "seconds": self.clock.last}
         self._log(row, images=len(batch))
 
@@ -193,10 +211,14 @@ class Loop:
         raise mismatch("--batch-size", f"out of memory with {len(images)}", f"one that fits{fitting}")
 
     def _fitting(self, images: NDArray[Any], labels: NDArray[Any]) -> str:
-        """The largest half, quarter, ... of a batch that the learner can take: tried, not guessed."""
+        """The largest half, quarter, ... of a batch that a learner can take: tried, not guessed. A new one each time:
+        what the step that failed had donated is lost.
+        """
         size = len(images)
         while size := size // 2:
+            self.learner = None
             try:
+                self.learner = self._learner({})
                 float(self.learner.step(images[:size], labels[:size], 0.0))
             except Exception as error:
                 if not out_of_memory(error):
@@ -207,7 +229,7 @@ class Loop:
 
     def _diverged(self, what: str) -> VGGError:
         kept = self.checkpoints.paths()
-        where = f"; the last good checkpoint is {kept[-1]}" if kept else ""
+        where = f"; --init-from takes the last good checkpoint, {kept[-1]}" if kept else ""
         return VGGError(f"{what}; start again with a smaller learning rate than {self.recipe.lr}{where}")
 
     def _masks(self, count: int) -> dict[str, Any]:

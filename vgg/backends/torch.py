@@ -187,6 +187,7 @@ class Learner:
 
     def _logits(self, model: nn.Module, x: Array) -> torch.Tensor:
         """In the recipe's precision, then as wide as the parameters, for the loss."""
+        _allow_tf32(False)  # pixels are resized in float32
         images, where, narrow = self._images(x), _where(self.model), _NARROW.get(self.recipe.precision)
         _allow_tf32(self.recipe.precision == "tf32")
         with torch.autocast(where.device.type, narrow, enabled=narrow is not None):
