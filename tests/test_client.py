@@ -165,6 +165,16 @@ def test_the_variables_of_a_worker_win(start: Start) -> None:
         assert worker.forward(IMAGES).shape == (3, 5)
 
 
+@pytest.mark.parametrize(
+    ("device", "wanted"), [("cpu", "CUDA_VISIBLE_DEVICES=-1"), ("auto", "XLA_PYTHON_CLIENT_PREALLOCATE=false")]
+)
+def test_a_worker_sees_no_gpu_or_shares_it(start: Start, device: str, wanted: str) -> None:
+    start("none").close()  # its modules stay on the path
+    with Worker(ORACLE, env="current", timeout=PATIENCE, device=device) as worker:
+        worker.facts()
+        assert wanted.encode() in Path(f"/proc/{worker._process.pid}/environ").read_bytes().split(b"\0")
+
+
 # Workers that misbehave
 
 DEATHS = {

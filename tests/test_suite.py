@@ -147,6 +147,12 @@ def test_pytest_refuses_what_it_does_not_know_before_it_collects(
     assert "Traceback" not in done.stderr
 
 
+def test_a_checkout_that_is_not_installed_can_check(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTEST_DISABLE_PLUGIN_AUTOLOAD", "1")
+    status, _, printed = check("oracle", "-k", "plain-float64-eval")
+    assert status == 0, printed
+
+
 @pytest.mark.usefixtures("check")
 def test_under_xdist_the_matrix_is_whole(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-n", "2", "--pyargs", "vgg.conformance", "--backend", "oracle"]

@@ -26,6 +26,10 @@ from .registry import Entry
 from .spec import Spec
 
 Array = NDArray[Any]
+_UNSEEN = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
+"""Where a CPU is asked for: frameworks take hold of every GPU that they see."""
+_SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
+"""Where a GPU is: several processes may be on it."""
 
 
 class Jobs(ABC):
@@ -138,7 +142,13 @@ class Worker(Jobs):
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
-                env={**environ, **told, "PYTHONSAFEPATH": "1", **(variables or {})},
+                env={
+                    **(_UNSEEN if device == "cpu" else _SHARED),
+                    **environ,
+                    **told,
+                    "PYTHONSAFEPATH": "1",
+                    **(variables or {}),
+                },
                 start_new_session=True,
             )
             self._reader = threading.Thread(

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial, reduce
 from typing import Any
 
@@ -383,11 +383,23 @@ def _is_layer(module: nn.Module, _: str) -> bool:
     return not isinstance(module, (VGG, VGGBlock))
 
 
-# Called a few times on a net, unlike a step: better compiled fast than to something fast.
-_HASTE = {"xla_backend_optimization_level": 0, "xla_cpu_use_fusion_emitters": False}
-_forward = jax.jit(_apply, static_argnums=(0, 4), compiler_options=_HASTE)
-_traced = jax.jit(_captured, static_argnums=(0, 4), compiler_options=_HASTE)
-_gradient = jax.jit(_differentiated, static_argnums=(0, 5), compiler_options=_HASTE)
+_HASTE = {"xla_backend_optimization_level": 0}
+if jax.__version_info__ < (0, 11):
+    _HASTE["xla_cpu_use_fusion_emitters"] = False  # later ones have no others
+
+
+def _hastily(function: Callable[..., Any], *static: int) -> Callable[..., Any]:
+    """``function``, compiled; on a CPU fast, rather than to something fast: unlike a step it is called but a few times
+    on a net.
+    """
+    hasty = jax.jit(function, static_argnums=static, compiler_options=_HASTE)
+    steady = jax.jit(function, static_argnums=static)
+    return lambda module, variables, *given: (
+        hasty if next(iter(jax.tree.leaves(variables)[0].devices())).platform == "cpu" else steady
+    )(module, variables, *given)
+
+
+_forward, _traced, _gradient = _hastily(_apply, 0, 4), _hastily(_captured, 0, 4), _hastily(_differentiated, 0, 5)
 
 
 def _name(path: Any) -> str:

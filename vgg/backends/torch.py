@@ -151,9 +151,9 @@ class Learner:
         torch.manual_seed(self.recipe.mask_seed(number))
         self.optimizer.param_groups[0]["lr"] = lr
         self.model.train()
+        labels = torch.as_tensor(labels, device=_where(self.model).device)  # a copy waits for all that is under way
         with _masked(self.model, masks):
             logits = self._logits(self.replica, mine)
-        labels = torch.as_tensor(labels, device=_where(self.model).device)
         # The replicas' mean, which DistributedDataParallel takes, is the batch's.
         loss = F.cross_entropy(logits, labels, reduction="sum") * (_GROUP.size / len(x))
         self.optimizer.zero_grad()

@@ -30,8 +30,6 @@ SIZE = 2048
 """Side of the square matrices whose product is the machine's ceiling on a CPU; four times that on a GPU."""
 PAUSE = 0.3
 """Seconds in which the threads of the one before go to sleep."""
-ON_GPU = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH": "true"}
-"""Several processes share it."""
 UNCACHED = {"JAX_ENABLE_COMPILATION_CACHE": "false", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
 """So that the first step compiles."""
 ZOOS = {"torch": ("torchvision",)}
@@ -75,12 +73,12 @@ class Entrant:
 @contextmanager
 def entered(entry: Entry, kind: str, terms: Terms, env: str, timeout: float) -> Iterator[Entrant]:
     """Start a contender, judge it, take its first step, count its steps."""
-    entry, variables = _home(entry, kind), UNCACHED | (ON_GPU if terms.device == "gpu" else {})
+    entry = _home(entry, kind)
     launch(entry.on(terms.device), env, "")  # builds the environment, which is no part of a start
     size = terms.plan.batch_size
     batches: dict[str, Array] = {"images": terms.workload.images(size), "labels": terms.workload.labels(size)}
     start = time.perf_counter()
-    with Worker(entry, env=env, timeout=timeout, device=terms.device, variables=variables) as worker:
+    with Worker(entry, env=env, timeout=timeout, device=terms.device, variables=UNCACHED) as worker:
         told, _ = worker.call("contend", batches, kind=kind, **terms.told())
         made = time.perf_counter() - start
         verdict = {} if kind == "vgg" else parity.judged(worker, terms.known)
