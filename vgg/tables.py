@@ -64,7 +64,7 @@ ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
     "test accuracy": lambda c: f"{c['test_accuracy']:.4f}",
     "images/s": lambda c: f"{c['images_per_second']:.0f}",
     "compile time": lambda c: "" if c["compile_seconds"] is None else f"{c['compile_seconds']:.1f} s",
-    "time neither in steps nor in evaluation": lambda c: f"{c['shares']['other']:.1%}" if "shares" in c else "-",
+    "time in no step, evaluation or checkpoint": lambda c: f"{c['shares']['other']:.1%}" if "shares" in c else "-",
     "peak memory": lambda c: size(c["peak_bytes"]),
 }
 """Row of the comparison -> its text from a backend's column in ``compare.json``."""
