@@ -9,9 +9,12 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import pytest
+
+from vgg import reference
+from vgg.conformance import declared
 
 TESTS = Path(__file__).parent
 FORWARD, BACKWARD = "forward plain float64 eval", "backward plain float64 eval"
@@ -145,6 +148,25 @@ def test_pytest_refuses_what_it_does_not_know_before_it_collects(
     assert done.returncode == pytest.ExitCode.USAGE_ERROR
     assert message in done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("kind", "part", "size"),
+    [("first", (1, 4), 0), ("last", (2, 3), 2 / 17), ("shared", (1.5, 3.5), 0.5 / 17), ("both", (3, 7), 13 / 17)],
+)
+def test_whatever_is_done_with_ties_has_a_size(kind: str, part: tuple[float, float], size: float) -> None:
+    class Tied:
+        def build(self, spec: Any, params: Any, dtype: str) -> None:
+            self.spec, self.params = spec, params
+
+        def loss_and_grads(self, x: Any, y: Any) -> Any:
+            loss, grads, _ = reference.loss_and_grads(self.spec, self.params, x, y)
+            name = "block1.conv1.weight"
+            return loss, {name: (grads[name].ravel() / (1, 4) * part).reshape(1, 2, 1, 1)}
+
+    found = declared.ties(cast("Any", Tied()))
+    assert (found.text, found.wrong) == (kind, "")
+    assert found.size**2 == pytest.approx(size)
 
 
 def test_a_checkout_that_is_not_installed_can_check(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:

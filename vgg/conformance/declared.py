@@ -69,7 +69,9 @@ def ties(worker: Jobs) -> Fact:
     Above zero only: after ReLU a tie at zero passes nothing on.
     """
     spec = Spec((Block((Conv(1, 1, 1, 0),), Pool(2, 2)),), input_shape=(2, 2, 2), classes=2, head=Head(()))
-    x = np.array([[[[1.0, 2.0], [0.0, 0.0]], [[2.0, 1.0], [0.0, 0.0]]]])
+    one, other = np.array([1.0, 4.0]), np.array([2.0, 3.0])
+    x = np.zeros((1, 2, 2, 2))
+    x[0, :, 0] = np.stack([one, other], axis=1)
     params = {
         "block1.conv1.weight": np.ones((1, 2, 1, 1)),
         "block1.conv1.bias": np.zeros(1),
@@ -80,7 +82,8 @@ def ties(worker: Jobs) -> Fact:
     y, name = np.array([0]), "block1.conv1.weight"
     got = worker.loss_and_grads(x, y)[1][name].ravel()
     first = reference.loss_and_grads(spec, params, x, y)[1][name].ravel()
-    kinds = {"first": first, "last": first[::-1], "shared": np.full(2, first.mean()), "both": np.full(2, first.sum())}
+    parts = {"first": one, "last": other, "shared": (one + other) / 2, "both": one + other}
+    kinds = {kind: first / one * part for kind, part in parts.items()}
     return _nearest(kinds, got, first, None)
 
 
