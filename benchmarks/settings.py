@@ -1,7 +1,7 @@
 """What each variable is worth that vgg sets in a framework's environment: a training step without it, beside one with
 all. JSON, and a table within it, for ``python -m vgg.report.markdown``.
 
-python benchmarks/settings.py benchmarks/results/settings.json
+python benchmarks/settings.py benchmarks/results/settings-cpu.json
 """
 
 from __future__ import annotations

@@ -271,8 +271,12 @@ def _replicas(platform: str) -> list[jax.Device]:
     return [device for here in devices for device in here]
 
 
+def _place(variables: Any) -> jax.Device:
+    return next(iter(jax.tree.leaves(variables)[0].devices()))
+
+
 def _where(model: VGG) -> jax.Device:
-    return next(iter(jax.tree.leaves(model.variables)[0].devices()))
+    return _place(model.variables)
 
 
 def _tap(module: nn.Module, name: str, x: jax.Array) -> jax.Array:
@@ -395,9 +399,9 @@ def _hastily(function: Callable[..., Any], *static: int) -> Callable[..., Any]:
     """
     hasty = jax.jit(function, static_argnums=static, compiler_options=_HASTE)
     steady = jax.jit(function, static_argnums=static)
-    return lambda module, variables, *given: (
-        hasty if next(iter(jax.tree.leaves(variables)[0].devices())).platform == "cpu" else steady
-    )(module, variables, *given)
+    return lambda module, variables, *given: (hasty if _place(variables).platform == "cpu" else steady)(
+        module, variables, *given
+    )
 
 
 _forward, _traced, _gradient = _hastily(_apply, 0, 4), _hastily(_captured, 0, 4), _hastily(_differentiated, 0, 5)
