@@ -5,59 +5,77 @@
 
 from __future__ import annotations
 
+import dataclasses
 import json
 import random
 import sys
 import threading
+from argparse import Namespace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from safetensors.numpy import load_file
 
-from vgg import BackendError, Head, Recipe, Spec, data, registry
+from vgg import BackendError, Head, Recipe, Spec, data, registry, runs
 from vgg.client import Worker
 from vgg.params import write_atomically
 from vgg.provenance import provenance
-from vgg.runs import PARTS
 
 SPEC = Spec.from_blocks(((1, 4), (1, 6)), input_shape=(3, 13, 10), classes=7, head=Head((9,)), batch_norm=True)
 RECIPE = Recipe(epochs=15, batch_size=8, lr=0.05, momentum=0.9, weight_decay=1e-3, lr_drops=((4, 0.1),), size=13)
 IMAGES = 60
-PROGRESS = 2
+STEPS = 120
+AT_START = 0.25
+"""Of the lives end before they have taken a step, within ``STARTING`` seconds."""
+STARTING = 0.5
 LATEST = 0.02
-"""A life ends after so many steps at most, and seconds more: compiled steps are short, and a first one long."""
+"""The others end so many seconds after their last step at most: compiled steps are short, and a first one long."""
+
+
+class Killer:
+    """A listener that kills ``worker`` at a random moment once ``steps`` are behind the run; 0: while it starts."""
+
+    def __init__(self, worker: Worker, steps: int, moment: float) -> None:
+        self.worker, self.steps, self.moment, self.armed = worker, steps, moment, False
+
+    def stage(self, backend: str, what: str, total: int | None = None) -> None:
+        if not self.steps:
+            self._arm(STARTING)
+
+    def event(self, backend: str, event: dict[str, Any]) -> None:
+        if event.get("number", 0) >= self.steps:
+            self._arm(min(2 * event.get("seconds", LATEST), LATEST))
+
+    def _arm(self, within: float) -> None:
+        if not self.armed:
+            threading.Timer(self.moment * within, self.worker._kill).start()
+        self.armed = True
 
 
 def killed(backend: str, kills: int, seed: int = 0) -> dict[str, Any]:
-    """One run undisturbed, one killed ``kills`` times at random moments: what happened, and whether all bits agree."""
+    """One run undisturbed, one killed ``kills`` times at random moments of its whole course: what happened, and
+    whether all bits agree.
+    """
     moments = random.Random(seed)
     with TemporaryDirectory() as folder:
         calm, rough = Path(folder, "calm"), Path(folder, "rough")
-        deaths = [_life(backend, rough, moments, None if life else calm) for life in range(kills)]
+        at = sorted(moments.sample(range(1, STEPS), kills))
+        at = [0 if moments.random() < AT_START else steps for steps in at]
+        deaths = [_dies(backend, rough, steps, moments.random(), calm) for steps in at]
         with Worker(registry.find(backend)) as worker:
             _train(worker, rough)
-        return {"kills": sum(deaths), "steps": len(_left(calm)["losses"]), "same_bits": _left(calm) == _left(rough)}
+        same = _left(calm) == _left(rough)
+        return {"kills": sum(deaths), "at_steps": at, "steps": len(_left(calm)["losses"]), "same_bits": same}
 
 
-def _life(backend: str, out: Path, moments: random.Random, calm: Path | None) -> bool:
-    """Go on with the run, and kill it in the middle of a step or a checkpoint; whether it was not over before.
-
-    ``calm``: where to leave an undisturbed run first, since there is a worker.
-    """
-    steps, share = moments.randint(1, PROGRESS), moments.random()
+def _dies(backend: str, out: Path, steps: int, moment: float, calm: Path) -> bool:
+    """Go on with the run and kill it; whether it was not over before. First the calm one, since there is a worker."""
     with Worker(registry.find(backend)) as worker:
-        if calm:
+        if not calm.exists():
             _train(worker, calm)
-
-        def on_event(event: dict[str, Any]) -> None:
-            nonlocal steps
-            steps -= 1
-            if steps == 0:
-                threading.Timer(share * min(2 * event.get("seconds", 0.01), LATEST), worker._kill).start()
-
         try:
-            _train(worker, out, on_event)
+            _train(worker, out, Killer(worker, steps, moment))
         except BackendError as error:
             if "SIGKILL" not in str(error):
                 raise
@@ -65,12 +83,13 @@ def _life(backend: str, out: Path, moments: random.Random, calm: Path | None) ->
         return False
 
 
-def _train(worker: Worker, out: Path, on_event: Any = None) -> None:
+def _train(worker: Worker, out: Path, killer: Killer | None = None) -> None:
+    """As ``vgg train --every 1``; where there is a run, as ``vgg train --resume``."""
+    listener = killer or Killer(worker, STEPS + 1, 0.0)
     full = data.load("synthetic")
-    out.mkdir(exist_ok=True)
-    settings: dict[str, Any] = {"spec": SPEC.to_dict(), "recipe": RECIPE.to_dict(), "device": "cpu", "every": 1}
-    arrays = {part: getattr(full, part)[:IMAGES] for part in PARTS}
-    worker.call("train", arrays, on_event=on_event, out=str(out), **settings)
+    few = dataclasses.replace(full, **{part: getattr(full, part)[:IMAGES] for part in runs.PARTS})
+    options = Namespace(**{**runs.OPTIONS, "every": 1})
+    runs.train(worker, out, SPEC, RECIPE, few, options, listener, resume=(out / "run.json").exists())
 
 
 def _left(out: Path) -> dict[str, Any]:

@@ -45,13 +45,6 @@ def test_one_that_cannot_be_read_is_named(tmp_path: Path, content: bytes) -> Non
         Checkpoints(tmp_path, 2).last()
 
 
-def test_what_a_killed_process_left_half_written_goes_with_the_next(tmp_path: Path) -> None:
-    (tmp_path / "checkpoints").mkdir()
-    (tmp_path / "checkpoints" / ".epoch-0001-step-000000.safetensors.123").write_bytes(b"half")
-    Checkpoints(tmp_path, 2).save(STATE, (1, 0), A)
-    assert [path.name for path in (tmp_path / "checkpoints").iterdir()] == ["epoch-0001-step-000000.safetensors"]
-
-
 # Weights to start from
 
 

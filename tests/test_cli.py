@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from vgg import VGGError, load_params, registry
+from vgg.checkpoints import alone_in
 from vgg.cli import main
 from vgg.registry import Entry
 from vgg.tensorboard import writer
@@ -187,11 +188,29 @@ def test_train_writes_a_run_and_resumes_it(capsys: pytest.CaptureFixture[str], t
         "checkpoints",
         "evaluation.json",
         "weights.safetensors",
+        "report.html",
     }
+    page = (run / "report.html").read_text()
+    assert "in oracle</h1>" in page
+    assert "<polyline" in page
+    assert "agrees with the oracle" not in page
     before = (run / "weights.safetensors").read_bytes()
     assert main(["train", "--resume", str(run)]) == 0
     assert (run / "weights.safetensors").read_bytes() == before
     assert "test accuracy" in capsys.readouterr().out
+
+
+@pytest.mark.usefixtures("oracle")
+def test_a_run_that_another_process_is_at_is_left_as_it_is(
+    capsys: pytest.CaptureFixture[str], tmp_path: Path, tiny: str
+) -> None:
+    run = tmp_path / "run"
+    assert main(["train", "oracle", tiny, "--epochs", "1", "--out", str(run)]) == 0
+    before = (run / "run.json").read_bytes()
+    capsys.readouterr()
+    with alone_in(run):
+        assert "another process is at" in refused(capsys, "train", "--resume", str(run), "--every", "7")
+    assert (run / "run.json").read_bytes() == before
 
 
 @pytest.mark.usefixtures("oracle")

@@ -325,6 +325,25 @@ def test_a_run_whose_last_line_was_torn_goes_on(train: Train, out: Path, tmp_pat
     assert files(out) == files(tmp_path / "undisturbed")
 
 
+def test_what_a_killed_process_left_half_written_goes_with_the_next_life(train: Train, out: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(emit=stop_at(2))
+    torn = [out / ".weights.safetensors.123", out / "checkpoints" / ".epoch-0002-step-000000.safetensors.123"]
+    for path in torn:
+        path.write_bytes(b"half")
+    train()
+    assert not any(path.exists() for path in torn)
+    assert (out / "weights.safetensors").exists()
+
+
+def test_a_run_that_goes_on_elsewhere_tells_where_it_was_before(train: Train, out: Path) -> None:
+    for place in ("here", "here", "there"):
+        train(facts={"framework": "numpy", "devices": (place,)})
+    found = description(out)
+    assert found["facts"]["devices"] == ["there"]
+    assert [facts["devices"] for facts in found["earlier_facts"]] == [["here"]]
+
+
 def test_a_run_that_goes_on_takes_no_step_twice(train: Train) -> None:
     with pytest.raises(KeyboardInterrupt):
         train(emit=stop_at(2))

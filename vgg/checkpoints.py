@@ -34,16 +34,13 @@ class Checkpoints:
         return sorted(self.folder.glob("epoch-*.safetensors"))
 
     def save(self, state: Arrays, place: Place, spec: Spec) -> None:
-        """Write one, aside first; then remove what is too old, and what a killed process left half-written.
-
-        ``spec`` is for those who start from it.
-        """
+        """Write one, aside first; then remove what is too old. ``spec`` is for those who start from it."""
         if not self.keep:
             return
         self.folder.mkdir(exist_ok=True)
         path = self.folder / "epoch-{:04d}-step-{:06d}.safetensors".format(*place)
         write_atomically(path, save(state, metadata={"place": json.dumps(place), "spec": spec.to_json()}))
-        for old in (*self.paths()[: -self.keep], *self.folder.glob(".epoch-*")):
+        for old in self.paths()[: -self.keep]:
             old.unlink()
 
     def place(self) -> Place | None:

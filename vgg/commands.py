@@ -110,9 +110,11 @@ def train(arguments: Namespace) -> int:
         summary = runs.train(worker, place, chosen, plan, dataset, arguments, progress, resume=resume)
     if not first:
         return 0
+    report = runs.report(place)
     if arguments.json:
         return _print_json({"run": str(place), **summary})
     print(f"{place}: test accuracy {summary['test_accuracy']:.4f}, {summary['images_per_second']:.0f} images/s")
+    print(f"report: {report}")
     return 0
 
 

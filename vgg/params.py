@@ -159,6 +159,12 @@ def write_atomically(path: Path, data: bytes) -> None:
             aside.unlink()
 
 
+def sweep(folder: Path) -> None:
+    """Remove what a killed process left half-written in ``folder``. Nobody else may be writing there."""
+    for aside in folder.glob(".*.[0-9]*"):
+        aside.unlink()
+
+
 def unwritable(path: Path, error: OSError) -> VGGError:
     """What to raise where ``path`` cannot be written."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)

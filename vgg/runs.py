@@ -8,12 +8,11 @@ import os
 import shutil
 from argparse import Namespace
 from contextlib import nullcontext
-from datetime import datetime
 from pathlib import Path
 from typing import Any, Protocol
 
-from . import __version__, proof, registry, tensorboard
-from .checkpoints import Checkpoints, initial
+from . import proof, registry, tensorboard
+from .checkpoints import Checkpoints, alone_in, initial
 from .client import Worker
 from .data import Dataset
 from .errors import VGGError, mismatch
@@ -74,9 +73,8 @@ def file(path: Path) -> Path:
 def create(path: Path, backend: str, spec: Spec, recipe: Recipe, options: Namespace) -> Path:
     """A run directory with its ``run.json``: all that ``read`` needs to go on."""
     directory(path)
-    about: dict[str, Any] = {"vgg": __version__, "backend": backend, "started": datetime.now().astimezone().isoformat()}
-    about |= {"spec": spec.to_dict(), "recipe": recipe.to_dict()}
-    write_json(path / "run.json", {**about, **_told(options)})
+    about = {"backend": backend, "spec": spec.to_dict(), "recipe": recipe.to_dict()}
+    write_json(path / "run.json", {**provenance(), **about, **_told(options)})
     return path
 
 
@@ -87,8 +85,9 @@ def _told(options: Namespace) -> dict[str, Any]:
 
 
 def _amend(path: Path, options: Namespace) -> None:
-    """Note how a run goes on."""
-    write_json(path / "run.json", {**json.loads((path / "run.json").read_text()), **_told(options)})
+    """Note how a run goes on, unless another process is at it."""
+    with alone_in(path):
+        write_json(path / "run.json", {**provenance(), **json.loads((path / "run.json").read_text()), **_told(options)})
 
 
 def continued(source: Path, place: Path, backend: str) -> Path:
@@ -143,13 +142,13 @@ def train(
     arrays = {part: getattr(dataset, part) for part in PARTS}
     steps = math.ceil(len(split(len(dataset.train_labels), recipe.validation, recipe.seed)[0]) / recipe.batch_size)
     device = worker.place(recipe)
-    listener.stage(name, "training", steps * recipe.epochs)
     first = outer(worker.entry).rank == 0
     write = tensorboard.writer(place / "tensorboard") if first and options.tensorboard else None
     if recipe.init_from and not resume:
         initial(spec, recipe)  # refused here, it leaves no run behind
     if first:
         _amend(place, options) if resume else create(place, name, spec, recipe, options)
+    listener.stage(name, "training", steps * recipe.epochs)
     with write or nullcontext(lambda _: None) as written:
         told = {"out": str(place.absolute()), "spec": spec.to_dict(), "recipe": recipe.to_dict()}
         told |= {"device": device, "keep": options.keep, "every": options.every}
@@ -183,8 +182,19 @@ def compare(
             listener.stage(name, "failed")
         result["ok"] = all(column["ok"] for column in result["backends"].values())
         write_json(place / "compare.json", result)
-    write_atomically(place / "report.html", html.page(place, result).encode())
+    page = html.page(result, {name: place / name for name in result["backends"]})
+    write_atomically(place / "report.html", page.encode())
     return result
+
+
+def report(place: Path) -> Path:
+    """``report.html`` of one finished run."""
+    from .report import html
+
+    run = json.loads((place / "run.json").read_text())
+    run["backends"] = {run["backend"]: {"facts": run["facts"], **run["summary"]}}
+    write_atomically(place / "report.html", html.page(run, {run["backend"]: place}).encode())
+    return place / "report.html"
 
 
 def _judged(

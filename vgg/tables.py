@@ -52,22 +52,29 @@ def layer_table(spec: Spec, rows: tuple[Layer, ...], totals: Totals) -> None:
     print(f"share of MACs:       convolutions {macs:.1%}, dense layers {1 - macs:.1%}")
 
 
-ROWS: dict[str, Callable[[Mapping[str, Any]], str]] = {
-    "framework": lambda c: c["facts"]["framework"].replace(", ", "\n"),
+Rows = dict[str, Callable[[Mapping[str, Any]], str]]
+"""Row -> its text from a backend's column in ``compare.json``."""
+PROVEN: Rows = {
     "layers as in the table, 224 -> 7": lambda c: f"{c['layers_agreeing']} of {c['layers']}",
     "parameters, at 224 px": lambda c: f"{c['parameters']:,}",
     "worst float64 error, logits": lambda c: _error(c["logits_error"]),
     "worst float64 error, gradients": lambda c: _error(c["gradient_error"]),
     "the same network": lambda c: "yes" if c["ok"] else f"NO: {c['reason'] or 'structure'}",
+}
+TRAINED: Rows = {
     "first training loss": lambda c: f"{c['first_loss']:.4f}",
     "last training loss": lambda c: f"{c['last_loss']:.4f}",
     "test accuracy": lambda c: f"{c['test_accuracy']:.4f}",
     "images/s": lambda c: f"{c['images_per_second']:.0f}",
     "compile time": lambda c: "" if c["compile_seconds"] is None else f"{c['compile_seconds']:.1f} s",
     "time in no step, evaluation or checkpoint": lambda c: f"{c['shares']['other']:.1%}" if "shares" in c else "-",
-    "peak memory": lambda c: size(c["peak_bytes"]),
+    "peak memory, host": lambda c: size(c["peak_bytes"]),
 }
-"""Row of the comparison -> its text from a backend's column in ``compare.json``."""
+PLACE: Rows = {
+    "framework": lambda c: c["facts"]["framework"].replace(", ", "\n"),
+    "device": lambda c: c["device"],
+}
+ROWS = PLACE | PROVEN | TRAINED
 
 
 def comparison(result: Mapping[str, Any]) -> None:

@@ -55,10 +55,11 @@ def run(
     ``every`` steps (0: none); ``keep`` says how many to hold (0: none at all). ``stopping`` is asked after each step.
     One run at a time: ``VGGError`` where ``out`` is in use. Of several processes only the first writes.
     Returns the summary that ``run.json`` ends with: losses, accuracy, images/s, compile seconds, shares of the time,
-    peak bytes of memory; or ``{"stopped": (epoch, step)}``.
+    peak bytes of the host's memory, device; or ``{"stopped": (epoch, step)}``.
     """
     with nullcontext() if group().rank else alone_in(out):
         loop = Loop(backend, out, arrays, Spec.from_dict(spec), Recipe.from_dict(recipe), device, emit, keep)
+        facts = json.loads(json.dumps(facts))  # as run.json gives them back: no tuples
         loop.begin(facts)
         while loop.place[0] < loop.recipe.epochs:
             if not loop.train(every, stopping):
@@ -95,12 +96,16 @@ class Loop:
         return self.backend.learner(self.backend.load(model, weights) if weights else model, self.recipe)
 
     def begin(self, facts: dict[str, Any]) -> None:
-        """Write ``run.json``; cut ``metrics.jsonl`` back to the checkpoint that the run goes on from, if any."""
+        """Write ``run.json``; cut ``metrics.jsonl`` back to the checkpoint that the run goes on from, if any, and
+        remove what a life before left half-written.
+        """
         if self.place != (0, 0):
             lines = self._metrics().splitlines(keepends=True)
             whole = (json.loads(line) for line in lines if line.endswith("\n"))  # a power cut may tear the last
             self.rows = [row for row in whole if (row["epoch"], row.get("step", math.inf)) < self.place]
         if not self.group.rank:
+            params.sweep(self.out)
+            params.sweep(self.checkpoints.folder)
             text = "".join(json.dumps(row) + "\n" for row in self.rows)
             params.write_atomically(self.out / "metrics.jsonl", text.encode())
         self._describe(facts, None)
@@ -187,6 +192,7 @@ class Loop:
             "step_seconds": steady,
             "compile_seconds": max(seconds[0] - steady, 0.0),
             "peak_bytes": peak_bytes(),
+            "device": self.device,
         }
 
     def _step(self, lr: float, batch: NDArray[np.int64]) -> None:

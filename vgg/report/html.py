@@ -1,16 +1,18 @@
-"""The page of a comparison: verdicts, curves, the network, the recipe, the facts. No script, no outside file."""
+"""The page of a comparison or of one run: verdicts, curves, the network, the recipe, the facts. No script, no outside
+file.
+"""
 
 from __future__ import annotations
 
 import json
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from .. import layers
 from ..spec import Spec
-from ..tables import ROWS
+from ..tables import PLACE, ROWS, TRAINED
 from . import template
 
 WIDTH, HEIGHT, MARGIN = 560, 240, 40
@@ -22,11 +24,13 @@ CHARTS = {
 COLOURS = ("#c8401f", "#d58a00", "#2660a4", "#2f7d4f", "#7b4397", "#555555")
 
 
-def page(place: Path, result: Mapping[str, Any]) -> str:
-    """HTML text of the comparison ``result`` whose runs lie below ``place``."""
+def page(result: Mapping[str, Any], runs: Mapping[str, Path]) -> str:
+    """HTML text of ``compare.json``, or of what is alike but for the proof (then without ``ok``), and of the run
+    directories of its backends.
+    """
     spec = Spec.from_dict(result["spec"])
     table = layers.expand(spec)
-    metrics = {name: _metrics(place / name) for name in result["backends"]}
+    metrics = {name: _metrics(run) for name, run in runs.items()}
     return template("report.html.jinja").render(
         result=result,
         spec=spec,
@@ -34,9 +38,9 @@ def page(place: Path, result: Mapping[str, Any]) -> str:
         totals=layers.totals(table),
         rows={
             row: [text(c) if "facts" in c else "failed" for c in result["backends"].values()]
-            for row, text in ROWS.items()
+            for row, text in (ROWS if "ok" in result else PLACE | TRAINED).items()
         },
-        evaluations=_evaluations(place, result["backends"]),
+        evaluations=_evaluations(runs),
         colours=dict(zip(result["backends"], COLOURS * 9, strict=False)),
         charts={
             title: chart({name: _curve(rows, key) for name, rows in metrics.items()})
@@ -76,9 +80,9 @@ def chart(series: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]
     }
 
 
-def _evaluations(place: Path, backends: Iterable[str]) -> dict[str, dict[str, Any]]:
+def _evaluations(runs: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
     """``evaluation.json`` of every run that came so far."""
-    paths = {name: place / name / "evaluation.json" for name in backends}
+    paths = {name: run / "evaluation.json" for name, run in runs.items()}
     return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
 
 
