@@ -5,9 +5,11 @@ from __future__ import annotations
 import importlib
 import json
 import os
+import shlex
 import signal
 import socket
 import subprocess
+import sys
 import time
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -32,6 +34,7 @@ from vgg.recipe import recipe
 from vgg.reference import Mode
 from vgg.registry import Entry
 from vgg.replicas import Group, group, outer
+from vgg.runs import PARTS
 
 SYNCHRONISED = ("tensorflow", "jax")
 SMALL = Spec.from_blocks(((1, 4),), input_shape=(2, 7, 10), classes=5, head=Head((9,)), name="small")
@@ -325,28 +328,53 @@ def test_a_backend_without_replicas_says_so(monkeypatch: pytest.MonkeyPatch) -> 
 # Runs
 
 
-def test_a_run_of_two_ranks_is_written_once_and_goes_on(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+CHOSEN = ("--batch-size=287", "--dropout=neutral", "--precision=float64")
+
+
+@pytest.fixture
+def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """The oracle's run of two epochs on one device; ``spec.json`` beside it."""
     monkeypatch.syspath_prepend(Path(__file__).with_name("plugin_backend"))
-    oracle, digits, out = importlib.import_module("vgg_oracle"), data.load("digits"), tmp_path / "two"
+    oracle, digits, out = importlib.import_module("vgg_oracle"), data.load("digits"), tmp_path / "one"
     spec = Spec.from_blocks(((1, 4),), input_shape=(1, 8, 8), classes=10, head=Head((16,), dropout=0.25))
     plan = recipe("quick", epochs=2, batch_size=287, dropout="neutral", precision="float64")
-    (tmp_path / "one").mkdir()
-    arrays = {n: getattr(digits, n) for n in ("train_images", "train_labels", "test_images", "test_labels")}
+    arrays = {part: getattr(digits, part) for part in PARTS}
     settings: dict[str, Any] = {"spec": spec.to_dict(), "recipe": plan.to_dict(), "device": "cpu", "facts": {}}
-    train.run(oracle, tmp_path / "one", arrays, emit=lambda _: None, **settings)
-
     (tmp_path / "spec.json").write_text(json.dumps(spec.to_dict()))
-    chosen = ["--epochs=1", "--batch-size=287", "--dropout=neutral", "--precision=float64", "--replicas=2"]
-    assert main(["train", "torch", str(tmp_path / "spec.json"), *chosen, "--out", str(out)]) == 0
+    out.mkdir()
+    train.run(oracle, out, arrays, emit=lambda _: None, **settings)
+    return out
+
+
+def test_a_run_of_two_ranks_is_written_once_and_goes_on(tmp_path: Path, alone: Path) -> None:
+    out = tmp_path / "two"
+    job = ["train", "torch", str(tmp_path / "spec.json"), *CHOSEN]
+    assert main([*job, "--epochs=1", "--replicas=2", "--out", str(out)]) == 0
     about = json.loads((out / "run.json").read_text())
     assert (about["replicas"], about["facts"]["replicas"]) == (2, 2)
     about["recipe"]["epochs"] = 2
     (out / "run.json").write_text(json.dumps(about))
     assert main(["train", "--resume", str(out)]) == 0
 
-    assert [p.name for p in sorted(out.rglob("*"))] == [p.name for p in sorted((tmp_path / "one").rglob("*"))]
-    wanted = load_file(tmp_path / "one" / "weights.safetensors")
+    assert {p.name for p in out.rglob("*")} == {p.name for p in alone.rglob("*")} | {"report.html"}
+    wanted = load_file(alone / "weights.safetensors")
     assert compare(load_file(out / "weights.safetensors"), wanted, limit=FLOAT64_LIMIT).ok
+
+
+@pytest.mark.parametrize("name", registry.own_names())
+def test_two_machines_of_the_documents_script_train_together(name: str, tmp_path: Path, alone: Path) -> None:
+    command, environ = environments.launch(registry.find(name), "auto", "")
+    here = {"HOSTS": " ".join(f"127.0.0.1:{port}" for port in free_ports()), "DEVICES": "1"}
+    here |= {"PYTHON": shlex.join(command), "PATH": f"{Path(sys.executable).parent}:{environ['PATH']}"}
+    script = Path(__file__).parents[1] / "docs" / "launch.sh"
+    job = ["bash", str(script), name, "spec.json", *CHOSEN, "--epochs=2", "--out=two"]
+    machines = [
+        subprocess.Popen(job, cwd=tmp_path, env={**environ, **here, "MACHINE": str(machine)}) for machine in range(2)
+    ]
+    assert [machine.wait() for machine in machines] == [0, 0]
+    wanted, limit = load_file(alone / "weights.safetensors"), 1e-6 if name == "mxnet" else FLOAT64_LIMIT
+    verdict = compare(load_file(tmp_path / "two" / "weights.safetensors"), wanted, limit=limit)
+    assert verdict.ok, verdict.reason
 
 
 @pytest.mark.parametrize(
