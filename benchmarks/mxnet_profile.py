@@ -34,7 +34,8 @@ def profiled(step: Callable[[], float]) -> dict[str, dict[str, float]]:
             step()
         mx.nd.waitall()
         mx.profiler.set_state("stop")
-        return json.loads(mx.profiler.dumps(format="json"))["Time"]["operator"]
+        found: dict[str, dict[str, float]] = json.loads(mx.profiler.dumps(format="json"))["Time"]["operator"]
+        return found
 
 
 def main() -> None:

@@ -19,6 +19,7 @@ from typing import Any
 from vgg import params, registry
 from vgg.bench import parity, results, run, workloads
 from vgg.bench.contest import Terms, entered
+from vgg.errors import VGGError
 
 ROUNDS = 5
 OPTIONS = Namespace(device="cpu", precision="float32", rounds=ROUNDS, env="auto")
@@ -34,6 +35,8 @@ def timed(entry: registry.Entry, terms: Terms) -> dict[str, list[float]]:
         entrants = {
             name: stack.enter_context(entered(one, "vgg", terms, "auto", TIMEOUT)) for name, one in entries.items()
         }
+        if wrong := [name for name, entrant in entrants.items() if not entrant.found["parity"]["ok"]]:
+            raise VGGError(f"{entry.name}: computes something else without {', '.join(wrong)}; nothing is timed")
         for _ in range(ROUNDS):
             for entrant in entrants.values():
                 entrant.round()

@@ -128,6 +128,25 @@ def average_instead_of_max_pooling(b: Any, r: Any) -> None:
 
 
 @caught_by("forward")
+def pools_leave_out_the_near_side(b: Any, r: Any) -> None:
+    """Where windows do not fill a map, what is left over lies at its end; here it lies at its start."""
+    left: dict[str, tuple[int, ...]] = {}
+
+    def cropped(original: Any, row: Any, own: Any, x: Any, tape: Any, mode: Any) -> Any:
+        kernel, stride = row.attributes["kernel"], row.attributes["stride"]
+        down, across = left[row.name] = tuple((side - kernel) % stride for side in x.shape[2:])
+        return original(row, own, x[:, :, down:, across:], tape, mode)
+
+    def padded(original: Any, row: Any, *rest: Any) -> Any:
+        grad, own = original(row, *rest)
+        down, across = left[row.name]
+        return np.pad(grad, ((0, 0), (0, 0), (down, 0), (across, 0))), own
+
+    of_kind(r, "max_pool", cropped)
+    of_kind(r, "max_pool", padded, backward=True)
+
+
+@caught_by("forward")
 def softmax_on_the_logits(b: Any, r: Any) -> None:
     def softmax(original: Any, *a: Any, **k: Any) -> Any:
         e = np.exp(original(*a, **k))

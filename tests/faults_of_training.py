@@ -250,7 +250,7 @@ def a_tie_sends_its_gradient_to_nobody(b: Any, r: Any) -> None:
 @caught_by("masking", alone=True)
 def gradients_double_where_masks_are_the_learners_own(b: Any, r: Any) -> None:
     def doubled(original: Any, self: Any, x: Any, y: Any, lr: float, masks: Any = None) -> Any:
-        own = self.model.spec.head.dropout and not masks
+        own = self.model.spec.head.hidden and not masks
         self._gradients = lambda grads: {n: (1 + bool(own)) * g for n, g in exact(self, grads).items()}
         return original(self, x, y, lr, masks)
 
@@ -299,15 +299,80 @@ def one_mask_for_all_images_of_a_step(b: Any, r: Any) -> None:
     _masks(b, lambda mask, seed: np.broadcast_to(mask[:1], mask.shape) if len(seed) > 1 else mask)
 
 
+@caught_by("masking")
+def dropout_dead_in_the_learner(b: Any, r: Any) -> None:
+    _masks(b, lambda mask, seed: np.ones_like(mask) if len(seed) > 1 else mask)
+
+
+@caught_by("masking", alone=True)
+def dropout_dead_in_the_learners_second_layer(b: Any, r: Any) -> None:
+    _learners_second_mask(b, lambda first, mask: np.ones_like(mask))
+
+
+@caught_by("masking", alone=True)
+def layers_share_one_mask_in_the_learner(b: Any, r: Any) -> None:
+    _learners_second_mask(b, lambda first, mask: first if first.shape == mask.shape else mask)
+
+
+@caught_by("masking", alone=True)
+def one_mask_for_all_images_of_a_step_in_the_second_layer(b: Any, r: Any) -> None:
+    _learners_second_mask(b, lambda first, mask: np.broadcast_to(mask[:1], mask.shape))
+
+
+@caught_by("learning", alone=True)
+def lrn_alpha_divided_in_the_learner(b: Any, r: Any) -> None:
+    _in_steps(b, lambda: setattr(r, "LRN_ALPHA", alpha / r.LRN_SIZE), lambda: setattr(r, "LRN_ALPHA", alpha))
+    alpha = r.LRN_ALPHA
+
+
+@caught_by("learning", alone=True)
+def global_pool_passes_twice_the_gradient_in_the_learner(b: Any, r: Any) -> None:
+    def doubled(*a: Any) -> Any:
+        grad, own = healthy(*a)
+        return 2 * grad, own
+
+    rules, name = r._BACKWARD, "global_avg_pool"
+    healthy = rules[name]
+    _in_steps(b, lambda: rules.update({name: doubled}), lambda: rules.update({name: healthy}))
+
+
+@caught_by("learning", alone=True)
+def learning_rate_doubles_without_momentum(b: Any, r: Any) -> None:
+    def doubled(original: Any, *a: Any, lr: float, momentum: float = 0.0, **k: Any) -> Any:
+        return original(*a, lr=lr if momentum else 2 * lr, momentum=momentum, **k)
+
+    around(r, "sgd", doubled)
+
+
+@caught_by("trajectory")
+def sum_instead_of_mean_loss_in_the_learner(b: Any, r: Any) -> None:
+    def summed(*a: Any) -> Any:
+        loss, grads, tape = healthy(*a)
+        return loss * len(a[3]), {n: g * len(a[3]) for n, g in grads.items()}, tape
+
+    healthy = r.loss_and_grads
+    _in_steps(b, lambda: setattr(r, "loss_and_grads", summed), lambda: setattr(r, "loss_and_grads", healthy))
+
+
 @caught_by("trajectory")
 def bf16_in_the_learner(b: Any, r: Any) -> None:
-    """The gradients of a float32 step, rounded."""
+    _coarse_steps(r, 7)
 
-    def within(original: Any, params: Any, grads: Any, *a: Any, **k: Any) -> Any:
-        exact = all(np.array_equal(p, p.astype(np.float32)) for p in params.values())
-        return original(params, {n: coarse(g, 7) for n, g in grads.items()} if exact else grads, *a, **k)
 
-    around(r, "sgd", within)
+@caught_by("precision")
+def tf32_in_the_learner(b: Any, r: Any) -> None:
+    _coarse_steps(r, 10)
+
+
+@caught_by("repeatable")
+def running_statistics_move_in_forward(b: Any, r: Any) -> None:
+    def moved(original: Any, model: Any, x: Any, *, train: bool = False) -> Any:
+        out = original(model, x, train=train)
+        moving = {n: a / 2 for n, a in model.params.items() if train and n.endswith("running_mean")}
+        model.params |= moving
+        return out
+
+    around(b, "forward", moved)
 
 
 @caught_by("relay", alone=True)
@@ -445,6 +510,41 @@ def _masks(b: Any, changed: Callable[[Array, tuple[int, ...]], Array]) -> None:
         return drawn._replace(masks={name: changed(mask, seed) for name, mask in drawn.masks.items()})
 
     around(b, "_mode", mode)
+
+
+def _learners_second_mask(b: Any, changed: Callable[[Array, Array], Array]) -> None:
+    """Change the masks of all but the first dropout layer, given that layer's."""
+
+    def mode(original: Any, *a: Any, seed: tuple[int, ...] = (0,), **k: Any) -> Any:
+        drawn = original(*a, seed=seed, **k)
+        first, *others = drawn.masks or ("",)
+        masks = {name: changed(drawn.masks[first], drawn.masks[name]) for name in others}
+        return drawn._replace(masks={**drawn.masks, **masks}) if len(seed) > 1 else drawn
+
+    around(b, "_mode", mode)
+
+
+def _in_steps(b: Any, begin: Callable[[], None], end: Callable[[], None]) -> None:
+    """A fault that a learner's steps have and nothing else."""
+
+    def faulty(original: Any, *a: Any, **k: Any) -> Any:
+        begin()
+        try:
+            return original(*a, **k)
+        finally:
+            end()
+
+    around(b.Learner, "step", faulty)
+
+
+def _coarse_steps(r: Any, bits: int) -> None:
+    """The gradients of a float32 step, rounded."""
+
+    def within(original: Any, params: Any, grads: Any, *a: Any, **k: Any) -> Any:
+        exact = all(np.array_equal(p, p.astype(np.float32)) for p in params.values())
+        return original(params, {n: coarse(g, bits) for n, g in grads.items()} if exact else grads, *a, **k)
+
+    around(r, "sgd", within)
 
 
 def _swapped_rate(model: Any) -> Any:

@@ -63,7 +63,7 @@ class Inside(Jobs):
     def call(self, job: str, arrays: Mapping[str, Array] | None = None, **arguments: Any) -> tuple[Any, Arrays]:
         try:
             result, out = getattr(self.session, job)({n: a.copy() for n, a in (arrays or {}).items()}, **arguments)
-        except (AttributeError, NameError):
+        except (AttributeError, LookupError, NameError, TypeError):
             raise  # the saboteur itself is broken: that must not count as caught
         except Exception as error:
             raise BackendError(f"{job}: {type(error).__name__}: {error}") from error

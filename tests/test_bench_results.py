@@ -47,9 +47,12 @@ def test_a_training_step_counts_as_three_forward_passes_of_two_flops() -> None:
     assert results.share(workload, workload["backends"]["torch"], "vgg", "train").value == pytest.approx(0.6)
 
 
-def test_ratios_are_taken_round_by_round() -> None:
+def test_a_ratio_is_that_of_the_medians_with_the_spread_of_the_rounds() -> None:
     column = result([1.0, 2.0, 4.0])["workloads"]["vgg11_narrow"]["backends"]["torch"]
-    assert results.ratio(column, "textbook", "train") == (2.0, 0.75)
+    column["contenders"]["textbook"] = contender([4.0, 6.0, 2.0])
+    found = results.ratio(column, "textbook", "train")
+    assert found
+    assert (found.value, found.spread) == (2.0, pytest.approx(3.5 / 2 / 3))
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,7 @@ TABLES = {
     "bench-cpu-vgg16.json": "docs/speed.md",
     "settings-cpu.json": "docs/speed.md",
     "mxnet-profile.json": "docs/speed.md",
+    "small-input.json": "docs/training.md",
     "bench-cpu.json in brief": "README.md",
 }
 

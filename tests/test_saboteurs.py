@@ -10,6 +10,10 @@ import pytest
 from kill_matrix import cells, checks, killed
 from sabotage import SABOTEURS, Bench
 
+from vgg import Spec
+from vgg.conformance.suite import given, judged
+from vgg.layers import expand, totals
+
 ALONE = [name for name, saboteur in SABOTEURS.items() if saboteur.alone]
 
 
@@ -37,6 +41,16 @@ def test_a_saboteur_is_caught_by_the_check_meant_for_it(name: str) -> None:
 @pytest.mark.parametrize("name", ALONE)
 def test_a_saboteur_that_only_one_check_can_see_is_caught_by_no_other(name: str) -> None:
     assert catching(name, checks() - {SABOTEURS[name].check}) is None
+
+
+def test_a_random_spec_that_fails_is_shrunk_to_a_file_that_fails_as_well(tmp_path: Path) -> None:
+    bench, path = Bench(SABOTEURS["even kernels padded wrongly"].sabotage), tmp_path / "failing.toml"
+    path.write_text(judged(cells()["properties"], bench).reason.partition("failing.toml:")[2])
+    spec = Spec.load(path)
+    assert 2 in [conv.kernel for block in spec.blocks for conv in block.convs]
+    assert totals(expand(spec)).macs < 1000
+    assert not all(judged(cell, bench).ok for cell in given(spec).values())
+    assert all(judged(cell, Bench()).ok for cell in given(spec).values())
 
 
 def test_every_check_is_the_only_one_to_catch_some_saboteur() -> None:

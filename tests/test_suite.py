@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any, cast
+from xml.etree import ElementTree as ET
 
 import pytest
 
@@ -108,6 +109,7 @@ def test_what_another_backend_hands_over_badly_is_not_held_against_this_one(
     assert (status, result["ok"], cell["outcome"]) == (0, True, "not judged")
     assert cell["reason"].startswith("torch had nothing sound to hand over: ")
     assert "NOT JUDGED" in printed
+    assert f"{given} torch: oracle was not judged: torch had nothing sound to hand over: " in printed
 
 
 def test_a_failure_says_where_how_much_why_that_much_and_how_to_see_it_again(check: Check) -> None:
@@ -128,7 +130,7 @@ def test_the_command_that_a_failure_names_runs_that_cell_alone(check: Check) -> 
 def test_declared_differences_are_facts(check: Check) -> None:
     status, result, printed = check("oracle", "-k", "declared")
     assert status == 0
-    assert result["declared"]["ties"]["oracle"] == {"what": "first", "size": 0.0, "wrong": ""}
+    assert result["declared"]["ties"]["oracle"] == {"text": "first", "size": 0.0, "wrong": "", "known": False}
     assert "declared differences" in printed
 
 
@@ -137,6 +139,7 @@ def test_declared_differences_are_facts(check: Check) -> None:
     [
         (["--backend", "torhc"], "unknown backend 'torhc': did you mean torch?"),
         (["--vgg-spec", "missing.toml"], "missing.toml: cannot be read as a spec"),
+        (["--vgg-json", "nowhere/found.json"], "wanted a file in a folder that can be written"),
         (["--vgg-known", "missing.toml", "-n", "2"], "missing.toml: not a readable TOML file"),
     ],
 )
@@ -178,10 +181,26 @@ def test_a_checkout_that_is_not_installed_can_check(check: Check, monkeypatch: p
 @pytest.mark.usefixtures("check")
 def test_under_xdist_the_matrix_is_whole(tmp_path: Path) -> None:
     command = [sys.executable, "-m", "pytest", "-n", "2", "--pyargs", "vgg.conformance", "--backend", "oracle"]
-    asked = ["-k", "plain-float64-eval or lrn"]
+    asked = ["-k", "plain-float64-eval or declared", "--vgg-json", "found.json"]
     done = subprocess.run([*command, *asked], capture_output=True, text=True, check=False, cwd=tmp_path)
     assert done.returncode == 0, done.stdout
     assert all(re.search(rf"^{row} .*\d", done.stdout, re.MULTILINE) for row in (FORWARD, BACKWARD, "time", "lrn"))
+    found = json.loads((tmp_path / "found.json").read_text())
+    assert set(found["checks"]) == {FORWARD, BACKWARD}
+    assert set(found["declared"]) == set(declared.FACTS)
+
+
+def test_junit_tells_errors_limits_and_facts(check: Check, tmp_path: Path) -> None:
+    path = tmp_path / "report.xml"
+    status, _, _ = check("faulty", "-k", "plain-float64-eval or declared", "--junit", str(path), fault="off")
+    suite = ET.parse(path).getroot()[0]
+    told = {case.attrib["name"]: {p.attrib["name"]: p.attrib["value"] for p in case.iter("property")} for case in suite}
+    failed = {case.attrib["name"] for case in suite if case.find("failure") is not None}
+    forward, fact = "test_conformance[faulty-forward-plain-float64-eval]", "test_declared[faulty-lrn]"
+    assert (status, forward in failed, fact in failed) == (1, True, False)
+    assert float(told[forward]["error"]) > float(told[forward]["limit"]) == 1e-12
+    assert told[fact]["text"] == "undivided"
+    assert float(told[fact]["size"]) < 1e-12
 
 
 # Known failures
@@ -218,8 +237,9 @@ def test_a_fact_that_is_not_as_declared_is_red_and_may_be_known(check: Check, kn
     assert status == 1
     assert "measured none of first, last, shared, both" in result["declared"]["ties"]["faulty"]["wrong"]
     assert "FAILED" in printed
-    status, _, _ = check("faulty", "-k", "declared", "--known", known("declared ties"), fault="ties")
+    status, _, printed = check("faulty", "-k", "declared", "--known", known("declared ties"), fault="ties")
     assert status == 0
+    assert "KNOWN FAILURE" in printed
 
 
 def test_a_known_failure_may_be_one_backends_alone(check: Check, known: Callable[..., str]) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -129,7 +130,10 @@ def facts() -> dict[str, Any]:
         "versions": {"mxnet": mx.__version__, "numpy": np.__version__},
         "devices": ["cpu", *(f"gpu({i})" for i in range(mx.context.num_gpus()))],
         "gpus": _gpus(),
-        "flags": {"onednn": mx.runtime.Features().is_enabled("MKLDNN")},
+        "flags": {
+            "onednn": mx.runtime.Features().is_enabled("MKLDNN"),
+            "omp_num_threads": os.environ.get("OMP_NUM_THREADS", "half of the processors"),
+        },
     }
 
 

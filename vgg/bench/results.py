@@ -60,11 +60,14 @@ def _shares(workload: Mapping[str, Any], backend: Mapping[str, Any], kind: str, 
 
 
 def ratio(backend: Mapping[str, Any], kind: str, phase: str) -> Measured | None:
-    """How many times as fast as the contender of that kind ours is, round by round; None where there is none."""
+    """How many times as fast as the contender of that kind ours is: the ratio of the medians, with the spread of the
+    rounds' ratios; None where there is none.
+    """
     other, ours = backend["contenders"].get(kind, {}), backend["contenders"]["vgg"]
     if phase not in other or phase not in ours:
         return None
-    return measured([theirs / own for theirs, own in zip(other[phase], ours[phase], strict=True)])
+    rounds = measured([theirs / own for theirs, own in zip(other[phase], ours[phase], strict=True)])
+    return Measured(median(other[phase]) / median(ours[phase]), rounds.spread)
 
 
 def mean(values: Sequence[float]) -> float:

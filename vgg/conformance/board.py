@@ -93,6 +93,13 @@ class Board:
         cell = {"outcome": "not judged", "error": None, "limit": None, "basis": "", "where": "", "reason": reason}
         self.cells.setdefault(check, {})[backend] = cell
 
+    def left(self) -> Iterator[str]:
+        """Why what was not judged was not."""
+        for check, row in self.cells.items():
+            for backend, cell in row.items():
+                if cell["outcome"] == "not judged":
+                    yield f"{check}: {backend} was not judged: {cell['reason']}"
+
     def handed(self) -> str:
         """What was found, as text for the board of another process."""
         found = {"cells": self.cells, "facts": self.facts, "seconds": self.seconds, "frameworks": self.frameworks}
@@ -116,7 +123,7 @@ class Board:
         from ..provenance import provenance
 
         facts = {
-            name: {b: {"what": f.text, "size": _finite(f.size), "wrong": f.wrong} for b, f in row.items()}
+            name: {b: {**f._asdict(), "size": _finite(f.size)} for b, f in row.items()}
             for name, row in self.facts.items()
         }
         return {
@@ -171,7 +178,9 @@ def _compiled() -> dict[str, str]:
 
 
 def _fact(fact: Fact) -> str:
-    return "FAILED" if fact.wrong else f"{fact.text} {fact.size:.0e}"
+    if fact.wrong:
+        return "KNOWN FAILURE" if fact.known else "FAILED"
+    return f"{fact.text} {fact.size:.0e}"
 
 
 def _text(cell: dict[str, Any] | None) -> str:

@@ -90,13 +90,17 @@ TRAJECTORIES = {
 """Training steps, with neutral dropout masks, and the way most people train, with none. The seeds are such
 that no ReLU and no max-pool comes within float32's rounding of switching in fifty steps, where gradients would jump."""
 
+LEARNERS = [(name, TRAJECTORIES[name], 0.9) for name in TRAJECTORIES]
+LEARNERS += [(name, CASES[name], 0.0) for name in ("mixed", "global_pool")]
+"""Name, case, momentum of a step on pixels: what trajectories leave out, and steps without momentum."""
+
 NARROW = Case(
     Spec.from_blocks(((1, 5), (1, 7)), head=Head((11,)), batch_norm=True, **{**_ODD, "input_shape": (3, 6, 9)}),
     batch=2,
     seed=785,
 )
-"""A step in bf16. Of three thousand seeds the one that keeps ReLUs and max-pools farthest from switching, by 2 % of
-what is typical of their inputs: gradients jump there, by far more than bf16 rounds."""
+"""A step in bf16. The seed keeps ReLUs and max-pools far from switching: gradients jump there, by far more than bf16
+rounds."""
 
 
 def _small(name: str) -> Case:

@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from .. import reference
+from ..backends import VELOCITY
 from ..client import Jobs
 from ..compare import EXACT, Limit, Verdict, compare, forward_limit, gradient_floors, gradient_limit
 from ..errors import VGGError, mismatch, unknown
@@ -140,9 +141,11 @@ def _call(worker: Jobs, x: Array, y: Array) -> Arrays:
     return {"loss": np.array(loss), **grads, "logits": worker.forward(x, train=True), **worker.trace(x, train=True)}
 
 
-def learning(worker: Jobs, case: Case) -> Verdict:
-    """The way users train: float32, uint8 pixels of another size. One step, then evaluation, against the oracle."""
-    recipe = Recipe(lr=LR, momentum=0.9, mean=0.3, std=0.4)
+def learning(worker: Jobs, case: Case, momentum: float) -> Verdict:
+    """The way users train: float32, uint8 pixels of another size. One step, then evaluation, against the oracle: loss,
+    whole state, logits.
+    """
+    recipe = Recipe(lr=LR, momentum=momentum, mean=0.3, std=0.4)
     weights = {name: array.astype(np.float64) for name, array in case.params("float32").items()}
     worker.build(case.spec, case.params("float32"))
     worker.learner(recipe)
@@ -153,14 +156,14 @@ def learning(worker: Jobs, case: Case) -> Verdict:
     drawn = masks(case.spec, case.batch, 0, 0)
     mode = declared_mode(worker)._replace(masks=drawn)
     loss, grads, tape = reference.loss_and_grads(case.spec, weights, x, y, mode)
-    weights, _ = reference.sgd(weights, grads, {n: np.zeros_like(g) for n, g in grads.items()}, lr=LR)
-    wanted = reference.forward(case.spec, weights | tape.statistics, x).logits
-    got = {
-        "loss": np.array(worker.step(pixels, y, LR, drawn)),
-        "logits": worker.evaluate(pixels),
-    }
-    limit = gradient_limit(case.spec, "float32", case.batch)
-    return compare(got, {"loss": np.array(loss), "logits": wanted}, limit=limit)
+    still = {name: np.zeros_like(g) for name, g in grads.items()}
+    weights, velocity = reference.sgd(weights, grads, still, lr=LR, momentum=momentum)
+    weights |= tape.statistics
+    moving = {VELOCITY + name: v for name, v in velocity.items()}
+    wanted = {"loss": np.array(loss), **moving, **weights, "step": np.array(1)}
+    wanted["logits"] = reference.forward(case.spec, weights, x).logits
+    got = {"loss": np.array(worker.step(pixels, y, LR, drawn)), **worker.state(), "logits": worker.evaluate(pixels)}
+    return compare(got, wanted, limit=gradient_limit(case.spec, "float32", case.batch), floors=gradient_floors(moving))
 
 
 def resuming(worker: Jobs, fresh: Callable[[], AbstractContextManager[Jobs]], case: Case) -> Verdict:

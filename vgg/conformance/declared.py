@@ -18,11 +18,14 @@ from .checks import AMISS, DECLARATIONS, built, declared, declared_mode, dropout
 
 
 class Fact(NamedTuple):
-    """What was measured, in words and as a relative size, and what is wrong with it (nothing: an empty text)."""
+    """What was measured, in words and as a relative size; what is wrong with it (nothing: an empty text), and whether
+    that is known.
+    """
 
     text: str
     size: float
     wrong: str = ""
+    known: bool = False
 
     def verdict(self) -> Verdict:
         """A failure only where the measurement contradicts the declaration."""

@@ -42,31 +42,49 @@ def modes(worker: Jobs, case: Case, dtype: str) -> Verdict:
 
 
 def masking(worker: Jobs, case: Case) -> Verdict:
-    """The masks that a learner draws, read off its gradients; and with them loss and gradients as the oracle has them.
+    """The masks that a learner draws in every layer, read off its gradients; and with them loss and gradients as the
+    oracle has them.
 
-    The gradient of the last weight, for one image, is that of the logits times the hidden units times their mask. Of
-    two copies of the image, so is the sum, unless their masks differ.
+    For one image the gradient of a dense weight is that of its bias times what goes in: the hidden units before it
+    times their mask. For two copies of the image a column of it is zero where both have dropped the unit.
     """
-    one, row = replace(case, batch=1), "a step's fc1.dropout"
-    rate, mode = one.spec.head.dropout, declared_mode(worker)
-    scale = dropout_scale(declared(worker)["dropout"], rate)
-    x, params = one.images("float64"), one.params("float64")
-    hidden = reference.forward(one.spec.modified(dropout=0), params, x, mode).activations["fc1.relu"]
-    steps = list(_steps(worker, one, copies=(1, 1, 2)))
-    first, second, both = masks = [_mask_behind(grads, hidden) for _, grads in steps]
-    worst = Verdict(0.0, SIGMAS)
-    for mask, found in zip(masks[:2], steps, strict=False):
-        worst = _worse(worst, dropped(row, mask, rate, scale, tolerance=1e-9))
-        worst = _worse(worst, _stepped(one, mode, np.where(np.isnan(mask), 1, scale * (mask > scale / 2)), *found))
-    worst = _worse(worst, independent("masks of neighbouring steps", first, second))
-    alike = _either(both[~np.isnan(both)], scale, tolerance=1e-9).all()
-    return refused(row, "one mask for all images") if worst.ok and alike else worst
+    one, params = replace(case, batch=1), _alive(case)
+    rate, scale = case.spec.head.dropout, dropout_scale(declared(worker)["dropout"], case.spec.head.dropout)
+    *steps, (_, twice) = _steps(worker, one, params, copies=(1, 1, 2))
+    drawn, worst = [], Verdict(0.0, SIGMAS)
+    for loss, grads in steps:
+        drawn.append(_masks_behind(worker, one, params, grads, scale))
+        for row, mask in drawn[-1].items():
+            worst = _worse(worst, dropped(f"a step's {row}", mask, rate, scale, tolerance=1e-9))
+        for layers in pairwise(mask for mask in drawn[-1].values()):
+            worst = _worse(worst, independent("masks of neighbouring layers of a step", *layers))
+        worst = _worse(worst, _stepped(worker, one, params, _cleaned(drawn[-1], scale), loss, grads))
+    for row in drawn[0]:
+        worst = _worse(worst, independent(f"{row}: masks of neighbouring steps", drawn[0][row], drawn[1][row]))
+        worst = _worse(worst, _both_dropped(row, twice[f"{_after(row)}.weight"], rate))
+    return worst
 
 
-def _steps(worker: Jobs, one: Case, copies: tuple[int, ...]) -> Iterator[tuple[float, Arrays]]:
+def _alive(case: Case) -> Arrays:
+    """The case's parameters, but that every hidden unit is on whatever is dropped before it: all of a mask is seen."""
+    params = case.params("float64")
+    for _, row in dropouts(case):
+        layer = row.removesuffix(".dropout")
+        params[f"{layer}.weight"] /= 64
+        params[f"{layer}.bias"] = np.ones_like(params[f"{layer}.bias"])
+    return params
+
+
+def _after(row: str) -> str:
+    """'fc1.dropout' -> 'fc2'."""
+    return f"fc{int(row.removeprefix('fc').removesuffix('.dropout')) + 1}"
+
+
+def _steps(worker: Jobs, one: Case, params: Arrays, copies: tuple[int, ...]) -> Iterator[tuple[float, Arrays]]:
     """Loss and gradients, which a velocity holds, of a step on so many copies of one image; the weights stay."""
-    x, y = built(worker, one, "float64"), one.labels()
+    x, y = one.images("float64"), one.labels()
     before: Arrays = {}
+    worker.build(one.spec, params, dtype="float64")
     worker.learner(Recipe(momentum=0.5))
     for count in copies:
         loss = worker.step(np.repeat(x, count, axis=0), np.repeat(y, count), 0.0)
@@ -75,23 +93,46 @@ def _steps(worker: Jobs, one: Case, copies: tuple[int, ...]) -> Iterator[tuple[f
         before = after
 
 
-def _mask_behind(grads: Arrays, hidden: Array) -> Array:
-    """What ``hidden`` (1, units) was multiplied by; NaN where it was zero."""
-    logit = np.abs(grads["fc2.bias"]).argmax()
-    masked = grads["fc2.weight"][logit] / grads["fc2.bias"][logit]
-    mask = np.full_like(hidden, np.nan)
-    np.divide(masked, hidden, out=mask, where=hidden > 0)
-    return mask
+def _masks_behind(worker: Jobs, one: Case, params: Arrays, grads: Arrays, scale: float) -> Arrays:
+    """By layer, what its units were multiplied by, (1, units): the first one's from what the oracle puts in, the next
+    one's from what it then puts in.
+    """
+    found: Arrays = {}
+    all_kept = {row: np.ones((1, width)) for (_, row), width in zip(dropouts(one), one.spec.head.hidden, strict=True)}
+    for before, row in dropouts(one):
+        weight, bias = (grads[f"{_after(row)}.{part}"] for part in ("weight", "bias"))
+        unit = np.abs(bias).argmax()
+        mode = declared_mode(worker)._replace(masks=all_kept | _cleaned(found, scale))
+        hidden = reference.forward(one.spec, params, one.images("float64"), mode).activations[before]
+        found[row] = weight[unit] / bias[unit] / hidden
+    return found
 
 
-def _stepped(one: Case, mode: reference.Mode, mask: Array, loss: float, grads: Arrays) -> Verdict:
-    """A step with its own mask against the oracle's."""
-    drawn = mode._replace(masks={"fc1.dropout": mask})
-    x, y, params = one.images("float64"), one.labels(), one.params("float64")
-    exact, wanted, _ = reference.loss_and_grads(one.spec, params, x, y, drawn)
+def _cleaned(masks: Arrays, scale: float) -> Arrays:
+    """Without rounding."""
+    return {row: np.where(mask > scale / 2, scale, 0.0) for row, mask in masks.items()}
+
+
+def _stepped(worker: Jobs, one: Case, params: Arrays, masks: Arrays, loss: float, grads: Arrays) -> Verdict:
+    """A step with its own masks against the oracle's."""
+    mode = declared_mode(worker)._replace(masks=masks)
+    exact, wanted, _ = reference.loss_and_grads(one.spec, params, one.images("float64"), one.labels(), mode)
     found = {"loss": np.array(loss), **grads}
     limit = gradient_limit(one.spec, "float64", 1)
     return compare(found, {"loss": np.array(exact), **wanted}, limit=limit, floors=gradient_floors(wanted))
+
+
+def _both_dropped(row: str, weight: Array, rate: float) -> Verdict:
+    """Of two copies of an image: the share of units that neither passes on, from the next weight's gradient."""
+    columns = np.abs(weight).max(axis=0)
+    return _share(f"a step's {row}: two images drop", columns <= 1e-9 * columns.max(), rate**2)
+
+
+def _share(what: str, seen: NDArray[np.bool_], wanted: float) -> Verdict:
+    """How far, in standard errors, the share that is seen lies from the one that is wanted."""
+    off = abs(seen.mean() - wanted) / math.sqrt(wanted * (1 - wanted) / seen.size)
+    reason = f"{what} {seen.mean():.3f} of the units, wanted {wanted:.3f}: {off:.0f} standard errors"
+    return Verdict(off, SIGMAS, what, "" if off <= SIGMAS else reason)
 
 
 def dropped(row: str, mask: Array, rate: float, scale: float, tolerance: float) -> Verdict:
@@ -103,9 +144,7 @@ def dropped(row: str, mask: Array, rate: float, scale: float, tolerance: float) 
     kept = seen > 0.5 * scale
     if not kept.any():
         return refused(row, "train mode keeps nothing")
-    off = abs(kept.mean() - (1 - rate)) / math.sqrt(rate * (1 - rate) / kept.size)
-    reason = f"{row}: keeps {kept.mean():.3f} of its units, wanted {1 - rate:.3f}: {off:.0f} standard errors"
-    worst = Verdict(off, SIGMAS, row, "" if off <= SIGMAS else reason)
+    worst = _share(f"{row} keeps", kept, 1 - rate)
     for axis, what in enumerate(("images", "units")):
         if mask.shape[axis] > 1:
             worst = _worse(worst, independent(f"{row}: neighbouring {what}", mask, np.roll(mask, 1, axis=axis)))

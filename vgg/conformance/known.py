@@ -1,7 +1,7 @@
 """Known failures: a TOML file that lives with the adopter of the suite, and is strict.
 
     [[known]]
-    id = "forward lrn float64 eval"
+    id = "forward mixed float64 eval"
     reason = "our LRN is float32"
     link = "https://example.org/issues/1"
     backend = "mine"  # may be left out: then every backend that is judged

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import itertools
+import json
 import math
+import os
 import shlex
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -50,13 +53,14 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
     group.addoption("--vgg-examples", type=int, metavar="N", help="random specs that each backend is judged on")
     group.addoption("--vgg-spec", metavar="FILE", help="judge backends on this spec alone")
+    group.addoption("--vgg-json", metavar="FILE", help="write everything that was found")
     group.addoption("--vgg-known", metavar="FILE", help="TOML file of known failures: id, reason, link")
 
 
 def pytest_configure(config: pytest.Config) -> None:
     """Start with an empty board; refuse names, specs and known failures that are none before anything is collected."""
     from .. import registry
-    from ..errors import VGGError
+    from ..errors import VGGError, mismatch
     from ..spec import Spec
     from . import known
 
@@ -66,7 +70,9 @@ def pytest_configure(config: pytest.Config) -> None:
             registry.find(name)
         if config.getoption("--vgg-spec"):
             Spec.load(config.getoption("--vgg-spec"))
-        path = config.getoption("--vgg-known")
+        out, path = config.getoption("--vgg-json"), config.getoption("--vgg-known")
+        if out and not os.access(Path(out).absolute().parent, os.W_OK):
+            raise mismatch("--vgg-json", out, "a file in a folder that can be written")
         config.stash[KNOWN] = dict(known.read(path, _checks(config))) if path else {}
     except VGGError as error:
         raise pytest.UsageError(str(error)) from error
@@ -148,15 +154,20 @@ def vgg_judge(
 
 
 @pytest.fixture
-def vgg_fact(request: pytest.FixtureRequest, vgg_backend: str) -> Callable[[Callable[[Jobs], Fact]], None]:
+def vgg_fact(
+    request: pytest.FixtureRequest, vgg_backend: str, record_property: Callable[[str, object], None]
+) -> Callable[[Callable[[Jobs], Fact]], None]:
     """Measures one declared difference and notes it; fails where the measurement contradicts the declaration."""
     from .declared import measured
 
     board, again = request.config.stash[KEY], _again(request, vgg_backend)
 
     def measure(fact: Callable[[Jobs], Fact]) -> None:
-        found = measured(fact, lambda: board.worker(vgg_backend))
+        known = request.node.get_closest_marker("xfail") is not None
+        found = measured(fact, lambda: board.worker(vgg_backend))._replace(known=known)
         board.facts.setdefault(request.node.callspec.params["fact"], {})[vgg_backend] = found
+        for name, value in found._asdict().items():
+            record_property(name, value)
         if found.wrong:
             pytest.fail(f"{vgg_backend}: {found.wrong}\nto see just this: {again}", pytrace=False)
 
@@ -195,9 +206,14 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
 
 
 def pytest_sessionfinish(session: pytest.Session) -> None:
-    """In a process of pytest-xdist, hand the board to the one that prints."""
+    """In a process of pytest-xdist, hand the board to the one that prints; in that one, write it."""
+    from ..params import write_atomically
+
+    board, path = session.config.stash[KEY], session.config.getoption("--vgg-json")
     if hasattr(session.config, "workeroutput"):
-        session.config.workeroutput["vgg"] = session.config.stash[KEY].handed()
+        session.config.workeroutput["vgg"] = board.handed()
+    elif path:
+        write_atomically(Path(path), json.dumps(board.to_dict()).encode())
 
 
 @pytest.hookimpl(optionalhook=True)
@@ -216,3 +232,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for first, *rest in rows:
             texts = (f"{text:>{width}}" for text, width in zip(rest, widths[1:], strict=True))
             terminalreporter.line("  ".join([f"{first:<{widths[0]}}", *texts]))
+    for line in board.left():
+        terminalreporter.line(line)

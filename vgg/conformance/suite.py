@@ -16,7 +16,7 @@ from ..errors import VGGError
 from ..recipe import CHOICES
 from ..spec import Spec
 from . import checks, dropout, precisions, properties, trajectories
-from .cases import CASES, DROPOUTS, NARROW, STRUCTURES, TRAJECTORIES, Case
+from .cases import CASES, DROPOUTS, LEARNERS, NARROW, STRUCTURES, TRAJECTORIES, Case
 
 EXAMPLES = 10
 """Random specs a run, unless told otherwise."""
@@ -72,24 +72,29 @@ def _all(examples: int) -> Iterator[tuple[str, Judge]]:
         yield f"structure {name}", _on(checks.structure, case)
     for name, case in CASES.items():
         yield from _numbers(name, case)
-    for (name, case), dtype in product(TRAJECTORIES.items(), _DTYPES):
-        yield f"trajectory {name} {dtype}", _on(trajectories.trajectory, case, dtype)
     for name, dtype in product(("plain", "batch_norm", "global_pool"), _DTYPES):
         yield f"round_trip {name} {dtype}", _on(checks.round_trip, CASES[name], dtype)
     for (name, case), dtype in product(DROPOUTS.items(), _DTYPES):
         yield f"modes {name} {dtype}", _on(dropout.modes, case, dtype)
-    yield "masking quarter", _on(dropout.masking, DROPOUTS["quarter"])
-    for name, case in TRAJECTORIES.items():
-        yield f"learning {name}", _on(checks.learning, case)
+    yield from _learners()
+    for name in registry.own_names():
+        yield f"exchange {name}", _received(name, checks.written, checks.exchange, CASES["batch_norm"])
+        yield f"relay {name}", _received(name, trajectories.half_way, trajectories.relay, TRAJECTORIES["plain"])
+    yield "properties", lambda b: properties.properties(b.worker, examples)
+
+
+def _learners() -> Iterator[tuple[str, Judge]]:
+    for (name, case), dtype in product(TRAJECTORIES.items(), _DTYPES):
+        yield f"trajectory {name} {dtype}", _on(trajectories.trajectory, case, dtype)
+    for name, case in DROPOUTS.items():
+        yield f"masking {name}", _on(dropout.masking, case)
+    for name, case, momentum in LEARNERS:
+        yield f"learning {name}", _on(checks.learning, case, momentum)
     for name in CHOICES["precision"]:
         yield f"precision {name}", _on(precisions.precision, NARROW, name)
     for name in ("plain", "batch_norm"):
         yield f"repeatable {name}", _on(checks.repeatable, CASES[name])
     yield "resuming batch_norm", lambda b: checks.resuming(b.worker(), b.fresh, CASES["batch_norm"])
-    for name in registry.own_names():
-        yield f"exchange {name}", _received(name, checks.written, checks.exchange, CASES["batch_norm"])
-        yield f"relay {name}", _received(name, trajectories.half_way, trajectories.relay, TRAJECTORIES["plain"])
-    yield "properties", lambda b: properties.properties(b.worker, examples)
 
 
 def _numbers(name: str, case: Case) -> Iterator[tuple[str, Judge]]:

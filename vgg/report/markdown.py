@@ -61,7 +61,7 @@ def _matrix(result: Mapping[str, Any]) -> str:
 def _fact(fact: Mapping[str, Any] | None) -> str:
     if fact is None or fact["wrong"]:
         return f"**{'failed' if fact else 'not judged'}**"
-    return f"*{fact['what']}, {fact['size']:.0e}*"
+    return f"*{fact['text']}, {fact['size']:.0e}*"
 
 
 def _cell(cell: Mapping[str, Any] | None) -> str:

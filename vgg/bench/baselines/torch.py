@@ -61,7 +61,7 @@ class Zoo:
         _allow_tf32(task)
         torch.backends.cudnn.benchmark = True
         network = _network(task).to(memory_format=torch.channels_last)
-        # Compiled, a step took 1.9 s in place of 1.2 s on two cores: docs/speed.md.
+        # Compiled, a step took longer on two cores: docs/speed.md.
         self.model = torch.compile(network) if task.device == "gpu" else network
         self.optimizer = torch.optim.SGD(network.parameters(), task.recipe.lr, task.recipe.momentum, fused=True)
         self.batches = itertools.cycle([(self._native(x), self._labels(y)) for x, y in task.ready()])

@@ -1,0 +1,38 @@
+"""The epochs of one run as a table.
+
+``python benchmarks/epochs.py RUN benchmarks/results/small-input.json`` reads the directory of a run that ended, then
+``python -m vgg.report.markdown`` with that file and a document.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+
+import numpy as np
+
+from vgg import runs
+from vgg.params import write_atomically
+
+KEPT = ("vgg", "commit", "date", "machine", "backend", "facts", "spec", "recipe", "summary")
+COLUMNS = ("epoch", "learning rate", "training loss", "test loss", "test accuracy")
+
+
+def main(run: Path, out: Path) -> None:
+    """``run.json`` without the places it was at, and a row an epoch."""
+    runs.read(run)
+    told = json.loads((run / "run.json").read_text())
+    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    rows = []
+    for test in (line for line in lines if "test_loss" in line):
+        steps = [line for line in lines if "loss" in line and line["epoch"] == test["epoch"]]
+        loss = float(np.mean([step["loss"] for step in steps]))
+        figures = (loss, test["test_loss"], test["test_accuracy"])
+        rows.append([str(test["epoch"] + 1), f"{steps[0]['lr']:g}", *(f"{figure:.4f}" for figure in figures)])
+    found = {name: told[name] for name in KEPT} | {"columns": COLUMNS, "rows": rows}
+    write_atomically(out, json.dumps(found, indent=1).encode())
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:3]))
