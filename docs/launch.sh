@@ -25,6 +25,7 @@ jax)
   export JAX_COORDINATOR_ADDRESS=${hosts[0]} JAX_NUM_PROCESSES=$count JAX_PROCESS_ID=$MACHINE
   ;;
 mxnet)
+  export DMLC_USE_KUBERNETES=1 # the scheduler listens everywhere: it cannot bind to a name
   export DMLC_PS_ROOT_URI=$head DMLC_PS_ROOT_PORT=$port DMLC_NUM_WORKER=$count DMLC_NUM_SERVER=1
   if [ "$MACHINE" = 0 ]; then
     trap 'kill $(jobs -p) 2>/dev/null || true' EXIT

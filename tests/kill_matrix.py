@@ -23,6 +23,7 @@ from vgg.conformance.suite import Bench as SuiteBench
 from vgg.conformance.suite import Judge, judged
 from vgg.conformance.suite import cells as all_cells
 from vgg.params import write_atomically
+from vgg.provenance import provenance
 
 __all__ = ["faults_of_layers", "faults_of_training"]  # importing them enlists their saboteurs
 
@@ -58,11 +59,16 @@ def killed(saboteur: Saboteur, check: str, *, enough: int | None = None) -> int:
     return count
 
 
+def heads() -> list[str]:
+    """The matrix's first line: each check and how many cells it has."""
+    words = [name.split()[0] for name in cells()]
+    return ["saboteur", *(f"{check} ({words.count(check)})" for check in dict.fromkeys(words))]
+
+
 def table() -> str:
     """Markdown: a row a saboteur, a column a check, a dot where it goes unseen."""
-    columns = sorted(checks(), key=[name.split()[0] for name in cells()].index)
-    sizes = [sum(name.split()[0] == check for name in cells()) for check in columns]
-    head = ["saboteur", *(f"{check} ({size})" for check, size in zip(columns, sizes, strict=True))]
+    head = heads()
+    columns = [cell.split()[0] for cell in head[1:]]
     lines = [head, ["---"] * len(head)]
     for saboteur in SABOTEURS.values():
         counts = [killed(saboteur, check) for check in columns]
@@ -73,7 +79,13 @@ def table() -> str:
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
+def main(document: Path) -> None:
+    """Write the whole matrix, and what it was made from."""
+    told, counts = provenance(), f"{len(SABOTEURS)} saboteurs, {len(checks())} checks, {len(cells())} cells"
+    made = f"`python tests/kill_matrix.py docs/kill-matrix.md`, {told['date'][:10]}, commit {told['commit']}"
+    text = "How many cells of each check catch each saboteur; in bold, the check meant for it."
+    write_atomically(document, f"# Kill matrix\n\n{text} {counts}. Made by {made}.\n\n{table()}\n".encode())
+
+
 if __name__ == "__main__":
-    head = "# Kill matrix\n\nHow many cells of each check catch each saboteur; in bold, the check meant for it. "
-    made = "Made by `python tests/kill_matrix.py docs/kill-matrix.md`.\n\n"
-    write_atomically(Path(sys.argv[1]), (head + made + table() + "\n").encode())
+    main(Path(sys.argv[1]))

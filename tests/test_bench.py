@@ -8,10 +8,11 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import numpy as np
 import pytest
 
-from vgg import BackendError, init
-from vgg.bench import contest, parity, results, run, workloads
+from vgg import BackendError, init, reference
+from vgg.bench import contender, contest, parity, results, run, workloads
 from vgg.bench.contender import columns
 from vgg.cli import main
 from vgg.compare import compare
@@ -45,6 +46,22 @@ def test_the_oracle_takes_a_batch_in_slices_to_the_same_gradients(monkeypatch: p
     parts = parity.truth(small, params, plan)
     assert compare(parts.gradients, whole.gradients, limit=1e-13).ok
     assert compare(parts.logits, whole.logits, limit=1e-13).ok
+
+
+def test_a_large_batch_is_a_few_images_several_times_and_the_oracle_takes_each_once(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    spec = arch("vgg11", narrow=16, input_shape=(1, 32, 32), hidden=(8,), classes=4)
+    small = replace(workloads.find("vgg11_narrow"), spec=spec)
+    params, plan = init(spec, 0, "he_normal"), workloads.recipe(64, "float32")
+    x, y = contender.prepared(spec, plan, small.images(64)[:64]), small.labels(64)[:64]
+    mode = reference.Mode(train=True, masks=contender.masks_of(spec, 64, plan.seed))
+    _, grads, _ = reference.loss_and_grads(spec, params, x, y, mode)
+    assert len(np.unique(x, axis=0)) == 32
+    monkeypatch.setattr(parity, "TOGETHER", 32)
+    known = parity.truth(small, params, plan)
+    assert compare(known.gradients, grads, limit=1e-13).ok
+    assert compare(known.logits, {"logits": reference.forward(spec, params, x).logits}, limit=1e-13).ok
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16", "fp16"])

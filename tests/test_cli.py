@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import resource
 import subprocess
 import sys
 from importlib.metadata import EntryPoint, EntryPoints
@@ -15,6 +16,7 @@ from vgg import VGGError, load_params, registry
 from vgg.checkpoints import alone_in
 from vgg.cli import main
 from vgg.registry import Entry
+from vgg.tables import Progress
 from vgg.tensorboard import writer
 
 PLUGIN = Path(__file__).parent / "plugin_backend"
@@ -316,6 +318,31 @@ def test_tensorboard_gets_every_step_and_epoch(tmp_path: Path, tiny: str) -> Non
                 steps.setdefault(value.tag, []).append(event.step)
     assert steps["loss"] == list(range(1, 91))
     assert steps["test_accuracy"] == [45, 90]
+
+
+def test_tensorboard_on_a_full_disk_says_so(tmp_path: Path) -> None:
+    limits, event = resource.getrlimit(resource.RLIMIT_FSIZE), {"loss": 1.0, "number": 1}
+    with writer(tmp_path) as write:
+        write(event)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
+        try:
+            with pytest.raises(VGGError, match=r"cannot be written \(File too large\); free some space"):
+                write(event)
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+
+
+def test_what_lies_behind_a_run_that_goes_on_does_not_count_as_speed() -> None:
+    now = [0.0]
+    progress = Progress(quiet=True)
+    progress._bar.get_time = lambda: now[0]
+    progress.stage("torch", "training", 200)
+    for number in range(101, 111):
+        now[0] += 2
+        progress.event("torch", {"loss": 1.0, "images": 32, "seconds": 2.0, "number": number})
+    task = progress._bar.tasks[0]
+    assert (task.completed, task.total, task.time_remaining) == (110, 200, 180)
+    assert task.fields["note"] == "loss 1.0000    16 images/s"
 
 
 def records(path: Path) -> list[Any]:

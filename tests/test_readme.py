@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 import re
+import subprocess
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from vgg import environments, registry
 from vgg.cli import parser
 from vgg.report import markdown, plot
 
@@ -42,6 +44,17 @@ def test_tables_are_made_from_committed_runs(name: str) -> None:
 
 def test_the_plot_is_made_from_a_committed_run() -> None:
     assert plot.svg(result("bench-cpu.json")) == (ROOT / "docs" / "speed.svg").read_text()
+
+
+@pytest.mark.parametrize(("backend", "script"), [("mxnet", "of_mxnet"), ("tensorflow", "of_keras"), ("jax", "of_flax")])
+def test_divergences_are_as_the_document_shows_them(backend: str, script: str) -> None:
+    command, environ = environments.launch(registry.find(backend), "auto", "")
+    path = ROOT / "docs" / "repro" / f"{script}.py"
+    printed = subprocess.run([*command, str(path)], env=environ, capture_output=True, text=True, check=True).stdout
+    document = (ROOT / "docs" / "divergences.md").read_text()
+    shown = [line for line in printed.splitlines() if not line.startswith("max-pool: ")]
+    assert shown
+    assert [line for line in shown if f"    {line}\n" not in document] == []
 
 
 @pytest.mark.parametrize("line", sorted(set(re.findall(r"^    (?:.*&& )?vgg (.+)$", README, re.MULTILINE))))

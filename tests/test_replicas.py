@@ -306,6 +306,13 @@ def test_a_cluster_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatc
         outer(registry.find("tensorflow"))
 
 
+def test_a_rank_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "first")
+    monkeypatch.setenv("WORLD_SIZE", "2")
+    with pytest.raises(VGGError, match=r"^RANK, WORLD_SIZE: got first, 2, wanted two whole numbers$"):
+        outer(registry.find("torch"))
+
+
 def test_no_replica_is_too_few() -> None:
     with pytest.raises(VGGError, match=r"^--replicas: got 0, wanted at least 1$"):
         started("torch", 0)
@@ -364,7 +371,7 @@ def test_a_run_of_two_ranks_is_written_once_and_goes_on(tmp_path: Path, alone: P
 @pytest.mark.parametrize("name", registry.own_names())
 def test_two_machines_of_the_documents_script_train_together(name: str, tmp_path: Path, alone: Path) -> None:
     command, environ = environments.launch(registry.find(name), "auto", "")
-    here = {"HOSTS": " ".join(f"127.0.0.1:{port}" for port in free_ports()), "DEVICES": "1"}
+    here = {"HOSTS": " ".join(f"localhost:{port}" for port in free_ports()), "DEVICES": "1"}
     here |= {"PYTHON": shlex.join(command), "PATH": f"{Path(sys.executable).parent}:{environ['PATH']}"}
     script = Path(__file__).parents[1] / "docs" / "launch.sh"
     job = ["bash", str(script), name, "spec.json", *CHOSEN, "--epochs=2", "--out=two"]

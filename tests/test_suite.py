@@ -255,6 +255,11 @@ def test_a_known_failure_may_be_one_backends_alone(check: Check, known: Callable
         ("forward plane float64 eval", "", "did you mean forward plain float64 eval?"),
         (FORWARD, 'backend = "fualty"', "unknown backend in"),
         (FORWARD, "[[known]]\nid = 5\nreason = ''\nlink = ''", "wanted strings"),
+        (
+            FORWARD,
+            f"[[known]]\nid = '{FORWARD}'\nreason = ''\nlink = ''",
+            f"two entries for faulty {FORWARD}, wanted one",
+        ),
         (FORWARD, "ticket = 7", "wanted id, reason, link, and perhaps backend"),
         (FORWARD, "[[", "not a readable TOML file"),
         (FORWARD, "[[knwon]]\nid = 'x'", "wanted tables headed [[known]] and nothing else"),

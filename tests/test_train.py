@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
+import errno
+import fcntl
 import importlib
 import json
 import math
@@ -577,6 +579,21 @@ def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(train: Train
     train()
     train(into=tmp_path / "undisturbed")
     assert files(out) == files(tmp_path / "undisturbed")
+
+
+def test_a_folder_that_cannot_be_written_to_is_named(train: Train, out: Path) -> None:
+    out.mkdir()
+    (out / "checkpoints").write_text("in the way")
+    with pytest.raises(VGGError, match=r"run/checkpoints: cannot be written \(File exists\); choose another place$"):
+        train()
+
+
+def test_a_disk_without_locks_will_do(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
+    def lockless(*_: object) -> None:
+        raise OSError(errno.ENOSYS, "Function not implemented")
+
+    monkeypatch.setattr(fcntl, "flock", lockless)
+    assert train()["test_accuracy"] >= 0
 
 
 @pytest.mark.parametrize("value", [math.nan, math.inf])

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import json
 import os
@@ -67,18 +68,26 @@ class Checkpoints:
 
 @contextmanager
 def alone_in(run: Path) -> Iterator[None]:
-    """Hold the directory: two processes in one run would ruin each other's files."""
+    """Hold the directory: two processes in one run would ruin each other's files. Not where its disk has no locks."""
     try:
         place = os.open(run, os.O_RDONLY)
     except OSError as error:
         raise unwritable(run, error) from error
     try:
-        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        _lock(run, place)
         yield
-    except BlockingIOError as error:
-        raise mismatch(str(run), "a run that another process is at", "one alone", "end that first") from error
     finally:
         os.close(place)
+
+
+def _lock(run: Path, place: int) -> None:
+    try:
+        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise mismatch(str(run), "a run that another process is at", "one alone", "end that first") from error
+    except OSError as error:
+        if error.errno not in (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK):
+            raise unwritable(run, error) from error
 
 
 def initial(spec: Spec, recipe: Recipe) -> Params:

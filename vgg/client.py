@@ -143,8 +143,9 @@ class Worker(Jobs):
                 stdout=subprocess.PIPE,
                 stderr=self._log,
                 env={
-                    **(_UNSEEN if device == "cpu" else _SHARED),
+                    **(_SHARED if device != "cpu" else {}),
                     **environ,
+                    **(_UNSEEN if device == "cpu" else {}),
                     **told,
                     "PYTHONSAFEPATH": "1",
                     **(variables or {}),

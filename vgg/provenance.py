@@ -27,7 +27,17 @@ def _machine() -> dict[str, Any]:
         else []
     )
     cpu = (models or [platform.processor() or platform.machine()])[0]
-    return {"system": platform.system(), "cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version()}
+    about = {"system": platform.system(), "cpu": cpu, "cores": os.cpu_count(), "python": platform.python_version()}
+    return about | ({"gpus": gpus} if (gpus := _gpus()) else {})
+
+
+def _gpus() -> list[str]:
+    """Their names, as the driver gives them."""
+    asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        return subprocess.run(asked, capture_output=True, check=True, text=True, timeout=10).stdout.splitlines()
+    except (OSError, subprocess.SubprocessError):
+        return []
 
 
 def _commit() -> str | None:

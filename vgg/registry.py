@@ -28,6 +28,7 @@ class Entry:
     ``launcher``: what ``python`` runs to start ``{count}`` replicas where each is a process of its own; its files go to
     ``{home}``. ``ranks``: the variables by which such a process knows its rank and how many there are. ``variables``:
     what makes the framework faster in the environment of the lock file, unless the user has set them otherwise.
+    ``auto``: whether a GPU build is tried where nobody has asked for a GPU.
     """
 
     name: str
@@ -37,6 +38,7 @@ class Entry:
     launcher: tuple[str, ...] = ()
     ranks: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    auto: bool = True
 
     def importable(self) -> bool:
         """Whether the current interpreter has everything that the module needs; a mere folder of that name does not
@@ -46,7 +48,7 @@ class Entry:
 
     def on(self, device: str) -> Entry:
         """With the lock file of its GPU build, where a GPU is wanted, this machine has a driver, and there is one."""
-        wanted = device != "cpu" and shutil.which("nvidia-smi")
+        wanted = (device == "gpu" or (device == "auto" and self.auto)) and shutil.which("nvidia-smi")
         lock = self.lock.with_stem(f"{self.lock.stem}-gpu") if self.lock and wanted else None
         return replace(self, lock=lock) if lock and lock.is_file() else self
 
@@ -85,7 +87,16 @@ _FAST: dict[str, dict[str, str]] = {
 }
 """Measured on two cores with AVX2: docs/speed.md."""
 _OWN = {
-    name: Entry(name, f"vgg.backends.{name}", imports, _ENVS / f"{name}.txt", launcher, ranks, _FAST.get(name, {}))
+    name: Entry(
+        name,
+        f"vgg.backends.{name}",
+        imports,
+        _ENVS / f"{name}.txt",
+        launcher,
+        ranks,
+        _FAST.get(name, {}),
+        auto=name != "mxnet",  # it brings no CUDA libraries, and without them it cannot be imported
+    )
     for name, imports, launcher, ranks in (
         ("torch", ("torch",), _TORCHRUN, ("RANK", "WORLD_SIZE")),
         ("tensorflow", ("tensorflow",), (), ("TF_CONFIG",)),

@@ -104,7 +104,10 @@ def _ranks(names: tuple[str, ...] | list[str]) -> tuple[int, int]:
     if not given or None in given:
         return 0, 1
     if len(given) == 2:
-        return int(given[0] or 0), int(given[1] or 1)
+        try:
+            return int(given[0] or 0), int(given[1] or 1)
+        except ValueError as error:
+            raise mismatch(", ".join(names), ", ".join(map(str, given)), "two whole numbers") from error
     return _task(given[0] or "{}")
 
 

@@ -142,6 +142,8 @@ class Progress:
             self._bar.update(self._task, completed=event["round"])
             return
         if "loss" in event:
+            if not self._steps:  # what lies behind a run that goes on says nothing of its speed
+                self._bar.reset(self._task, completed=event["number"] - 1)
             self._steps.append((event["loss"], event["images"], event["seconds"]))
             note = f"loss {self._mean(0):.4f}  {self._accuracy}  {self._rate():.0f} images/s"
             self._bar.update(self._task, completed=event["number"], note=note)

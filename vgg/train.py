@@ -8,8 +8,8 @@ import json
 import math
 import os
 import time
-from collections.abc import Callable, Mapping, Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 
@@ -57,7 +57,7 @@ def run(
     Returns the summary that ``run.json`` ends with: losses, accuracy, images/s, compile seconds, shares of the time,
     peak bytes of the host's memory, device; or ``{"stopped": (epoch, step)}``.
     """
-    with nullcontext() if group().rank else alone_in(out):
+    with nullcontext() if group().rank else alone_in(out), _written(out):
         loop = Loop(backend, out, arrays, Spec.from_dict(spec), Recipe.from_dict(recipe), device, emit, keep)
         facts = json.loads(json.dumps(facts))  # as run.json gives them back: no tuples
         loop.begin(facts)
@@ -67,6 +67,15 @@ def run(
             loop.test()
             loop.save()
         return loop.finish(facts, class_names)
+
+
+@contextmanager
+def _written(out: Path) -> Iterator[None]:
+    """A disk that is full, or a directory that has become read-only, in whatever step of the run, is said as such."""
+    try:
+        yield
+    except OSError as error:
+        raise params.unwritable(Path(error.filename or out), error) from error
 
 
 class Loop:
@@ -270,12 +279,8 @@ class Loop:
         self.rows.append(row)
         if self.group.rank:
             return
-        path = self.out / "metrics.jsonl"
-        try:
-            with path.open("a") as metrics:
-                metrics.write(json.dumps(row) + "\n")
-        except OSError as error:
-            raise params.unwritable(path, error) from error
+        with (self.out / "metrics.jsonl").open("a") as metrics:
+            metrics.write(json.dumps(row) + "\n")
         self.emit({**row, **more, "number": self._number() + ("step" in row)})
 
     def _describe(self, facts: dict[str, Any], summary: dict[str, Any] | None) -> None:

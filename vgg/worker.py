@@ -73,9 +73,10 @@ class Session:
 
     def place(self, arrays: wire.Arrays, device: str, precision: str | None = None) -> Reply:
         """The device that ``device`` means, which may be ``auto``, if it is there and can do the precision."""
-        gpus = 0 if device == "cpu" else self.backend.facts().get("gpus", 0)
+        found = {} if device == "cpu" else self.backend.facts()
+        gpus = found.get("gpus", 0)
         if device == "gpu" and not gpus:
-            raise mismatch("device", "gpu", "cpu or auto", "the framework sees no CUDA device")
+            raise mismatch("device", "gpu", "cpu or auto", found.get("no_gpu", "the framework sees no CUDA device"))
         place = ("gpu" if gpus else "cpu") if device == "auto" else device
         known = self._precisions().get(place, ())
         if precision and precision not in known:

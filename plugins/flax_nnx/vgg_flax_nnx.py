@@ -27,6 +27,8 @@ jax.config.update("jax_default_matmul_precision", "float32")  # float32 means fl
 
 
 class VGGBlock(nnx.Module):
+    """Convolutions, each with its ReLU, and the max-pool that ends them: (N, H, W, C) to (N, H', W', channels)."""
+
     def __init__(self, block: Block, channels: int, batch_norm: bool, dtype: Any, rngs: nnx.Rngs) -> None:
         exact = {"dtype": dtype, "param_dtype": dtype, "rngs": rngs}
         # The fast variance, E[x^2] - E[x]^2, cancels in float32; nobody else takes it.

@@ -23,6 +23,7 @@ DECLARED = {"running_var": "population", "momentum": "float32", "dropout": "floa
 PRECISIONS = {"cpu": ("float64", "float32"), "gpu": ("float64", "float32")}
 REPLICAS = {"batch_norm": False}  # SyncBatchNorm is not of Gluon's stock layers but of gluon.contrib
 _GROUP = group()
+os.environ.setdefault("NVIDIA_TF32_OVERRIDE", "0")  # cuDNN's convolutions are in TF32 else; float32 is to mean float32
 
 
 class LRN(nn.HybridBlock):
@@ -130,6 +131,7 @@ def facts() -> dict[str, Any]:
         "versions": {"mxnet": mx.__version__, "numpy": np.__version__},
         "devices": ["cpu", *(f"gpu({i})" for i in range(mx.context.num_gpus()))],
         "gpus": _gpus(),
+        "no_gpu": f"MXNet sees {mx.context.num_gpus()}, and can use those of compute capability 8.6 at most",
         "flags": {
             "onednn": mx.runtime.Features().is_enabled("MKLDNN"),
             "omp_num_threads": os.environ.get("OMP_NUM_THREADS", "half of the processors"),

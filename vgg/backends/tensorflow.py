@@ -227,7 +227,8 @@ class Learner:
         if x.dtype == tf.uint8:
             x = (tf.cast(x, dtype) / 255 - self.recipe.mean) / self.recipe.std
             down, across = (resize_matrix(*s) for s in zip(x.shape[2:], self.model.spec.input_shape[1:], strict=True))
-            x = tf.constant(down, dtype) @ x @ tf.constant(across.T, dtype)
+            wide = tf.float64 if self.recipe.precision == "tf32" else dtype  # pixels are resized in float32
+            x = tf.cast(tf.constant(down, wide) @ tf.cast(x, wide) @ tf.constant(across.T, wide), dtype)
         return tf.transpose(x, (0, 2, 3, 1))
 
 

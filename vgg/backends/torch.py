@@ -137,6 +137,7 @@ class Learner:
         self.replica = _replicated(self.model)
         self.recipe = recipe
         self.steps = 0
+        torch.backends.cudnn.benchmark = True  # batches of one size: the fastest kernels are worth a search
         self.optimizer = torch.optim.SGD(
             model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True
         )
@@ -217,7 +218,9 @@ def _device(name: str) -> torch.device:
     if name != "gpu":
         return torch.device(name)
     Group(int(os.environ.get("LOCAL_WORLD_SIZE", "1"))).fit(torch.cuda.device_count())
-    return torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    place = torch.device("cuda", int(os.environ.get("LOCAL_RANK", "0")))
+    torch.cuda.set_device(place)  # where NCCL looks
+    return place
 
 
 def _replicated(model: nn.Sequential) -> nn.Module:

@@ -24,6 +24,7 @@ from ..params import load_params, shapes
 from ..pixels import resize_matrix
 from ..recipe import Recipe
 from ..spec import Head, Pool, Spec
+from .workloads import times
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -108,7 +109,7 @@ class Ours:
     def answers(self) -> Arrays:
         """The logits, and with neutral masks the gradients, as from the first weights, at any time."""
         images, labels = self.task.batch(0)
-        drawn = masks(self.task.spec, len(images), self.task.recipe.seed, 0)
+        drawn = masks_of(self.task.spec, len(images), self.task.recipe.seed)
         params = self.task.params()
         still = {VELOCITY + n: np.zeros_like(a) for n, a in params.items() if "running_" not in n}
         self.learner.restore({**params, **still, "step": np.array(0)})
@@ -116,6 +117,17 @@ class Ours:
         self.learner.step(images, labels, self.task.recipe.lr, drawn)
         moved = {n: a for n, a in self.learner.state().items() if n.startswith(VELOCITY)}
         return {"logits": logits, **{n.replace(VELOCITY, GRADIENT, 1): a for n, a in moved.items()}}
+
+
+def masks_of(spec: Spec, batch: int, seed: int) -> Arrays:
+    """Neutral ones for a batch of a workload: the same for the same image."""
+    drawn = masks(spec, batch // times(batch), seed, 0)
+    return {name: np.repeat(mask, times(batch), axis=0) for name, mask in drawn.items()}
+
+
+def noise(size: int) -> Array:
+    """(size, size) float32, for ceilings: processors run faster on matrices of ones."""
+    return np.random.default_rng(0).standard_normal((size, size), np.float32)
 
 
 def make(backend: Any, arrays: Mapping[str, Array], kind: str, **told: Any) -> Contender:

@@ -19,7 +19,7 @@ from ..recipe import Recipe
 from ..registry import Entry, own_names
 from ..runs import Listener
 from . import parity
-from .contender import COPIED, Array, rates
+from .contender import COPIED, Array, noise, rates
 from .workloads import KINDS, Workload
 
 SECONDS = 2.0
@@ -165,6 +165,6 @@ def _ceiling(worker: Worker, terms: Terms) -> dict[str, float]:
 
 
 def _numpy(size: int) -> dict[str, float]:
-    one, other = np.ones((2, size, size), np.float32)
+    one, other = noise(size), np.empty((size, size), np.float32)
     source, target = np.ones((2, COPIED), np.float32)
     return rates(size, lambda: np.matmul(one, one, out=other), lambda: np.copyto(target, source))

@@ -10,11 +10,10 @@ import numpy as np
 from .. import reference
 from ..client import Worker
 from ..compare import CONFIDENCE, ROUNDOFF, Limit, Verdict, compare, forward_limit, gradient_floors, gradient_limit
-from ..masks import masks
 from ..recipe import Recipe
 from ..spec import Spec
-from .contender import GRADIENT, Array, Arrays, prepared
-from .workloads import Workload
+from .contender import GRADIENT, Array, Arrays, masks_of, prepared
+from .workloads import Workload, times
 
 TOGETHER = 8
 """Images that the oracle takes at a time."""
@@ -31,11 +30,12 @@ class Truth:
 
 def truth(workload: Workload, params: Arrays, plan: Recipe) -> Truth:
     """Once more on images that are off by what rounding does to a layer's output: so far do gradients move when ReLUs
-    and max-pools switch.
+    and max-pools switch. What a batch holds several times is computed once.
     """
-    spec, batch = workload.spec, plan.batch_size
-    x, labels = prepared(spec, plan, workload.images(batch)[:batch]), workload.labels(batch)[:batch]
-    logits: Arrays = {"logits": np.concatenate([reference.forward(spec, params, x[s]).logits for s in _slices(batch)])}
+    spec, batch, once = workload.spec, plan.batch_size, slice(0, plan.batch_size, times(plan.batch_size))
+    x, labels = prepared(spec, plan, workload.images(batch)[once]), workload.labels(batch)[once]
+    answers = np.concatenate([reference.forward(spec, params, x[s]).logits for s in _slices(len(x))])
+    logits: Arrays = {"logits": np.repeat(answers, times(batch), axis=0)}
     backward = gradient_limit(spec, plan.precision, batch)
     narrow = ROUNDOFF[plan.precision] > ROUNDOFF["float32"]
     forward = backward if narrow else forward_limit(spec, plan.precision)
@@ -55,7 +55,7 @@ def _slices(batch: int) -> list[slice]:
 
 def _gradients(spec: Spec, params: Arrays, x: Array, labels: Array, plan: Recipe) -> Arrays:
     """Of the batch's mean loss, with neutral masks; without batch norm it is the mean of the slices'."""
-    drawn = masks(spec, len(x), plan.seed, 0)
+    drawn = {name: mask[:: times(plan.batch_size)] for name, mask in masks_of(spec, plan.batch_size, plan.seed).items()}
     total: Arrays = {}
     for s in _slices(len(x)):
         mode = reference.Mode(train=True, masks={name: mask[s] for name, mask in drawn.items()})

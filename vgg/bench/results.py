@@ -168,4 +168,5 @@ def _cells(result: Mapping[str, Any]) -> dict[_Cell, tuple[Mapping[str, Any], Ma
 
 def _conditions(result: Mapping[str, Any]) -> str:
     machine = result["machine"]
-    return f"{result['device']}, {result['precision']}, {machine['cores']} cores of {machine['cpu']}"
+    on = machine.get("gpus") if result["device"] == "gpu" else f"{machine['cores']} cores of {machine['cpu']}"
+    return f"{result['device']}, {result['precision']}, {on}"

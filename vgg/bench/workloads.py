@@ -16,6 +16,8 @@ KINDS = ("vgg", "zoo", "textbook")
 """Contenders: ours, the framework's own zoo at its best, and the way of its tutorials."""
 BATCHES = 4
 """Different ones that a contender sees, again and again."""
+FEW = 32
+"""Different images in a batch: the oracle answers for each of them once."""
 
 
 @dataclass(frozen=True)
@@ -35,13 +37,19 @@ class Workload:
         return totals(expand(self.spec)).macs
 
     def images(self, batch: int) -> NDArray[np.uint8]:
-        """(BATCHES * batch, C, pixels, pixels), seeded noise."""
-        shape = (BATCHES * batch, self.spec.input_shape[0], self.pixels, self.pixels)
-        return np.random.RandomState(0).randint(0, 256, shape, np.uint8)
+        """(BATCHES * batch, C, pixels, pixels), seeded noise; in a large batch, each image ``times(batch)`` times."""
+        shape = (BATCHES * batch // times(batch), self.spec.input_shape[0], self.pixels, self.pixels)
+        return np.repeat(np.random.RandomState(0).randint(0, 256, shape, np.uint8), times(batch), axis=0)
 
     def labels(self, batch: int) -> NDArray[np.int64]:
-        """(BATCHES * batch,), seeded noise."""
-        return np.random.RandomState(1).randint(0, self.spec.classes, BATCHES * batch).astype(np.int64)
+        """(BATCHES * batch,), seeded noise, likewise."""
+        drawn = np.random.RandomState(1).randint(0, self.spec.classes, BATCHES * batch // times(batch))
+        return np.repeat(drawn.astype(np.int64), times(batch))
+
+
+def times(batch: int) -> int:
+    """How often a batch holds each image, one after the other."""
+    return batch // FEW if batch % FEW == 0 else 1
 
 
 def recipe(batch: int, precision: str) -> Recipe:

@@ -87,7 +87,7 @@ def round_trip(worker: Jobs, case: Case, dtype: str) -> Verdict:
 
 
 def written(source: Jobs, case: Case) -> tuple[Arrays, Array]:
-    """Weights from ``source`` and its logits with them; ``VGGError`` where it does not do that well itself."""
+    """Weights from ``source`` and its logits (N, classes) with them; ``VGGError`` where they are not right themselves."""
     x, params = built(source, case, "float64"), case.params("float64")
     dumped, logits = source.dump(), source.forward(x)
     wanted = {**params, "logits": reference.forward(case.spec, params, x).logits}
@@ -193,6 +193,7 @@ def _two_steps(worker: Jobs, x: Array, y: Array) -> tuple[Array, Arrays]:
 
 
 def built(worker: Jobs, case: Case, dtype: str) -> Array:
+    """Build the case's model, load its parameters; its images (N, C, H, W)."""
     worker.build(case.spec, case.params(dtype), dtype=dtype)
     return case.images(dtype)
 
@@ -242,4 +243,5 @@ def dropouts(case: Case) -> list[tuple[str, str]]:
 
 
 def refused(where: str, reason: str) -> Verdict:
+    """A failure that no number can measure."""
     return Verdict(math.inf, EXACT, where, f"{where}: {reason}")

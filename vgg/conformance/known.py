@@ -25,12 +25,16 @@ def read(path: str, cells: Sequence[tuple[str, str]]) -> Iterator[tuple[tuple[st
         given = tomllib.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
         raise VGGError(f"{path}: not a readable TOML file ({error})") from error
+    taken: set[tuple[str, str]] = set()
     for entry in _checked(path, given):
         found = [cell for cell in cells if (entry.get("backend", cell[0]), entry["id"]) == cell]
         if not found and entry["id"] in {check for _, check in cells}:
             raise unknown(f"backend in {path}:", entry["backend"], {backend for backend, _ in cells})
         if not found:
             raise unknown(f"id in {path}:", entry["id"], {check for _, check in cells})
+        if again := taken & {*found}:
+            raise mismatch(path, f"two entries for {' '.join(min(again))}", "one")
+        taken |= {*found}
         yield from ((cell, f"{entry['reason']} ({entry['link']})") for cell in found)
 
 

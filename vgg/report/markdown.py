@@ -88,7 +88,9 @@ def _lines(rows: list[list[str]]) -> str:
 
 def _machine(result: Mapping[str, Any]) -> str:
     commit = f", commit {result['commit']}" if result.get("commit") else ""
-    return f"{result['machine']['cores']} cores of {result['machine']['cpu']}, {result['date'][:10]}{commit}"
+    machine = result["machine"]
+    gpus = f" and {', '.join(machine['gpus'])}" if "gpus" in machine else ""
+    return f"{machine['cores']} cores of {machine['cpu']}{gpus}, {result['date'][:10]}{commit}"
 
 
 def replaced(text: str, name: str, fresh: str) -> str:

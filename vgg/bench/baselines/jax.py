@@ -16,7 +16,7 @@ from flax.training.train_state import TrainState
 
 from ...params import to_hwc
 from ...spec import Spec
-from ..contender import COPIED, Array, Arrays, Task, columns
+from ..contender import COPIED, Array, Arrays, Task, columns, noise
 
 PRECISIONS = {"tf32": "tensorfloat32"}
 NARROW = {"bf16": jnp.bfloat16, "fp16": jnp.float16}
@@ -111,7 +111,8 @@ def zoo(task: Task) -> Zoo:
 
 def ceilings(size: int, task: Task) -> tuple[Callable[[], object], Callable[[], object]]:
     """(multiplies two matrices, copies ``COPIED`` float32), begun only."""
-    matrix = jnp.ones((size, size), NARROW.get(task.recipe.precision, jnp.float32), device=_place(task))
+    narrow = NARROW.get(task.recipe.precision, jnp.float32)
+    matrix = jax.device_put(noise(size), _place(task)).astype(narrow)
     source = jnp.ones(COPIED, jnp.float32, device=_place(task))
     multiply = jax.jit(partial(jnp.matmul, precision=PRECISIONS.get(task.recipe.precision, "float32")))
     return lambda: multiply(matrix, matrix), lambda: jnp.copy(source)

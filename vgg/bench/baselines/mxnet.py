@@ -14,7 +14,7 @@ from mxnet.gluon.data.vision import transforms
 from mxnet.gluon.model_zoo.vision import VGG
 
 from ...backends import mxnet as backend
-from ..contender import COPIED, EPOCH, Arrays, Task, columns
+from ..contender import COPIED, EPOCH, Arrays, Task, columns, noise
 
 
 class Textbook:
@@ -87,7 +87,7 @@ def zoo(task: Task) -> Zoo:
 
 def ceilings(size: int, task: Task) -> tuple[Callable[[], object], Callable[[], object]]:
     """(multiplies two matrices, copies ``COPIED`` float32), begun only."""
-    matrix = mx.nd.ones((size, size), ctx=_place(task))
+    matrix = mx.nd.array(noise(size), ctx=_place(task))
     source = mx.nd.ones(COPIED, ctx=_place(task))
     return lambda: mx.nd.dot(matrix, matrix), source.copy
 

@@ -11,7 +11,7 @@ import tensorflow as tf
 
 from ...backends import tensorflow as backend
 from ...params import to_hwc
-from ..contender import COPIED, EPOCH, Arrays, Task, columns
+from ..contender import COPIED, EPOCH, Arrays, Task, columns, noise
 
 POLICIES = {"bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
 NARROW = {"bf16": tf.bfloat16, "fp16": tf.float16}
@@ -86,7 +86,7 @@ def ceilings(size: int, task: Task) -> tuple[Callable[[], object], Callable[[], 
     """(multiplies two matrices, copies ``COPIED`` float32), begun only."""
     tf.config.experimental.enable_tensor_float_32_execution(task.recipe.precision == "tf32")
     with _place(task):
-        matrix = tf.ones((size, size), NARROW.get(task.recipe.precision, tf.float32))
+        matrix = tf.cast(noise(size), NARROW.get(task.recipe.precision, tf.float32))
         source = tf.ones(COPIED)
 
     def multiply() -> tf.Tensor:

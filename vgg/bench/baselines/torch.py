@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 from torch.utils.data import DataLoader, Dataset
 
 from ...backends import torch as backend
-from ..contender import COPIED, EPOCH, Array, Arrays, Task, columns
+from ..contender import COPIED, EPOCH, Array, Arrays, Task, columns, noise
 
 NARROW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -107,7 +107,8 @@ def zoo(task: Task) -> Zoo:
 
 def ceilings(size: int, task: Task) -> tuple[Callable[[], object], Callable[[], object]]:
     """(multiplies two matrices, copies ``COPIED`` float32), begun only."""
-    matrix = torch.ones(size, size, device=_place(task), dtype=NARROW.get(task.recipe.precision))
+    _allow_tf32(task)
+    matrix = torch.from_numpy(noise(size)).to(_place(task), NARROW.get(task.recipe.precision))
     source, target = torch.ones(2, COPIED, device=_place(task))
     return lambda: matrix @ matrix, lambda: target.copy_(source)
 
