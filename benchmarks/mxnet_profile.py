@@ -1,7 +1,8 @@
 """Where a training step of the slowest backend goes, by MXNet's own profiler: JSON on standard output, with a table
 for ``python -m vgg.report.markdown``.
 
-PYTHONPATH=. uv run --no-project --python 3.11 --with-requirements vgg/envs/mxnet.txt python benchmarks/mxnet_profile.py
+OMP_NUM_THREADS=2 PYTHONPATH=. \\
+    uv run --no-project --python 3.11 --with-requirements vgg/envs/mxnet.txt python benchmarks/mxnet_profile.py
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ import mxnet as mx
 
 from vgg import params
 from vgg.backends import mxnet as backend
-from vgg.bench import run, workloads
+from vgg.bench import contender, run, workloads
 
 STEPS = 5
 OPTIONS = Namespace(device="cpu", precision="float32", rounds=STEPS, env="current")
@@ -54,7 +55,8 @@ def main() -> None:
     rows = [[f"`{n}`", f"{took:.3f}", f"{took / whole:.0%}"] for n, took in seconds.items() if took > LEAST * whole]
     rows = [*sorted(rows, key=lambda row: row[1], reverse=True), ["all", f"{whole:.3f}", "100%"]]
     table = {"columns": ["operator", "seconds a step", "share"], "rows": rows}
-    json.dump({**run.conditions(OPTIONS), "seconds": seconds, **table}, sys.stdout, indent=1)
+    found = {"variables": contender.variables(), "seconds": seconds, **table}
+    json.dump({**run.conditions(OPTIONS), **found}, sys.stdout, indent=1)
 
 
 if __name__ == "__main__":

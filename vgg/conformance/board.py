@@ -93,7 +93,7 @@ class Board:
         cell = {"outcome": "not judged", "error": None, "limit": None, "basis": "", "where": "", "reason": reason}
         self.cells.setdefault(check, {})[backend] = cell
 
-    def left(self) -> Iterator[str]:
+    def unjudged(self) -> Iterator[str]:
         """Why what was not judged was not."""
         for check, row in self.cells.items():
             for backend, cell in row.items():

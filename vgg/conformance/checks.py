@@ -87,7 +87,7 @@ def round_trip(worker: Jobs, case: Case, dtype: str) -> Verdict:
 
 
 def written(source: Jobs, case: Case) -> tuple[Arrays, Array]:
-    """Weights from ``source`` and its logits (N, classes) with them; ``VGGError`` where they are not right themselves."""
+    """Weights from ``source`` and its logits (N, classes) with them; ``VGGError`` where they are wrong."""
     x, params = built(source, case, "float64"), case.params("float64")
     dumped, logits = source.dump(), source.forward(x)
     wanted = {**params, "logits": reference.forward(case.spec, params, x).logits}

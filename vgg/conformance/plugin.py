@@ -232,5 +232,5 @@ def pytest_terminal_summary(terminalreporter: pytest.TerminalReporter, config: p
         for first, *rest in rows:
             texts = (f"{text:>{width}}" for text, width in zip(rest, widths[1:], strict=True))
             terminalreporter.line("  ".join([f"{first:<{widths[0]}}", *texts]))
-    for line in board.left():
+    for line in board.unjudged():
         terminalreporter.line(line)
