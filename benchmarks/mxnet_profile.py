@@ -1,8 +1,8 @@
 """Where a training step of the slowest backend goes, by MXNet's own profiler: JSON on standard output, with a table
 for ``python -m vgg.report.markdown``.
 
-OMP_NUM_THREADS=2 PYTHONPATH=. \\
-    uv run --no-project --python 3.11 --with-requirements vgg/envs/mxnet.txt python benchmarks/mxnet_profile.py
+export OMP_NUM_THREADS=2 PYTHONPATH=.
+uv run --no-project --python 3.11 --with-requirements vgg/envs/mxnet.txt python benchmarks/mxnet_profile.py
 """
 
 from __future__ import annotations
