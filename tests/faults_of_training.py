@@ -250,7 +250,7 @@ def a_tie_sends_its_gradient_to_nobody(b: Any, r: Any) -> None:
 @caught_by("masking", alone=True)
 def gradients_double_where_masks_are_the_learners_own(b: Any, r: Any) -> None:
     def doubled(original: Any, self: Any, x: Any, y: Any, lr: float, masks: Any = None) -> Any:
-        own = self.model.spec.head.hidden and not masks
+        own = self.model.spec.head.hidden and self.model.spec.head.dropout and not masks
         self._gradients = lambda grads: {n: (1 + bool(own)) * g for n, g in exact(self, grads).items()}
         return original(self, x, y, lr, masks)
 

@@ -90,9 +90,8 @@ TRAJECTORIES = {
 """Training steps, with neutral dropout masks, and the way most people train, with none. The seeds are such
 that no ReLU and no max-pool comes within float32's rounding of switching in fifty steps, where gradients would jump."""
 
-LEARNERS = [(name, TRAJECTORIES[name], 0.9) for name in TRAJECTORIES]
-LEARNERS += [(name, CASES[name], 0.0) for name in ("mixed", "global_pool")]
-"""Name, case, momentum of a step on pixels: what trajectories leave out, and steps without momentum."""
+LEARNERS = TRAJECTORIES | {name: CASES[name] for name in ("mixed", "global_pool")}
+"""A step on pixels; the last two are what trajectories leave out."""
 
 NARROW = Case(
     Spec.from_blocks(((1, 5), (1, 7)), head=Head((11,)), batch_norm=True, **{**_ODD, "input_shape": (3, 6, 9)}),

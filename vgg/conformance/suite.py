@@ -88,8 +88,8 @@ def _learners() -> Iterator[tuple[str, Judge]]:
         yield f"trajectory {name} {dtype}", _on(trajectories.trajectory, case, dtype)
     for name, case in DROPOUTS.items():
         yield f"masking {name}", _on(dropout.masking, case)
-    for name, case, momentum in LEARNERS:
-        yield f"learning {name}", _on(checks.learning, case, momentum)
+    for name, case in LEARNERS.items():
+        yield f"learning {name}", _on(checks.learning, case, 0.0 if name == "global_pool" else 0.9)
     for name in CHOICES["precision"]:
         yield f"precision {name}", _on(precisions.precision, NARROW, name)
     for name in ("plain", "batch_norm"):
