@@ -20,10 +20,10 @@ def writer(folder: Path) -> AbstractContextManager[Write]:
     where the disk is full.
     """
     try:
-        from tensorboardX.event_file_writer import EventsWriter
+        from tensorboardX import event_file_writer
     except ImportError as error:
         raise VGGError(f"--tensorboard: got {error}, wanted tensorboardX; pip install 'vgg[tensorboard]'") from error
-    return _writing(EventsWriter, folder)
+    return _writing(event_file_writer.EventsWriter, folder)
 
 
 @contextmanager
