@@ -26,6 +26,8 @@ SPEC = Spec.from_blocks(((1, 4), (1, 6)), input_shape=(3, 13, 10), classes=7, he
 RECIPE = Recipe(epochs=15, batch_size=8, lr=0.05, momentum=0.9, weight_decay=1e-3, lr_drops=((4, 0.1),), size=13)
 IMAGES = 60
 STEPS = 120
+PROGRESS = 11
+"""Steps that a life takes at most."""
 AT_START = 0.25
 """Of the lives end before they have taken a step, within ``STARTING`` seconds."""
 STARTING = 0.5
@@ -54,19 +56,22 @@ class Killer:
 
 
 def killed(backend: str, kills: int, seed: int = 0) -> dict[str, Any]:
-    """One run undisturbed, one killed ``kills`` times at random moments of its whole course: what happened, and
-    whether all bits agree.
+    """One run undisturbed; and as many, resumed after every kill, as ``kills`` at random moments of their whole course
+    take: after how many steps they came, and whether all bits agree.
     """
-    moments = random.Random(seed)
+    moments, at, ended, died = random.Random(seed), list[int](), list[dict[str, Any]](), True
     with TemporaryDirectory() as folder:
-        calm, rough = Path(folder, "calm"), Path(folder, "rough")
-        at = sorted(moments.sample(range(1, STEPS), kills))
-        at = [0 if moments.random() < AT_START else steps for steps in at]
-        deaths = [_dies(backend, rough, steps, moments.random(), calm) for steps in at]
-        with Worker(registry.find(backend)) as worker:
-            _train(worker, rough)
-        same = _left(calm) == _left(rough)
-        return {"kills": sum(deaths), "at_steps": at, "steps": len(_left(calm)["losses"]), "same_bits": same}
+        calm = Path(folder, "calm")
+        while died or len(at) < kills:
+            out = Path(folder, f"rough{len(ended)}")
+            steps = 0 if moments.random() < AT_START else _behind(out) + moments.randint(1, PROGRESS)
+            died = _dies(backend, out, steps if len(at) < kills else STEPS + 1, moments.random(), calm)
+            if died:
+                at.append(_behind(out))
+            else:
+                ended.append(_left(out))
+        same = all(one == _left(calm) for one in ended)
+        return {"kills": len(at), "after_steps": at, "runs": len(ended), "steps": _behind(calm), "same_bits": same}
 
 
 def _dies(backend: str, out: Path, steps: int, moment: float, calm: Path) -> bool:
@@ -81,6 +86,12 @@ def _dies(backend: str, out: Path, steps: int, moment: float, calm: Path) -> boo
                 raise
             return True
         return False
+
+
+def _behind(out: Path) -> int:
+    """Steps that the run has noted."""
+    path = out / "metrics.jsonl"
+    return path.read_text().count('"seconds"') if path.exists() else 0
 
 
 def _train(worker: Worker, out: Path, killer: Killer | None = None) -> None:

@@ -32,7 +32,7 @@ Start = Callable[..., subprocess.Popen[str]]
 @pytest.mark.parametrize("backend", registry.own_names())
 def test_a_run_that_was_killed_ends_as_if_it_had_not_been(backend: str) -> None:
     found = killed(backend, kills=2)
-    assert (found["kills"], found["steps"], found["same_bits"]) == (2, 120, True)
+    assert (found["kills"], found["runs"], found["steps"], found["same_bits"]) == (2, 1, 120, True)
 
 
 @pytest.fixture
