@@ -20,6 +20,7 @@ TABLES = {
     "compare-digits.json": "README.md",
     "compare-fashion-mnist.json": "README.md",
     "check.json": "docs/conformance.md",
+    "check-flax_nnx.json": "plugins/flax_nnx/README.md",
     "bench-cpu.json": "docs/speed.md",
     "bench-cpu-vgg16.json": "docs/speed.md",
     "settings-cpu.json": "docs/speed.md",
