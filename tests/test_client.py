@@ -18,7 +18,7 @@ import numpy as np
 import pytest
 
 from vgg import BackendError, Head, Recipe, Spec, VGGError, data, environments, init, reference, registry, wire
-from vgg.client import Worker
+from vgg.client import Worker, deterministic
 from vgg.registry import Entry
 
 if TYPE_CHECKING:
@@ -176,6 +176,14 @@ def test_a_worker_sees_no_gpu_or_shares_it(
     with Worker(ORACLE, env="current", timeout=PATIENCE, device=device) as worker:
         worker.facts()
         assert wanted.encode() in Path(f"/proc/{worker._process.pid}/environ").read_bytes().split(b"\0")
+
+
+def test_what_is_set_for_one_order_leaves_other_flags_of_xla(monkeypatch: pytest.MonkeyPatch) -> None:
+    entry = Entry("jax", "jax", variables={"XLA_FLAGS": "--ours"})
+    monkeypatch.delenv("XLA_FLAGS", raising=False)
+    assert deterministic(entry)["XLA_FLAGS"] == "--ours --xla_gpu_deterministic_ops=true"
+    monkeypatch.setenv("XLA_FLAGS", "--theirs")
+    assert deterministic(entry)["XLA_FLAGS"] == "--theirs --xla_gpu_deterministic_ops=true"
 
 
 # Workers that misbehave

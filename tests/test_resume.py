@@ -75,7 +75,10 @@ def losses(run: Path) -> list[float]:
     [
         (signal.SIGINT, "oracle", ()),
         (signal.SIGTERM, "oracle", ()),
-        *((signal.SIGINT, name, ("--replicas", "2", "--batch-size", "8")) for name in registry.own_names()),
+        *(
+            (signal.SIGINT, name, ("--replicas", "2", "--batch-size", "8", "--deterministic"))
+            for name in registry.own_names()
+        ),
     ],
 )
 def test_an_interrupted_run_writes_a_checkpoint_says_how_to_go_on_and_does(
@@ -93,5 +96,8 @@ def test_an_interrupted_run_writes_a_checkpoint_says_how_to_go_on_and_does(
     assert ended(start("train", "--resume", "run"))[0] == 0
     assert ended(start(*job, "--out", "undisturbed"))[0] == 0
     assert losses(tmp_path / "run") == losses(tmp_path / "undisturbed")
+    for run in ("run", "undisturbed"):
+        told = json.loads((tmp_path / run / "run.json").read_text())
+        assert told["deterministic"] is ("--deterministic" in options)
     ends = [load_file(tmp_path / name / "weights.safetensors") for name in ("run", "undisturbed")]
     assert all((ends[0][name] == ends[1][name]).all() for name in ends[1])

@@ -88,6 +88,8 @@ def parser() -> argparse.ArgumentParser:
     train.add_argument(
         "--every", type=_natural, metavar="STEPS", help="checkpoint also within epochs (default: 0, at their ends only)"
     )
+    about = "on a GPU, add in one order, that --resume gives the same bits there too; slower"
+    train.add_argument("--deterministic", action="store_true", default=None, help=about)
 
     compare = _command(
         commands, "compare", "build, prove equal, train, time and report", "vgg compare torch jax --out runs/both"

@@ -32,6 +32,20 @@ _SHARED = {"XLA_PYTHON_CLIENT_PREALLOCATE": "false", "TF_FORCE_GPU_ALLOW_GROWTH"
 """Where a GPU is: several processes may be on it."""
 
 
+_ORDERED = {
+    "VGG_DETERMINISTIC": "1",  # the torch backend asks for it in code
+    "CUBLAS_WORKSPACE_CONFIG": ":4096:8",
+    "TF_DETERMINISTIC_OPS": "1",
+    "MXNET_ENFORCE_DETERMINISM": "1",
+}
+
+
+def deterministic(entry: Entry) -> dict[str, str]:
+    """Variables by which a framework adds in one order on a GPU too; a user's XLA flags stay."""
+    flags = os.environ.get("XLA_FLAGS") or entry.variables.get("XLA_FLAGS", "")
+    return {**_ORDERED, "XLA_FLAGS": f"{flags} --xla_gpu_deterministic_ops=true".strip()}
+
+
 class Jobs(ABC):
     """The jobs of a backend, as methods; ``call`` gets them done."""
 

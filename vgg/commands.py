@@ -90,7 +90,7 @@ def check(arguments: Namespace) -> int:
 def train(arguments: Namespace) -> int:
     """One run in one backend, or the rest of one."""
     from . import replicas, runs
-    from .client import Worker
+    from .client import Worker, deterministic
     from .tables import Progress
 
     resume = bool(arguments.resume)
@@ -104,7 +104,7 @@ def train(arguments: Namespace) -> int:
         signal.signal(signal.SIGINT, signal.SIG_IGN)
     where = {name: getattr(arguments, name) for name in ("env", "timeout", "device", "replicas")}
     with (
-        Worker(entry, **where) as worker,
+        Worker(entry, **where, variables=deterministic(entry) if arguments.deterministic else None) as worker,
         Progress(quiet=arguments.json or not first) as progress,
     ):
         summary = runs.train(worker, place, chosen, plan, dataset, arguments, progress, resume=resume)

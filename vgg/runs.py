@@ -25,7 +25,8 @@ from .replicas import outer
 from .spec import Spec
 
 PARTS = ("train_images", "train_labels", "test_images", "test_labels")
-OPTIONS = {"data": None, "device": "cpu", "keep": 2, "every": 0, "tensorboard": False, "replicas": 1}
+OPTIONS = {"data": None, "device": "cpu", "replicas": 1, "deterministic": False}
+OPTIONS |= {"keep": 2, "every": 0, "tensorboard": False}
 """What a run is started with besides spec and recipe, and goes on with, unless told otherwise: flags, and names in
 ``run.json``.
 """

@@ -26,6 +26,7 @@ PRECISIONS = {
 }
 REPLICAS = {"batch_norm": False}  # SyncBatchNorm has no CPU kernel, and so no proof here
 _GROUP = group()
+_ORDERED = "VGG_DETERMINISTIC" in os.environ
 torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False  # float32 means float32
 
 
@@ -137,7 +138,8 @@ class Learner:
         self.replica = _replicated(self.model)
         self.recipe = recipe
         self.steps = 0
-        torch.backends.cudnn.benchmark = True  # batches of one size: the fastest kernels are worth a search
+        torch.use_deterministic_algorithms(_ORDERED)
+        torch.backends.cudnn.benchmark = not _ORDERED  # batches of one size: the fastest kernels are worth a search
         self.optimizer = torch.optim.SGD(
             model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True
         )
