@@ -353,21 +353,6 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return out
 
 
-def test_a_run_of_two_ranks_is_written_once_and_goes_on(tmp_path: Path, alone: Path) -> None:
-    out = tmp_path / "two"
-    job = ["train", "torch", str(tmp_path / "spec.json"), *CHOSEN]
-    assert main([*job, "--epochs=1", "--replicas=2", "--out", str(out)]) == 0
-    about = json.loads((out / "run.json").read_text())
-    assert (about["replicas"], about["facts"]["replicas"]) == (2, 2)
-    about["recipe"]["epochs"] = 2
-    (out / "run.json").write_text(json.dumps(about))
-    assert main(["train", "--resume", str(out)]) == 0
-
-    assert {p.name for p in out.rglob("*")} == {p.name for p in alone.rglob("*")} | {"report.html"}
-    wanted = load_file(alone / "weights.safetensors")
-    assert compare(load_file(out / "weights.safetensors"), wanted, limit=FLOAT64_LIMIT).ok
-
-
 @pytest.mark.parametrize("name", registry.own_names())
 def test_two_machines_of_the_documents_script_train_together(name: str, tmp_path: Path, alone: Path) -> None:
     command, environ = environments.launch(registry.find(name), "auto", "")
@@ -379,6 +364,7 @@ def test_two_machines_of_the_documents_script_train_together(name: str, tmp_path
         subprocess.Popen(job, cwd=tmp_path, env={**environ, **here, "MACHINE": str(machine)}) for machine in range(2)
     ]
     assert [machine.wait() for machine in machines] == [0, 0]
+    assert {p.name for p in (tmp_path / "two").rglob("*")} == {p.name for p in alone.rglob("*")} | {"report.html"}
     wanted, limit = load_file(alone / "weights.safetensors"), 1e-6 if name == "mxnet" else FLOAT64_LIMIT
     verdict = compare(load_file(tmp_path / "two" / "weights.safetensors"), wanted, limit=limit)
     assert verdict.ok, verdict.reason
