@@ -48,17 +48,17 @@ def masking(worker: Jobs, case: Case) -> Verdict:
     For one image the gradient of a dense weight is that of its bias times what goes in: the hidden units before it
     times their mask. For two copies of the image a column of it is zero where both have dropped the unit.
     """
-    one, params = replace(case, batch=1), _alive(case)
-    rate, scale = case.spec.head.dropout, dropout_scale(declared(worker)["dropout"], case.spec.head.dropout)
+    one, params, mode, rate = replace(case, batch=1), _alive(case), declared_mode(worker), case.spec.head.dropout
+    scale = dropout_scale(declared(worker)["dropout"], rate)
     *steps, (_, twice) = _steps(worker, one, params, copies=(1, 1, 2))
     drawn, worst = [], Verdict(0.0, SIGMAS)
     for loss, grads in steps:
-        drawn.append(_masks_behind(worker, one, params, grads, scale))
+        drawn.append(_masks_behind(one, params, mode, grads, scale))
         for row, mask in drawn[-1].items():
             worst = _worse(worst, dropped(f"a step's {row}", mask, rate, scale, tolerance=1e-9))
-        for layers in pairwise(mask for mask in drawn[-1].values()):
+        for layers in pairwise(drawn[-1].values()):
             worst = _worse(worst, independent("masks of neighbouring layers of a step", *layers))
-        worst = _worse(worst, _stepped(worker, one, params, _cleaned(drawn[-1], scale), loss, grads))
+        worst = _worse(worst, _stepped(one, params, mode._replace(masks=_cleaned(drawn[-1], scale)), loss, grads))
     for row in drawn[0]:
         worst = _worse(worst, independent(f"{row}: masks of neighbouring steps", drawn[0][row], drawn[1][row]))
         worst = _worse(worst, _both_dropped(row, twice[f"{_after(row)}.weight"], rate))
@@ -93,7 +93,7 @@ def _steps(worker: Jobs, one: Case, params: Arrays, copies: tuple[int, ...]) -> 
         before = after
 
 
-def _masks_behind(worker: Jobs, one: Case, params: Arrays, grads: Arrays, scale: float) -> Arrays:
+def _masks_behind(one: Case, params: Arrays, mode: reference.Mode, grads: Arrays, scale: float) -> Arrays:
     """By layer, what its units were multiplied by, (1, units): the first one's from what the oracle puts in, the next
     one's from what it then puts in.
     """
@@ -102,8 +102,8 @@ def _masks_behind(worker: Jobs, one: Case, params: Arrays, grads: Arrays, scale:
     for before, row in dropouts(one):
         weight, bias = (grads[f"{_after(row)}.{part}"] for part in ("weight", "bias"))
         unit = np.abs(bias).argmax()
-        mode = declared_mode(worker)._replace(masks=all_kept | _cleaned(found, scale))
-        hidden = reference.forward(one.spec, params, one.images("float64"), mode).activations[before]
+        so_far = mode._replace(masks=all_kept | _cleaned(found, scale))
+        hidden = reference.forward(one.spec, params, one.images("float64"), so_far).activations[before]
         found[row] = weight[unit] / bias[unit] / hidden
     return found
 
@@ -113,9 +113,8 @@ def _cleaned(masks: Arrays, scale: float) -> Arrays:
     return {row: np.where(mask > scale / 2, scale, 0.0) for row, mask in masks.items()}
 
 
-def _stepped(worker: Jobs, one: Case, params: Arrays, masks: Arrays, loss: float, grads: Arrays) -> Verdict:
+def _stepped(one: Case, params: Arrays, mode: reference.Mode, loss: float, grads: Arrays) -> Verdict:
     """A step with its own masks against the oracle's."""
-    mode = declared_mode(worker)._replace(masks=masks)
     exact, wanted, _ = reference.loss_and_grads(one.spec, params, one.images("float64"), one.labels(), mode)
     found = {"loss": np.array(loss), **grads}
     limit = gradient_limit(one.spec, "float64", 1)
