@@ -10,9 +10,10 @@ import numpy as np
 from .. import reference
 from ..client import Worker
 from ..compare import CONFIDENCE, ROUNDOFF, Limit, Verdict, compare, forward_limit, gradient_floors, gradient_limit
+from ..masks import masks
 from ..recipe import Recipe
 from ..spec import Spec
-from .contender import GRADIENT, Array, Arrays, masks_of, prepared
+from .contender import GRADIENT, Array, Arrays, prepared
 from .workloads import Workload, times
 
 TOGETHER = 8
@@ -55,7 +56,7 @@ def _slices(batch: int) -> list[slice]:
 
 def _gradients(spec: Spec, params: Arrays, x: Array, labels: Array, plan: Recipe) -> Arrays:
     """Of the batch's mean loss, with neutral masks; without batch norm it is the mean of the slices'."""
-    drawn = {name: mask[:: times(plan.batch_size)] for name, mask in masks_of(spec, plan.batch_size, plan.seed).items()}
+    drawn = masks(spec, len(x), plan.seed, 0)
     total: Arrays = {}
     for s in _slices(len(x)):
         mode = reference.Mode(train=True, masks={name: mask[s] for name, mask in drawn.items()})
