@@ -9,7 +9,6 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-import tempfile
 from argparse import Namespace
 from contextlib import ExitStack
 from dataclasses import replace
@@ -17,13 +16,12 @@ from pathlib import Path
 from typing import Any
 
 from vgg import params, registry
-from vgg.bench import parity, results, run, workloads
+from vgg.bench import results, run, workloads
 from vgg.bench.contest import Terms, entered
 from vgg.errors import VGGError
 
 ROUNDS = 5
-OPTIONS = Namespace(device="cpu", precision="float32", rounds=ROUNDS, env="auto")
-TIMEOUT = 900.0
+OPTIONS = Namespace(device="cpu", precision="float32", rounds=ROUNDS, env="auto", timeout=900.0)
 ALL = "all set"
 
 
@@ -33,7 +31,8 @@ def timed(entry: registry.Entry, terms: Terms) -> dict[str, list[float]]:
     entries |= {name: replace(entry, variables=_without(entry.variables, name)) for name in entry.variables}
     with ExitStack() as stack:
         entrants = {
-            name: stack.enter_context(entered(one, "vgg", terms, "auto", TIMEOUT)) for name, one in entries.items()
+            name: stack.enter_context(entered(one, "vgg", terms, OPTIONS.env, OPTIONS.timeout))
+            for name, one in entries.items()
         }
         if wrong := [name for name, entrant in entrants.items() if not entrant.found["parity"]["ok"]]:
             raise VGGError(f"{entry.name}: computes something else without {', '.join(wrong)}; nothing is timed")
@@ -58,14 +57,9 @@ def rows(backend: str, seconds: dict[str, list[float]]) -> list[list[str]]:
 def main(place: Path) -> None:
     """Time the four backends' steps of the narrow VGG-11 and write ``place``."""
     workload = replace(workloads.find("vgg11_narrow"), phases=("train",))
-    plan = workloads.recipe(workload.batches["cpu"][0], "float32")
     columns = ["framework", "without", "step with all", "x as long"]
     result: dict[str, Any] = {**run.conditions(OPTIONS), "seconds": {}, "columns": columns, "rows": []}
-    with tempfile.TemporaryDirectory() as home:
-        weights = params.init(workload.spec, plan.seed, plan.init)
-        saved = Path(home, "weights.safetensors")
-        params.save_params(saved, weights, workload.spec)
-        terms = Terms(workload, plan, "cpu", saved, parity.truth(workload, weights, plan))
+    with run.agreed(workload, workload.batches["cpu"][0], OPTIONS) as terms:
         for entry in (registry.find(name) for name in registry.own_names()):
             if entry.variables:
                 result["seconds"][entry.name] = timed(entry, terms)

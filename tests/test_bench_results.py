@@ -64,6 +64,14 @@ def test_a_regression_is_beyond_the_measured_noise(seconds: list[float], slower:
     assert bool(results.regressions(result([2.0, 2.0, 2.0]), result(seconds))) is slower
 
 
+@pytest.mark.parametrize(("on_gpu", "shown"), [(0, "1.00 GB"), (3 * 10**9, "3.00 GB")])
+def test_peak_memory_is_the_gpus_where_the_framework_tells_it(on_gpu: int, shown: str) -> None:
+    found = result([2.0, 2.0, 2.0])
+    found["workloads"]["vgg11_narrow"]["backends"]["torch"]["contenders"]["vgg"]["gpu_peak_bytes"] = on_gpu
+    costs = next(table for table in view.tables(found) if table.title.endswith("start and memory"))
+    assert costs.rows[0][costs.columns.index("peak memory, vgg / zoo / textbook")].split(" / ")[0] == shown
+
+
 @pytest.mark.parametrize("key", ["device", "precision", "machine"])
 def test_other_conditions_are_refused(key: str) -> None:
     other = result([2.0, 2.0, 2.0])

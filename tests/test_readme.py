@@ -10,7 +10,7 @@ from typing import Any
 
 import pytest
 
-from vgg import environments, registry
+from vgg import environments, registry, specfile
 from vgg.cli import parser
 from vgg.report import markdown, plot
 
@@ -42,6 +42,10 @@ def test_tables_are_made_from_committed_runs(name: str) -> None:
     document = (ROOT / TABLES[name]).read_text()
     fresh = markdown.documents(result(name), name.split(maxsplit=1)[0])[name]
     assert markdown.replaced(document, name, fresh) == document
+
+
+def test_the_exercise_was_run_with_the_spec_that_is_shown() -> None:
+    assert specfile.load(ROOT / "docs" / "small-input.toml").to_dict() == result("small-input.json")["spec"]
 
 
 def test_the_plot_is_made_from_a_committed_run() -> None:

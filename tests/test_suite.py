@@ -186,6 +186,7 @@ def test_under_xdist_the_matrix_is_whole(tmp_path: Path) -> None:
     assert done.returncode == 0, done.stdout
     assert all(re.search(rf"^{row} .*\d", done.stdout, re.MULTILINE) for row in (FORWARD, BACKWARD, "time", "lrn"))
     found = json.loads((tmp_path / "found.json").read_text())
+    assert found["ok"]
     assert set(found["checks"]) == {FORWARD, BACKWARD}
     assert set(found["declared"]) == set(declared.FACTS)
 

@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 PLUGIN = Path(__file__).with_name("plugin_backend")
 SPEC = Spec.from_blocks(((1, 4), (1, 6)), input_shape=(3, 13, 10), classes=7, head=Head((9,)), batch_norm=True)
 RECIPE = Recipe(epochs=3, batch_size=8, lr=0.05, momentum=0.9, weight_decay=1e-3, lr_drops=((2, 0.1),), seed=5)
+TIMES = ("seconds", "epoch_seconds")
 TRAIN, TEST = 20, 11
 STEPS = math.ceil(TRAIN / RECIPE.batch_size)
 SETTINGS: dict[str, Any] = {"device": "cpu", "facts": {"framework": "numpy"}}
@@ -75,7 +76,7 @@ def examples(train: int = TRAIN, test: int = TEST) -> dict[str, NDArray[np.gener
 def rows(out: Path) -> list[dict[str, Any]]:
     """``metrics.jsonl`` without the times."""
     lines = (out / "metrics.jsonl").read_text().splitlines()
-    return [{k: v for k, v in json.loads(line).items() if k != "seconds"} for line in lines]
+    return [{k: v for k, v in json.loads(line).items() if k not in TIMES} for line in lines]
 
 
 def description(out: Path) -> dict[str, Any]:
@@ -195,9 +196,7 @@ def test_metrics_tell_the_learning_rate_of_each_epoch(train: Train, out: Path) -
 def test_every_row_is_emitted_with_the_images_of_its_step(train: Train, out: Path) -> None:
     events: list[dict[str, Any]] = []
     train(emit=events.append)
-    assert [{k: v for k, v in event.items() if k not in ("images", "number", "seconds")} for event in events] == rows(
-        out
-    )
+    assert [{k: v for k, v in event.items() if k not in ("images", "number", *TIMES)} for event in events] == rows(out)
     assert [event["images"] for event in events if "step" in event] == [8, 8, 4] * RECIPE.epochs
     assert [event["number"] for event in events] == [1, 2, 3, 3, 4, 5, 6, 6, 7, 8, 9, 9]
 
@@ -218,6 +217,23 @@ def test_speed_is_that_of_the_median_step_after_the_first(train: Train, out: Pat
     assert summary["step_seconds"] == steady
     assert summary["images_per_second"] == RECIPE.batch_size / steady
     assert summary["compile_seconds"] == max(first - steady, 0.0)
+
+
+def test_an_epochs_seconds_are_its_steps_and_what_is_between(train: Train, out: Path) -> None:
+    summary = train()
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    epochs = [line["epoch_seconds"] for line in lines if "test_loss" in line]
+    steps = [sum(line["seconds"] for line in lines if "loss" in line and line["epoch"] == n) for n in range(3)]
+    assert all(whole > parts for whole, parts in zip(epochs, steps, strict=True))
+    assert summary["epoch_seconds"] == np.median(epochs)
+
+
+def test_an_epoch_that_was_interrupted_has_no_time(train: Train, out: Path) -> None:
+    stopping = iter([False, True])
+    train(stopping=lambda: next(stopping))
+    train()
+    lines = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    assert [line["epoch_seconds"] is None for line in lines if "test_loss" in line] == [True, False, False]
 
 
 def test_speed_counts_no_image_twice_where_the_batch_is_larger_than_the_data(train: Train) -> None:
@@ -545,6 +561,15 @@ def test_out_of_memory_says_what_batch_would_fit(
 ) -> None:
     with pytest.raises(VGGError, match=f"^--batch-size: got out of memory with 8, wanted one that fits; {advice}$"):
         train(backend=failing(oracle, error, fits))
+
+
+def test_out_of_memory_in_an_evaluation_is_told(train: Train, oracle: Any) -> None:
+    class Full(oracle.Learner):  # type: ignore[misc]
+        def evaluate(self, x: Any) -> Any:
+            raise RuntimeError("CUDA out of memory. Tried to allocate 2.00 GiB")
+
+    with pytest.raises(VGGError, match=r"^--batch-size: got out of memory evaluating 8, wanted fewer$"):
+        train(backend=altered(oracle, learner=Full))
 
 
 def test_another_error_in_a_step_is_passed_on(train: Train, oracle: Any) -> None:

@@ -81,7 +81,7 @@ def check(arguments: Namespace) -> int:
     with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
         status = pytest.main(options, plugins=[results])
     if arguments.json and status != pytest.ExitCode.USAGE_ERROR:
-        _print_json({"ok": status == pytest.ExitCode.OK, **results.board.to_dict()})
+        _print_json(results.found)
     if status == pytest.ExitCode.NO_TESTS_COLLECTED:
         raise mismatch("-k", repr(arguments.select), "an expression that matches a check", "see the rows of vgg check")
     return 2 if status == pytest.ExitCode.USAGE_ERROR else int(status != pytest.ExitCode.OK)
@@ -113,7 +113,8 @@ def train(arguments: Namespace) -> int:
     report = runs.report(place)
     if arguments.json:
         return _print_json({"run": str(place), **summary})
-    print(f"{place}: test accuracy {summary['test_accuracy']:.4f}, {summary['images_per_second']:.0f} images/s")
+    epoch = f", {summary['epoch_seconds']:.1f} s an epoch" if summary["epoch_seconds"] else ""
+    print(f"{place}: test accuracy {summary['test_accuracy']:.4f}, {summary['images_per_second']:.0f} images/s{epoch}")
     print(f"report: {report}")
     return 0
 

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import re
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|OutOfMemory|MemoryError|RESOURCE_EXHAUSTED|ResourceExhausted|allocate (CPU )?memory|bad_alloc",
@@ -34,6 +35,19 @@ class Clock:
         whole = time.perf_counter() - self.start
         shares = {what: seconds / whole for what, seconds in self.spent.items()}
         return {**shares, "other": 1 - sum(shares.values())}
+
+
+def speed(steps: Sequence[float], epochs: Sequence[float], images: int) -> dict[str, float | None]:
+    """From the seconds of every step, of ``images`` each, and of the epochs that were trained in one go: the median
+    step, the first one aside, which compiles; the median epoch, from images in memory to its last loss.
+    """
+    steady = median(steps[1:] or steps)
+    return {
+        "images_per_second": images / steady,
+        "step_seconds": steady,
+        "epoch_seconds": median(epochs) if epochs else None,
+        "compile_seconds": max(steps[0] - steady, 0.0),
+    }
 
 
 def peak_bytes() -> int:

@@ -22,7 +22,7 @@ from .checkpoints import Checkpoints, Place, alone_in, initial
 from .errors import VGGError, mismatch
 from .evaluation import evaluation
 from .masks import masks
-from .measure import Clock, out_of_memory, peak_bytes
+from .measure import Clock, out_of_memory, peak_bytes, speed
 from .recipe import Recipe
 from .replicas import group
 from .spec import Spec
@@ -54,8 +54,8 @@ def run(
     Goes on from the last of ``out``'s checkpoints, if it has any. One is written after each epoch and after each
     ``every`` steps (0: none); ``keep`` says how many to hold (0: none at all). ``stopping`` is asked after each step.
     One run at a time: ``VGGError`` where ``out`` is in use. Of several processes only the first writes.
-    Returns the summary that ``run.json`` ends with: losses, accuracy, images/s, compile seconds, shares of the time,
-    peak bytes of the host's memory, device; or ``{"stopped": (epoch, step)}``.
+    Returns the summary that ``run.json`` ends with: losses, accuracy, images/s, seconds of compiling and of an epoch,
+    shares of the time, peak bytes of the host's memory, device; or ``{"stopped": (epoch, step)}``.
     """
     with nullcontext() if group().rank else alone_in(out), _written(out):
         loop = Loop(backend, out, arrays, Spec.from_dict(spec), Recipe.from_dict(recipe), device, emit, keep)
@@ -93,6 +93,7 @@ class Loop:
         self.rows: list[dict[str, Any]] = []
         self.logits: NDArray[np.float64] | None = None
         self.clock = Clock()
+        self.epoch_seconds: float | None = None
         self.backend, found = backend, self.checkpoints.last()
         self.learner = self._learner({} if found else initial(spec, recipe))
         if found:
@@ -131,7 +132,7 @@ class Loop:
 
     def train(self, every: int, stopping: Callable[[], bool]) -> bool:
         """The rest of an epoch; whether it was not stopped. A loss that is not finite ends the run."""
-        epoch, first = self.place
+        (epoch, first), began = self.place, time.perf_counter()
         lr = self.recipe.lr_at(epoch, [row["validation_accuracy"] for row in self.rows if "validation_accuracy" in row])
         batches = data.batches(len(self.chosen), self.recipe.batch_size, self.recipe.seed, epoch, first)
         for step, batch in enumerate(batches, first):
@@ -143,6 +144,7 @@ class Loop:
             if stop:
                 return False
         self.place = (epoch + 1, 0)
+        self.epoch_seconds = None if first else time.perf_counter() - began
         return True
 
     def test(self) -> None:
@@ -153,7 +155,8 @@ class Loop:
         if not math.isfinite(loss):
             raise self._diverged(f"{name} loss is {loss} after epoch {epoch + 1}")
         accuracy = float((self.logits.argmax(axis=1) == labels).mean())
-        self._log({"epoch": epoch, f"{name}_loss": loss, f"{name}_accuracy": accuracy})
+        found = {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
+        self._log({"epoch": epoch, **found, "epoch_seconds": self.epoch_seconds})
 
     def save(self) -> None:
         """A checkpoint at this place in the run."""
@@ -189,17 +192,14 @@ class Loop:
             params.write_atomically(self.out / "evaluation.json", json.dumps(found, indent=1).encode())
 
     def _summary(self) -> dict[str, Any]:
-        """First and last loss; speed from the median step, the first one aside."""
+        """First and last loss, and ``speed``."""
         steps = [row for row in self.rows if "loss" in row]
         final = [row["loss"] for row in steps if row["epoch"] == self.recipe.epochs - 1]
-        seconds = [row["seconds"] for row in steps]
-        steady = float(np.median(seconds[1:] or seconds))
+        epochs = [row["epoch_seconds"] for row in self.rows if row.get("epoch_seconds")]
         return {
             "first_loss": steps[0]["loss"],
             "last_loss": float(np.mean(final)),
-            "images_per_second": min(self.recipe.batch_size, len(self.chosen)) / steady,
-            "step_seconds": steady,
-            "compile_seconds": max(seconds[0] - steady, 0.0),
+            **speed([row["seconds"] for row in steps], epochs, min(self.recipe.batch_size, len(self.chosen))),
             "peak_bytes": peak_bytes(),
             "device": self.device,
         }
@@ -268,11 +268,19 @@ class Loop:
             for start in range(0, len(images), size):
                 batch = images[start : start + size]
                 padding = np.repeat(images[:1], size - len(batch), axis=0)
-                parts.append(self.learner.evaluate(np.concatenate([batch, padding]))[: len(batch)])
+                parts.append(self._evaluated(np.concatenate([batch, padding]))[: len(batch)])
                 if time.monotonic() - told > SIGN:
                     told = time.monotonic()
                     self.emit({})
         return np.concatenate(parts).astype(np.float64)
+
+    def _evaluated(self, images: NDArray[Any]) -> NDArray[Any]:
+        try:
+            return np.asarray(self.learner.evaluate(images))
+        except Exception as error:
+            if not out_of_memory(error):
+                raise
+        raise mismatch("--batch-size", f"out of memory evaluating {len(images)}", "fewer")
 
     def _log(self, row: dict[str, Any], **more: Any) -> None:
         """One line of ``metrics.jsonl``; an event that tells ``more``, and how many steps are behind it."""

@@ -150,7 +150,7 @@ class Learner:
         self.places = _replicas(model)
         self.velocity = {name: [mx.nd.zeros_like(w) for w in p.list_data()] for name, p in self.trained.items()}
         self.store = _store(self.trained)
-        model.hybridize(static_alloc=True)
+        self.nets: dict[Any, nn.HybridSequential] = {}
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> mx.np.ndarray:
         """Forward, backward, update; the loss before it."""
@@ -174,7 +174,7 @@ class Learner:
 
     def evaluate(self, x: Array) -> Array:
         """Logits (N, classes) in eval mode."""
-        return self.model(self._images(x, self.places[0])).asnumpy()
+        return self._logits(x, self.places[0], {}).asnumpy()
 
     def state(self) -> Arrays:
         """Parameters, velocities and the number of steps."""
@@ -191,8 +191,10 @@ class Learner:
 
     def _loss(self, place: mx.Context, x: Array, y: Array, masks: Mapping[str, Array]) -> mx.nd.NDArray:
         """Sum over the examples of one replica."""
-        logits = _masked(self.model, self._images(x, place), masks)
-        return _losses(logits, _tensor(self.model, y, place)).sum()
+        return _losses(self._logits(x, place, masks), _tensor(self.model, y, place)).sum()
+
+    def _logits(self, x: Array, place: mx.Context, masks: Mapping[str, Array]) -> mx.nd.NDArray:
+        return _masked(self._net(x), _tensor(self.model, x, place, keep=x.dtype == np.uint8), masks)
 
     def _sum(self, name: str, arrays: list[mx.nd.NDArray]) -> None:
         """Put the sum over all replicas into each array."""
@@ -221,14 +223,34 @@ class Learner:
             mx.nd.sgd_update(v, w, lr=-decay, wd=0.0, out=v)
         mx.nd.sgd_update(w, v, lr=lr, wd=0.0, out=w)
 
-    def _images(self, x: Array, place: mx.Context) -> mx.nd.NDArray:
-        images = _tensor(self.model, x, place)
-        if x.dtype == np.uint8:
-            images = (images / 255 - self.recipe.mean) / self.recipe.std
-            for source, target in zip(x.shape[2:], self.model.spec.input_shape[1:], strict=True):
-                # Each turn resizes the last axis but one and swaps it with the last: two turns, both axes.
-                turned = images.swapaxes(2, 3)
-                images = mx.nd.dot(turned, _tensor(self.model, resize_matrix(source, target).T, place))
+    def _net(self, x: Array) -> nn.HybridSequential:
+        """What takes in images like ``x``, then the model: one compiled graph."""
+        sides = x.shape[2:] if x.dtype == np.uint8 else None
+        if sides not in self.nets:
+            net = self.nets[sides] = nn.HybridSequential(prefix="")
+            net.add(self._pixels(sides) if sides else nn.HybridLambda("identity"), self.model)
+            net.hybridize(static_alloc=True)
+        return self.nets[sides]
+
+    def _pixels(self, sides: tuple[int, ...]) -> Pixels:
+        matrices = (resize_matrix(*pair).T for pair in zip(sides, self.model.spec.input_shape[1:], strict=True))
+        pixels = Pixels(self.recipe, *(_tensor(self.model, matrix) for matrix in matrices))
+        pixels.initialize(ctx=self.places)
+        return pixels
+
+
+class Pixels(nn.HybridBlock):
+    """uint8 (N, C, h, w) scaled, normalised and resized to (N, C, H, W) by matrices (h, H) and (w, W)."""
+
+    def __init__(self, recipe: Recipe, down: mx.nd.NDArray, across: mx.nd.NDArray) -> None:
+        super().__init__(prefix="pixels_")
+        self.recipe, self.dtype = recipe, down.dtype
+        self.down, self.across = self.params.get_constant("down", down), self.params.get_constant("across", across)
+
+    def hybrid_forward(self, F: Any, x: Any, down: Any, across: Any) -> Any:  # noqa: N803 - its name in Gluon
+        images = (F.cast(x, self.dtype) / 255 - self.recipe.mean) / self.recipe.std
+        for matrix in (down, across):  # each turn resizes the last axis but one and swaps it with the last
+            images = F.dot(F.swapaxes(images, 2, 3), matrix)
         return images
 
 
@@ -244,19 +266,24 @@ _SLOTS = {"gamma": "weight", "beta": "bias"}
 _losses = gluon.loss.SoftmaxCrossEntropyLoss()
 
 
-def _masked(model: nn.HybridSequential, x: mx.nd.NDArray, masks: Mapping[str, Array]) -> mx.nd.NDArray:
-    """Logits; dropout layers multiply by ``masks``."""
+def _masked(net: nn.HybridSequential, x: mx.nd.NDArray, masks: Mapping[str, Array]) -> mx.nd.NDArray:
+    """Logits; dropout layers multiply by ``masks``, layer by layer."""
+    if not masks:
+        return net(x)
+    entry, model = net
     tensors = {name: _tensor(model, mask, x.context) for name, mask in masks.items()}
-    for layer in _layers(model) if masks else ():
+    x = entry(x)
+    for layer in _layers(model):
         mask = tensors.get(_canonical(layer.name))
         x = layer(x) if mask is None else x * mask
-    return x if masks else model(x)
+    return x
 
 
-def _tensor(model: nn.HybridSequential, x: Array, place: mx.Context | None = None) -> mx.nd.NDArray:
-    """``x`` on that device, or the model's first, in its dtype; uint8 and labels become floats only there."""
+def _tensor(model: nn.HybridSequential, x: Array, place: mx.Context | None = None, keep: bool = False) -> mx.nd.NDArray:
+    """``x`` on that device, or the model's first, in its dtype unless ``keep``; labels become floats only there."""
     p = next(iter(model.collect_params().values()))
-    return mx.nd.array(x, ctx=place or p.list_ctx()[0], dtype=x.dtype).astype(p.dtype)
+    tensor = mx.nd.array(x, ctx=place or p.list_ctx()[0], dtype=x.dtype)
+    return tensor if keep else tensor.astype(p.dtype)
 
 
 def _gpus() -> int:

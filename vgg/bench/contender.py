@@ -11,7 +11,7 @@ import os
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, cast
+from typing import Any, Protocol, TypeVar, cast
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,7 @@ from ..recipe import Recipe
 from ..spec import Head, Pool, Spec
 from .workloads import times
 
+T = TypeVar("T")
 Array = NDArray[Any]
 Arrays = dict[str, Array]
 VARIABLES = (
@@ -142,18 +143,20 @@ def variables() -> dict[str, str]:
 
 
 def measure(backend: Any, contender: Contender, phase: str, count: int, warm: bool) -> dict[str, float]:
-    """Seconds for each of ``count`` steps, if ``warm`` after one that is not timed; the process' peak memory so far.
+    """Seconds for each of ``count`` steps, if ``warm`` after one that is not timed; the process' peak memory so far,
+    of the host and of a GPU (0 where the framework does not say).
 
     A process that has waited gets back slowly what memory it had given up: a step that trains on has none of that.
     """
-    work, wait = getattr(contender, phase), _waiting(backend)
+    work, wait = getattr(contender, phase), _known(backend, "wait", lambda: None)
     if warm:
         work(1)
         wait()
     start = time.perf_counter()
     work(count)
     wait()
-    return {"seconds": (time.perf_counter() - start) / count, "peak_bytes": peak_bytes()}
+    seconds = (time.perf_counter() - start) / count
+    return {"seconds": seconds, "peak_bytes": peak_bytes(), "gpu_peak_bytes": _known(backend, "gpu_peak_bytes", int)()}
 
 
 def ceiling(backend: Any, size: int, **told: Any) -> dict[str, float]:
@@ -196,7 +199,7 @@ def _best(work: Callable[[], object], times: int = 5) -> float:
 
 def load_seconds(backend: Any, **told: Any) -> float:
     """To read the weights' file into a model that is there."""
-    task, wait = _task(np.zeros(0), np.zeros(0), **told), _waiting(backend)
+    task, wait = _task(np.zeros(0), np.zeros(0), **told), _known(backend, "wait", lambda: None)
     model = backend.build(task.spec, dtype=task.recipe.dtype, device=task.device)
     start = time.perf_counter()
     model = backend.load(model, task.params())
@@ -224,12 +227,12 @@ def _task(images: Array, labels: Array, *, spec: Any, recipe: Any, device: str, 
     return Task(Spec.from_dict(spec), Recipe.from_dict(recipe), device, weights, images, labels)
 
 
-def _waiting(backend: Any) -> Callable[[], object]:
-    """How to wait for what was begun; a plug-in is taken to have finished what it returns."""
+def _known(backend: Any, name: str, otherwise: Callable[[], T]) -> Callable[[], T]:
+    """That function of the framework's baselines. A plug-in has none: it is taken to have finished what it returns."""
     try:
-        return cast("Callable[[], object]", _baselines(backend).wait)
+        return cast("Callable[[], T]", getattr(_baselines(backend), name))
     except VGGError:
-        return lambda: None
+        return otherwise
 
 
 def _baselines(backend: Any) -> Any:

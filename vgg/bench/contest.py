@@ -99,7 +99,9 @@ def _count(entrant: Entrant, phases: Iterable[str]) -> None:
         while (warm := entrant.measured(phase, count))["seconds"] * count < SECONDS:
             count = max(STEPS, math.ceil(1.1 * SECONDS / warm["seconds"]))
         entrant.counts[phase] = count
-        entrant.found |= {phase: [], **({"peak_bytes": warm["peak_bytes"]} if phase == "train" else {})}
+        entrant.found[phase] = []
+        if phase == "train":
+            entrant.found |= {what: warm[what] for what in ("peak_bytes", "gpu_peak_bytes")}
     entrant.found["counts"] = entrant.counts
 
 

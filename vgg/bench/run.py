@@ -5,6 +5,7 @@ from __future__ import annotations
 import tempfile
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -69,15 +70,20 @@ def _timed(
     workload: workloads.Workload, batch: int, names: Sequence[str], options: Namespace, listener: Listener
 ) -> Iterator[tuple[str, Result]]:
     """(backend, what ``contest`` found)."""
-    plan = workloads.recipe(batch, options.precision)
     listener.stage("oracle", workload.name)
-    with tempfile.TemporaryDirectory(prefix="vgg-") as home:
-        weights = params.init(workload.spec, plan.seed, plan.init)
-        params.save_params(Path(home, "weights.safetensors"), weights, workload.spec)
-        known = parity.truth(workload, weights, plan)
-        terms = Terms(workload, plan, options.device, Path(home, "weights.safetensors"), known)
+    with agreed(workload, batch, options) as terms:
         for name in names:
             try:
                 yield name, contest(registry.find(name), terms, options.rounds, options.env, options.timeout, listener)
             except VGGError as error:
                 yield name, {"contenders": {"vgg": {"error": str(error)}}, "ceiling": []}
+
+
+@contextmanager
+def agreed(workload: workloads.Workload, batch: int, options: Namespace) -> Iterator[Terms]:
+    """What its contenders start from, in a file that is there as long, and are judged by."""
+    plan = workloads.recipe(batch, options.precision)
+    with tempfile.TemporaryDirectory(prefix="vgg-") as home:
+        weights, saved = params.init(workload.spec, plan.seed, plan.init), Path(home, "weights.safetensors")
+        params.save_params(saved, weights, workload.spec)
+        yield Terms(workload, plan, options.device, saved, parity.truth(workload, weights, plan))

@@ -128,7 +128,8 @@ def _cost(found: Mapping[str, Any] | None, what: str) -> str:
         return "-"
     if "error" in found:
         return "failed"
-    return size(found[what]) if what == "peak_bytes" else f"{found[what]:.1f} s"
+    held = found.get("gpu_peak_bytes") or found["peak_bytes"]
+    return size(held) if what == "peak_bytes" else f"{found[what]:.1f} s"
 
 
 def _ourselves(found: Mapping[str, Any]) -> Table:

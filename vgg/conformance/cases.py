@@ -90,6 +90,9 @@ TRAJECTORIES = {
 """Training steps, with neutral dropout masks, and the way most people train, with none. The seeds are such
 that no ReLU and no max-pool comes within float32's rounding of switching in fifty steps, where gradients would jump."""
 
+RELAYED = Case(_PLAIN.modified(batch_norm=True), batch=5)
+"""Begun in one framework and ended in another, with all that a state can hold, in float64 only."""
+
 LEARNERS = TRAJECTORIES | {name: CASES[name] for name in ("mixed", "global_pool")}
 """A step on pixels; the last two are what trajectories leave out."""
 

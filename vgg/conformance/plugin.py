@@ -28,13 +28,13 @@ DEFAULTS = {"env": "auto", "timeout": 900.0, "device": "cpu", "replicas": 1}
 
 
 class Results:
-    """A plugin that keeps the board after the session, for ``vgg check --json``."""
+    """A plugin that keeps what was found after the session, for ``vgg check --json``."""
 
-    board: Board
+    found: dict[str, Any]
 
-    def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Take the board along."""
-        self.board = session.config.stash[KEY]
+    def pytest_sessionfinish(self, session: pytest.Session, exitstatus: int) -> None:
+        """Take it along."""
+        self.found = _found(session, exitstatus)
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
@@ -205,7 +205,7 @@ def pytest_runtest_protocol(item: pytest.Item) -> Iterator[None]:
         seconds[backend] = seconds.get(backend, 0.0) + time.perf_counter() - start
 
 
-def pytest_sessionfinish(session: pytest.Session) -> None:
+def pytest_sessionfinish(session: pytest.Session, exitstatus: int) -> None:
     """In a process of pytest-xdist, hand the board to the one that prints; in that one, write it."""
     from ..params import write_atomically
 
@@ -213,7 +213,11 @@ def pytest_sessionfinish(session: pytest.Session) -> None:
     if hasattr(session.config, "workeroutput"):
         session.config.workeroutput["vgg"] = board.handed()
     elif path:
-        write_atomically(Path(path), json.dumps(board.to_dict()).encode())
+        write_atomically(Path(path), json.dumps(_found(session, exitstatus)).encode())
+
+
+def _found(session: pytest.Session, status: int) -> dict[str, Any]:
+    return {"ok": status == pytest.ExitCode.OK, **session.config.stash[KEY].to_dict()}
 
 
 @pytest.hookimpl(optionalhook=True)

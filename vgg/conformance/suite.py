@@ -16,7 +16,7 @@ from ..errors import VGGError
 from ..recipe import CHOICES
 from ..spec import Spec
 from . import checks, dropout, precisions, properties, trajectories
-from .cases import CASES, DROPOUTS, LEARNERS, NARROW, STRUCTURES, TRAJECTORIES, Case
+from .cases import CASES, DROPOUTS, LEARNERS, NARROW, RELAYED, STRUCTURES, TRAJECTORIES, Case
 
 EXAMPLES = 10
 """Random specs a run, unless told otherwise."""
@@ -79,7 +79,7 @@ def _all(examples: int) -> Iterator[tuple[str, Judge]]:
     yield from _learners()
     for name in registry.own_names():
         yield f"exchange {name}", _received(name, checks.written, checks.exchange, CASES["batch_norm"])
-        yield f"relay {name}", _received(name, trajectories.half_way, trajectories.relay, TRAJECTORIES["plain"])
+        yield f"relay {name}", _received(name, trajectories.half_way, trajectories.relay, RELAYED)
     yield "properties", lambda b: properties.properties(b.worker, examples)
 
 

@@ -20,6 +20,7 @@ from .cases import Array, Arrays, Case
 from .checks import declared_mode
 
 STEPS = 50
+HALF = STEPS // 2
 RATES = {0: 0.01, 20: 0.002, 35: 0.005}
 """Step -> learning rate from there on. A change is where MXNet's and Keras' kind of momentum parts from torch's."""
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-3
@@ -32,23 +33,27 @@ Path = list[tuple[float, Arrays]]
 def trajectory(worker: Jobs, case: Case, dtype: str) -> Verdict:
     """Loss and every array of the state, running statistics included, after each step."""
     _begin(worker, case, dtype)
-    return _stretch(worker, case, dtype, range(STEPS))
+    return _stretch(worker, case, dtype, range(STEPS), declared_mode(worker))
 
 
-def half_way(source: Jobs, case: Case) -> Arrays:
-    """The state of ``source`` after half of the steps; ``VGGError`` where it has gone astray itself."""
+def half_way(source: Jobs, case: Case) -> tuple[Arrays, Mode]:
+    """The state of ``source`` after half of the steps, and what it declares; ``VGGError`` where it has gone astray."""
     _begin(source, case, "float64")
-    verdict = _stretch(source, case, "float64", range(STEPS // 2))
+    mode = declared_mode(source)
+    verdict = _stretch(source, case, "float64", range(HALF), mode)
     if not verdict.ok:
         raise VGGError(verdict.reason)
-    return source.state()
+    return source.state(), mode
 
 
-def relay(worker: Jobs, state: Arrays, case: Case) -> Verdict:
-    """The other half from there, the state's names in another order: momentum, weights and steps carry over."""
+def relay(worker: Jobs, handed: tuple[Arrays, Mode], case: Case) -> Verdict:
+    """The other half from there, the state's names in another order: momentum, weights, running statistics and steps
+    carry over.
+    """
+    state, before = handed
     _begin(worker, case, "float64")
     worker.restore(dict(reversed(state.items())))
-    return _stretch(worker, case, "float64", range(STEPS // 2, STEPS))
+    return _stretch(worker, case, "float64", range(HALF, STEPS), before, declared_mode(worker))
 
 
 def _begin(worker: Jobs, case: Case, dtype: str) -> None:
@@ -56,12 +61,11 @@ def _begin(worker: Jobs, case: Case, dtype: str) -> None:
     worker.learner(Recipe(momentum=MOMENTUM, weight_decay=WEIGHT_DECAY))
 
 
-def _stretch(worker: Jobs, case: Case, dtype: str, steps: range) -> Verdict:
-    mode = declared_mode(worker)
-    limit = FLOAT64_LIMIT if dtype == "float64" else band(case, mode)
+def _stretch(worker: Jobs, case: Case, dtype: str, steps: range, *modes: Mode) -> Verdict:
+    limit = FLOAT64_LIMIT if dtype == "float64" else band(case, modes[0])
     worst = Verdict(0.0, limit)
     for step in steps:
-        (loss, state), (x, y) = path(case, mode)[step], _batch(case, step)
+        (loss, state), (x, y) = path(case, tuple(dict.fromkeys(modes)))[step], _batch(case, step)
         loss_found = worker.step(x.astype(dtype), y, _rate(step), _masks(case, step))
         found = {"loss": np.array(loss_found, dtype), **worker.state()}
         found["step"] = found["step"].astype(dtype)  # the one that counts
@@ -72,15 +76,17 @@ def _stretch(worker: Jobs, case: Case, dtype: str, steps: range) -> Verdict:
     return worst
 
 
-@lru_cache(maxsize=8)
-def path(case: Case, mode: Mode, noise: float = 0.0, seed: int = 0) -> Path:
-    """The oracle's steps; ``noise`` is a relative error of every gradient, and weights are then rounded to float32."""
+@lru_cache(maxsize=16)
+def path(case: Case, modes: tuple[Mode, ...], noise: float = 0.0, seed: int = 0) -> Path:
+    """The oracle's steps, of two ``modes`` in the second from half way on; ``noise`` is a relative error of every
+    gradient, and weights are then rounded to float32.
+    """
     random = np.random.RandomState(seed)
     weights: Arrays = case.params("float64")
     velocity = {name: np.zeros_like(a) for name, a in weights.items() if "running_" not in name}
     steps: Path = []
     for step in range(STEPS):
-        here = mode._replace(masks=_masks(case, step))
+        here = modes[0 if step < HALF else -1]._replace(masks=_masks(case, step))
         loss, grads, tape = reference.loss_and_grads(case.spec, weights, *_batch(case, step), here)
         floors = gradient_floors(grads)
         grads = {name: g + noise * _noise(random, g, floors.get(name, 0.0)) for name, g in grads.items()}
@@ -102,7 +108,7 @@ def band(case: Case, mode: Mode, tries: int = 3) -> Limit:
     strayed = [
         _judged({"loss": np.array(loss), **state}, {"loss": np.array(exact), **wanted}, Limit(np.inf, "")).error
         for seed in range(tries)
-        for (loss, state), (exact, wanted) in zip(path(case, mode, noise, seed), path(case, mode), strict=True)
+        for (loss, state), (exact, wanted) in zip(path(case, (mode,), noise, seed), path(case, (mode,)), strict=True)
     ]
     basis = f"{CONFIDENCE:g} times what rounding to float32 and gradients off by {noise:.0e} did to the oracle"
     return Limit(CONFIDENCE * max(strayed), f"{basis}, the worst of {tries} tries")

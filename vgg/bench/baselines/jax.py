@@ -123,6 +123,11 @@ def wait() -> None:
     jax.block_until_ready(jax.live_arrays())
 
 
+def gpu_peak_bytes() -> int:
+    """Most that the process has held of a GPU's memory; 0 where there is none."""
+    return max((device.memory_stats() or {}).get("peak_bytes_in_use", 0) for device in jax.local_devices())
+
+
 def _train(state: TrainState, x: jax.Array, y: jax.Array, key: jax.Array) -> tuple[TrainState, jax.Array]:
     def loss_of(params: Any) -> jax.Array:
         logits = state.apply_fn({"params": params}, x, True, rngs={"dropout": key})

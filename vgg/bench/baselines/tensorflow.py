@@ -105,6 +105,12 @@ def wait() -> None:
     tf.test.experimental.sync_devices()
 
 
+def gpu_peak_bytes() -> int:
+    """Most that the process has held of a GPU's memory; 0 where there is none."""
+    gpus = tf.config.list_logical_devices("GPU")
+    return max((tf.config.experimental.get_memory_info(gpu.name)["peak"] for gpu in gpus), default=0)
+
+
 def _place(task: Task) -> AbstractContextManager[Any]:
     return tf.device("/GPU:0" if task.device == "gpu" else "/CPU:0")
 

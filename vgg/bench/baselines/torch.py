@@ -119,6 +119,11 @@ def wait() -> None:
         torch.cuda.synchronize()
 
 
+def gpu_peak_bytes() -> int:
+    """Most that the process has held of a GPU's memory; 0 where there is none."""
+    return int(torch.cuda.max_memory_allocated())
+
+
 class Pictures(Dataset[Any]):
     """Images one by one, ``EPOCH`` times, as torchvision's data sets give them: from PIL, resized, as floats."""
 
