@@ -51,11 +51,13 @@ def speed(steps: Sequence[float], epochs: Sequence[float], images: int) -> dict[
 
 
 def peak_bytes() -> int:
-    """The largest resident memory of this process so far; Linux' ``ru_maxrss`` would count its parent's too."""
+    """The largest resident memory of this process so far; Linux' ``ru_maxrss`` would count its parent's too, and is
+    asked only where the system does not tell the other.
+    """
     status = Path("/proc/self/status")
-    if status.exists():
-        line = next(line for line in status.read_text().splitlines() if line.startswith("VmHWM"))
-        return int(line.split()[1]) * 1024
+    told = status.read_text().splitlines() if status.exists() else []
+    if peak := [line.split()[1] for line in told if line.startswith("VmHWM")]:
+        return int(peak[0]) * 1024
     import resource
 
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss

@@ -247,9 +247,10 @@ class Learner:
     def _images(self, x: jax.Array) -> jax.Array:
         if x.dtype == np.uint8:
             x = (x.astype(self.module.param_dtype) / 255 - self.recipe.mean) / self.recipe.std
-            down, across = (resize_matrix(*s) for s in zip(x.shape[2:], self.spec.input_shape[1:], strict=True))
-            with jax.default_matmul_precision("float32"):  # the pixels of every other precision
-                x = jnp.asarray(down, x.dtype) @ x @ jnp.asarray(across.T, x.dtype)
+            if x.shape[2:] != self.spec.input_shape[1:]:
+                down, across = (resize_matrix(*s) for s in zip(x.shape[2:], self.spec.input_shape[1:], strict=True))
+                with jax.default_matmul_precision("float32"):  # the pixels of every other precision
+                    x = jnp.asarray(down, x.dtype) @ x @ jnp.asarray(across.T, x.dtype)
         return x.transpose(0, 2, 3, 1)
 
 

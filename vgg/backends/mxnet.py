@@ -232,26 +232,38 @@ class Learner:
             net.hybridize(static_alloc=True)
         return self.nets[sides]
 
-    def _pixels(self, sides: tuple[int, ...]) -> Pixels:
-        matrices = (resize_matrix(*pair).T for pair in zip(sides, self.model.spec.input_shape[1:], strict=True))
-        pixels = Pixels(self.recipe, *(_tensor(self.model, matrix) for matrix in matrices))
+    def _pixels(self, sides: tuple[int, ...]) -> nn.HybridSequential:
+        pixels, wanted = nn.HybridSequential(prefix=""), self.model.spec.input_shape[1:]
+        pixels.add(Scale(self.recipe, next(iter(self.trained.values())).dtype))
+        if sides != wanted:
+            matrices = (resize_matrix(*pair).T for pair in zip(sides, wanted, strict=True))
+            pixels.add(Resize(*(_tensor(self.model, matrix) for matrix in matrices)))
         pixels.initialize(ctx=self.places)
         return pixels
 
 
-class Pixels(nn.HybridBlock):
-    """uint8 (N, C, h, w) scaled, normalised and resized to (N, C, H, W) by matrices (h, H) and (w, W)."""
+class Scale(nn.HybridBlock):
+    """uint8 pixels to normalised numbers of that dtype."""
 
-    def __init__(self, recipe: Recipe, down: mx.nd.NDArray, across: mx.nd.NDArray) -> None:
-        super().__init__(prefix="pixels_")
-        self.recipe, self.dtype = recipe, down.dtype
+    def __init__(self, recipe: Recipe, dtype: Any) -> None:
+        super().__init__(prefix="scale_")
+        self.recipe, self.dtype = recipe, dtype
+
+    def hybrid_forward(self, F: Any, x: Any) -> Any:  # noqa: N803 - its name in Gluon
+        return (F.cast(x, self.dtype) / 255 - self.recipe.mean) / self.recipe.std
+
+
+class Resize(nn.HybridBlock):
+    """(N, C, h, w) to (N, C, H, W), by matrices (h, H) and (w, W)."""
+
+    def __init__(self, down: mx.nd.NDArray, across: mx.nd.NDArray) -> None:
+        super().__init__(prefix="resize_")
         self.down, self.across = self.params.get_constant("down", down), self.params.get_constant("across", across)
 
     def hybrid_forward(self, F: Any, x: Any, down: Any, across: Any) -> Any:  # noqa: N803 - its name in Gluon
-        images = (F.cast(x, self.dtype) / 255 - self.recipe.mean) / self.recipe.std
         for matrix in (down, across):  # each turn resizes the last axis but one and swaps it with the last
-            images = F.dot(F.swapaxes(images, 2, 3), matrix)
-        return images
+            x = F.dot(F.swapaxes(x, 2, 3), matrix)
+        return x
 
 
 class GlobalAvgPool(nn.HybridSequential):

@@ -226,10 +226,16 @@ class Learner:
         dtype = self.model.compute_dtype
         if x.dtype == tf.uint8:
             x = (tf.cast(x, dtype) / 255 - self.recipe.mean) / self.recipe.std
-            down, across = (resize_matrix(*s) for s in zip(x.shape[2:], self.model.spec.input_shape[1:], strict=True))
-            wide = tf.float64 if self.recipe.precision == "tf32" else dtype  # pixels are resized in float32
-            x = tf.cast(tf.constant(down, wide) @ tf.cast(x, wide) @ tf.constant(across.T, wide), dtype)
+            x = self._resized(x)
         return tf.transpose(x, (0, 2, 3, 1))
+
+    def _resized(self, x: tf.Tensor) -> tf.Tensor:
+        sides, dtype = self.model.spec.input_shape[1:], x.dtype
+        if x.shape[2:] == sides:
+            return x
+        down, across = (resize_matrix(*pair) for pair in zip(x.shape[2:], sides, strict=True))
+        wide = tf.float64 if self.recipe.precision == "tf32" else dtype  # pixels are resized in float32
+        return tf.cast(tf.constant(down, wide) @ tf.cast(x, wide) @ tf.constant(across.T, wide), dtype)
 
 
 _MODAL = (layers.BatchNormalization, layers.Dropout)

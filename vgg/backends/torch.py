@@ -138,7 +138,8 @@ class Learner:
         self.replica = _replicated(self.model)
         self.recipe = recipe
         self.steps = 0
-        torch.use_deterministic_algorithms(_ORDERED)
+        self.matrices: dict[Any, list[torch.Tensor]] = {}
+        torch.use_deterministic_algorithms(_ORDERED, warn_only=True)  # the gradient of LRN has no such algorithm
         torch.backends.cudnn.benchmark = not _ORDERED  # batches of one size: the fastest kernels are worth a search
         self.optimizer = torch.optim.SGD(
             model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True
@@ -200,12 +201,17 @@ class Learner:
         images = _tensor(self.model, x, keep=x.dtype == np.uint8)
         if x.dtype == np.uint8:
             images = (images.to(_where(self.model).dtype) / 255 - self.recipe.mean) / self.recipe.std
-            down, across = (
-                _tensor(self.model, resize_matrix(*s))
-                for s in zip(x.shape[2:], self.model.spec.input_shape[1:], strict=True)
-            )
-            images = down @ images @ across.T
+            if x.shape[2:] != self.model.spec.input_shape[1:]:
+                down, across = self._matrices(x.shape[2:])
+                images = down @ images @ across.T
         return images.contiguous(memory_format=torch.channels_last)
+
+    def _matrices(self, sides: tuple[int, ...]) -> list[torch.Tensor]:
+        """What resizes images of these sides: on the device, and once."""
+        if sides not in self.matrices:
+            pairs = zip(sides, self.model.spec.input_shape[1:], strict=True)
+            self.matrices[sides] = [_tensor(self.model, resize_matrix(*pair)) for pair in pairs]
+        return self.matrices[sides]
 
 
 _NARROW = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -28,8 +28,8 @@ STEPS = 3
 """How many it is made of, at least, where one alone takes less than that."""
 SIZE = 2048
 """Side of the square matrices whose product is the machine's ceiling on a CPU; four times that on a GPU."""
-PAUSE = 0.3
-"""Seconds in which the threads of the one before go to sleep."""
+PAUSE = 1.0
+"""Seconds in which the threads of the one before go to sleep, and its loaders have read ahead as far as they do."""
 UNCACHED = {"JAX_ENABLE_COMPILATION_CACHE": "false", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
 """So that the first step compiles."""
 ZOOS = {"torch": ("torchvision",)}
