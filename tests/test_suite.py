@@ -9,13 +9,16 @@ import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any, cast
 from xml.etree import ElementTree as ET
 
+import numpy as np
 import pytest
 
 from vgg import reference
-from vgg.conformance import declared
+from vgg.backends import VELOCITY
+from vgg.conformance import cases, checks, declared
 
 TESTS = Path(__file__).parent
 FORWARD, BACKWARD = "forward plain float64 eval", "backward plain float64 eval"
@@ -189,6 +192,15 @@ def test_under_xdist_the_matrix_is_whole(tmp_path: Path) -> None:
     assert found["ok"]
     assert set(found["checks"]) == {FORWARD, BACKWARD}
     assert set(found["declared"]) == set(declared.FACTS)
+
+
+@pytest.mark.parametrize(("place", "noise", "ok"), [("gpu", 1e-6, True), ("gpu", 1e-3, False), ("cpu", 1e-16, False)])
+def test_only_a_gpu_may_round_otherwise_each_time(place: str, noise: float, ok: bool) -> None:
+    """A bias before a batch norm has a gradient of nothing but rounding."""
+    worker: Any = SimpleNamespace(place=lambda _: place)
+    wanted = {f"{VELOCITY}conv1.weight": np.ones((3, 2)), f"{VELOCITY}conv1.bias": np.array([noise, -noise, noise])}
+    got = {**wanted, f"{VELOCITY}conv1.bias": np.array([-noise, noise, noise])}
+    assert checks.alike(worker, cases.CASES["batch_norm"], got, wanted).ok is ok
 
 
 def test_junit_tells_errors_limits_and_facts(check: Check, tmp_path: Path) -> None:

@@ -104,6 +104,13 @@ NARROW = Case(
 """A step in bf16. The seed keeps ReLUs and max-pools far from switching: gradients jump there, by far more than bf16
 rounds."""
 
+TF32 = Case(
+    Spec.from_blocks(((1, 32), (1, 64)), head=Head((64,)), batch_norm=True, **{**_ODD, "input_shape": (3, 6, 9)}),
+    batch=8,
+    seed=106,
+)
+"""A step in TF32, which libraries leave to products that are large enough, and of widths that suit it."""
+
 
 def _small(name: str) -> Case:
     """An architecture of Table 1 or AlexNet at a sixteenth of its width, on images that are odd and not square."""

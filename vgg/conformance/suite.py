@@ -16,7 +16,7 @@ from ..errors import VGGError
 from ..recipe import CHOICES
 from ..spec import Spec
 from . import checks, dropout, precisions, properties, trajectories
-from .cases import CASES, DROPOUTS, LEARNERS, NARROW, RELAYED, STRUCTURES, TRAJECTORIES, Case
+from .cases import CASES, DROPOUTS, LEARNERS, NARROW, RELAYED, STRUCTURES, TF32, TRAJECTORIES, Case
 
 EXAMPLES = 10
 """Random specs a run, unless told otherwise."""
@@ -91,7 +91,7 @@ def _learners() -> Iterator[tuple[str, Judge]]:
     for name, case in LEARNERS.items():
         yield f"learning {name}", _on(checks.learning, case, 0.0 if name == "global_pool" else 0.9)
     for name in CHOICES["precision"]:
-        yield f"precision {name}", _on(precisions.precision, NARROW, name)
+        yield f"precision {name}", _on(precisions.precision, TF32 if name == "tf32" else NARROW, name)
     for name in ("plain", "batch_norm"):
         yield f"repeatable {name}", _on(checks.repeatable, CASES[name])
     yield "resuming batch_norm", lambda b: checks.resuming(b.worker(), b.fresh, CASES["batch_norm"])
