@@ -10,10 +10,12 @@ from __future__ import annotations
 import dataclasses
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
-from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .errors import mismatch, unknown
+
+if TYPE_CHECKING:
+    from pathlib import Path  # which would be a third of the time that it takes to import this package
 
 BATCH_NORM_EPSILON = 1e-5
 """Added to the variance. torch, Flax and MXNet default to this; Keras to 1e-3."""
@@ -219,7 +221,7 @@ class Spec:
         """The spec in a ``.json`` or ``.toml`` file."""
         from . import specfile
 
-        return specfile.load(Path(path))
+        return specfile.load(path)
 
 
 def _narrowed(block: Block, ratio: int) -> Block:

@@ -45,8 +45,9 @@ def from_toml(text: str) -> Spec:
     return from_dict(_parsed(tomllib.loads, text, "TOML"))
 
 
-def load(path: Path) -> Spec:
+def load(path: str | Path) -> Spec:
     """The spec in a ``.json`` or ``.toml`` file."""
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except (OSError, UnicodeDecodeError) as error:
