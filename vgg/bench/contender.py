@@ -172,7 +172,7 @@ def rates(size: int, multiply: Callable[[], object], copy: Callable[[], object])
     """``flops``: FLOP/s of a product of two square matrices; ``bytes``: bytes/s read and written by copying
     ``COPIED`` float32.
     """
-    return {"flops": 2 * size**3 / _best(multiply), "bytes": 8 * COPIED / _best(copy)}
+    return {"flops": 2 * size**3 / best(multiply), "bytes": 8 * COPIED / best(copy)}
 
 
 def _repeated(work: Callable[[], object], calls: int, wait: Callable[[], object]) -> Callable[[], None]:
@@ -186,7 +186,7 @@ def _repeated(work: Callable[[], object], calls: int, wait: Callable[[], object]
     return repeated
 
 
-def _best(work: Callable[[], object], times: int = 5) -> float:
+def best(work: Callable[[], object], times: int = 5) -> float:
     """Seconds, the first time aside."""
     work()
     seconds = []
