@@ -1,6 +1,7 @@
 """How fast torch convolves: forward, gradient of the images, gradient of the weights, in both layouts, layer by layer.
 JSON, and a table within it, for ``python -m vgg.report.markdown``; in the environment of ``vgg/envs/torch.txt``.
 
+export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184
 python benchmarks/torch_convolutions.py vgg11_narrow vgg16 > benchmarks/results/torch-convolutions.json
 """
 
@@ -15,6 +16,7 @@ from typing import Any
 import torch
 
 from vgg.bench import contender, run, workloads
+from vgg.bench.contest import SIZE
 from vgg.layers import Layer, expand
 
 OPTIONS = Namespace(device="cpu", precision="float32", rounds=5, env="current")
@@ -57,6 +59,11 @@ def rates(row: Layer, given: tuple[int, ...], batch: int) -> dict[str, dict[str,
     }
 
 
+def _shown(row: Layer, part: str, rate: float) -> str:
+    """In GFLOP/s; a first layer's images need no gradient."""
+    return "-" if part == "images" and row.name == "block1.conv1" else f"{rate / 1e9:.0f}"
+
+
 def main(*names: str) -> None:
     """Time the convolutions of these workloads, at their batch sizes on a CPU."""
     found: dict[str, Any] = {}
@@ -66,11 +73,14 @@ def main(*names: str) -> None:
         for row, given in convolutions(workload):
             timed = found[f"{workload.name} {row.name}"] = rates(row, given, batch)
             shape = f"{given[0]} to {row.output_shape[0]}, {'x'.join(map(str, given[1:]))}"
-            cells = (f"{timed[layout][part] / 1e9:.0f}" for layout in LAYOUTS for part in PARTS)
+            cells = (_shown(row, part, timed[layout][part]) for layout in LAYOUTS for part in PARTS)
             rows.append([workload.name, f"`{row.name}`", shape, *cells])
     heads = ["", "", "channels, extent", *(f"{layout}, {part}" for layout in LAYOUTS for part in PARTS)]
+    matrix = torch.from_numpy(contender.noise(SIZE))
+    ceiling = 2 * SIZE**3 / contender.best(lambda: matrix @ matrix)
+    rows.append(["", "matrix product", f"{SIZE}x{SIZE}", f"{ceiling / 1e9:.0f}", *[""] * (len(heads) - 4)])
     about = {"framework": f"torch {torch.__version__}", "variables": contender.variables()}
-    table = {"rates": found, "columns": heads, "rows": rows}
+    table = {"rates": found, "ceiling": ceiling, "columns": heads, "rows": rows}
     json.dump({**run.conditions(OPTIONS), **about, **table}, sys.stdout, indent=1)
 
 

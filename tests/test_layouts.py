@@ -1,18 +1,29 @@
-"""What torch trains in another layout than the small nets of the suite."""
+"""The layout that torch trains in, which the small nets of the suite do not need."""
 
 from __future__ import annotations
 
-import pytest
+import subprocess
 
-from vgg import Head, Spec, registry
+from vgg import Head, Spec, environments, registry
 from vgg.client import Worker
 from vgg.conformance import cases, checks
 
+WIDE = Spec.from_blocks(((1, 64), (1, 5)), input_shape=(1, 128, 133), classes=3, head=Head((), global_pool=True))
+RULE = """
+from vgg import Spec, arch
+from vgg.backends import torch as b
+for spec in (arch("vgg16"), arch("vgg16", input_shape=(3, 64, 64)), arch("vgg11_narrow"), arch("alexnet")):
+    print(*(str(b._layout(b.build(spec.modified(hidden=())), p)) for p in ("float32", "bf16")))
+"""
 
-@pytest.mark.parametrize(("channels", "side"), [(64, 128), (64, 127), (63, 128)])
-def test_a_step_on_wide_maps_is_the_oracles(channels: int, side: int) -> None:
-    blocks = ((1, channels), (1, 5))
-    spec = Spec.from_blocks(blocks, input_shape=(1, side, side + 5), classes=3, head=Head((), global_pool=True))
+
+def test_a_step_in_nchw_is_the_oracles() -> None:
     with Worker(registry.find("torch")) as worker:
-        verdict = checks.learning(worker, cases.Case(spec, batch=2), 0.9)
+        verdict = checks.learning(worker, cases.Case(WIDE, batch=2), 0.9)
     assert verdict.ok, verdict.reason
+
+
+def test_nchw_is_for_wide_maps_of_many_channels_in_float32() -> None:
+    command, environ = environments.launch(registry.find("torch"), "auto", "")
+    printed = subprocess.run([*command, "-c", RULE], env=environ, capture_output=True, text=True, check=True).stdout
+    assert printed.split() == ["torch.contiguous_format", *["torch.channels_last"] * 7]

@@ -22,7 +22,7 @@ TABLES = {
     "check.json": "docs/conformance.md",
     "check-flax_nnx.json": "plugins/flax_nnx/README.md",
     "bench-cpu.json": "docs/speed.md",
-    "bench-cpu-vgg16.json": "docs/speed.md",
+    "torch-convolutions.json": "docs/speed.md",
     "check-replicas.json": "docs/replicas.md",
     "settings-cpu.json": "docs/speed.md",
     "mxnet-profile.json": "docs/speed.md",

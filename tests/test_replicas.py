@@ -26,8 +26,9 @@ from vgg.backends import VELOCITY
 from vgg.cli import main
 from vgg.client import Worker
 from vgg.compare import compare
+from vgg.conformance import checks
 from vgg.conformance.board import _compiled
-from vgg.conformance.cases import TRAJECTORIES, Array, Arrays, Case
+from vgg.conformance.cases import CASES, TRAJECTORIES, Array, Arrays, Case
 from vgg.conformance.trajectories import FLOAT64_LIMIT, trajectory
 from vgg.masks import masks
 from vgg.recipe import recipe
@@ -129,6 +130,11 @@ def test_two_replicas_follow_the_oracle(worker: Worker) -> None:
     case = TRAJECTORIES["plain"]
     assert case.batch % 2
     verdict = trajectory(worker, case, "float64")
+    assert verdict.ok, verdict.reason
+
+
+def test_replicas_resize_their_own_images(worker: Worker) -> None:
+    verdict = checks.learning(worker, CASES["plain"], 0.9)
     assert verdict.ok, verdict.reason
 
 

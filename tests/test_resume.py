@@ -78,16 +78,17 @@ def losses(run: Path) -> list[float]:
     return [row["loss"] for row in map(json.loads, (run / "metrics.jsonl").read_text().splitlines()) if "loss" in row]
 
 
-def test_a_command_that_is_killed_takes_its_worker_along_and_its_run_goes_on(start: Start, tmp_path: Path) -> None:
+def test_a_run_whose_command_was_killed_goes_on(start: Start, tmp_path: Path) -> None:
     job = ("train", "oracle", "tiny.toml", "--epochs", "2", "--every", "1")
     process = start(*job, "--out", "run")
     under_way(tmp_path / "run", 5)
     children = Path(f"/proc/{process.pid}/task/{process.pid}/children").read_text().split()
     process.kill()
     assert ended(process)[0] == -signal.SIGKILL
-    assert len(children) == 1
-    while alive(children[0]):
+    deadline = time.monotonic() + 30
+    while any(map(alive, children)) and time.monotonic() < deadline:
         time.sleep(0.01)
+    assert not any(map(alive, children))
     assert ended(start("train", "--resume", "run"))[0] == 0
     assert ended(start(*job, "--out", "undisturbed"))[0] == 0
     assert losses(tmp_path / "run") == losses(tmp_path / "undisturbed")

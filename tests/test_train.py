@@ -225,7 +225,7 @@ def test_an_epochs_seconds_are_its_steps_and_what_is_between(train: Train, out: 
     epochs = [line["epoch_seconds"] for line in lines if "test_loss" in line]
     steps = [sum(line["seconds"] for line in lines if "loss" in line and line["epoch"] == n) for n in range(3)]
     assert all(whole > parts for whole, parts in zip(epochs, steps, strict=True))
-    assert summary["epoch_seconds"] == np.median(epochs)
+    assert summary["epoch_seconds"] == np.median(epochs[1:])
 
 
 def test_an_epoch_that_was_interrupted_has_no_time(train: Train, out: Path) -> None:

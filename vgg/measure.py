@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import sys
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -13,6 +14,7 @@ _OUT_OF_MEMORY = re.compile(
     r"out of memory|OutOfMemory|MemoryError|RESOURCE_EXHAUSTED|ResourceExhausted|allocate (CPU )?memory|bad_alloc",
     re.IGNORECASE,
 )
+STATUS = Path("/proc/self/status")
 
 
 class Clock:
@@ -30,6 +32,10 @@ class Clock:
         self.last = time.perf_counter() - start
         self.spent[what] += self.last
 
+    def training(self) -> float:
+        """Seconds so far that went neither into evaluation nor into checkpoints."""
+        return time.perf_counter() - self.start - self.spent["evaluation"] - self.spent["checkpoint"]
+
     def shares(self) -> dict[str, float]:
         """Of the whole, ``other`` being what is none of the named."""
         whole = time.perf_counter() - self.start
@@ -38,14 +44,14 @@ class Clock:
 
 
 def speed(steps: Sequence[float], epochs: Sequence[float], images: int) -> dict[str, float | None]:
-    """From the seconds of every step, of ``images`` each, and of the epochs that were trained in one go: the median
-    step, the first one aside, which compiles; the median epoch, from images in memory to its last loss.
+    """Medians, from the seconds of every step, of ``images`` each, and of the epochs that were trained in one go; the
+    first ones, which compile, aside.
     """
     steady = median(steps[1:] or steps)
     return {
         "images_per_second": images / steady,
         "step_seconds": steady,
-        "epoch_seconds": median(epochs) if epochs else None,
+        "epoch_seconds": median(epochs[1:] or epochs) if epochs else None,
         "compile_seconds": max(steps[0] - steady, 0.0),
     }
 
@@ -54,13 +60,12 @@ def peak_bytes() -> int:
     """The largest resident memory of this process so far; Linux' ``ru_maxrss`` would count its parent's too, and is
     asked only where the system does not tell the other.
     """
-    status = Path("/proc/self/status")
-    told = status.read_text().splitlines() if status.exists() else []
+    told = STATUS.read_text().splitlines() if STATUS.exists() else []
     if peak := [line.split()[1] for line in told if line.startswith("VmHWM")]:
         return int(peak[0]) * 1024
     import resource
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * (1 if sys.platform == "darwin" else 1024)
 
 
 def out_of_memory(error: Exception) -> bool:

@@ -132,7 +132,7 @@ class Loop:
 
     def train(self, every: int, stopping: Callable[[], bool]) -> bool:
         """The rest of an epoch; whether it was not stopped. A loss that is not finite ends the run."""
-        (epoch, first), began = self.place, time.perf_counter()
+        (epoch, first), began = self.place, self.clock.training()
         lr = self.recipe.lr_at(epoch, [row["validation_accuracy"] for row in self.rows if "validation_accuracy" in row])
         batches = data.batches(len(self.chosen), self.recipe.batch_size, self.recipe.seed, epoch, first)
         for step, batch in enumerate(batches, first):
@@ -144,7 +144,7 @@ class Loop:
             if stop:
                 return False
         self.place = (epoch + 1, 0)
-        self.epoch_seconds = None if first else time.perf_counter() - began
+        self.epoch_seconds = None if first else self.clock.training() - began
         return True
 
     def test(self) -> None:

@@ -232,38 +232,30 @@ class Learner:
             net.hybridize(static_alloc=True)
         return self.nets[sides]
 
-    def _pixels(self, sides: tuple[int, ...]) -> nn.HybridSequential:
-        pixels, wanted = nn.HybridSequential(prefix=""), self.model.spec.input_shape[1:]
-        pixels.add(Scale(self.recipe, next(iter(self.trained.values())).dtype))
+    def _pixels(self, sides: tuple[int, ...]) -> Pixels:
+        wanted, matrices = self.model.spec.input_shape[1:], {}
         if sides != wanted:
-            matrices = (resize_matrix(*pair).T for pair in zip(sides, wanted, strict=True))
-            pixels.add(Resize(*(_tensor(self.model, matrix) for matrix in matrices)))
+            pairs = zip(("down", "across"), sides, wanted, strict=True)
+            matrices = {name: _tensor(self.model, resize_matrix(*pair).T) for name, *pair in pairs}
+        pixels = Pixels(self.recipe, next(iter(self.trained.values())).dtype, matrices)
         pixels.initialize(ctx=self.places)
         return pixels
 
 
-class Scale(nn.HybridBlock):
-    """uint8 pixels to normalised numbers of that dtype."""
+class Pixels(nn.HybridBlock):
+    """uint8 (N, C, h, w) to normalised (N, C, H, W) of that dtype, resized by matrices (h, H) and (w, W), if any."""
 
-    def __init__(self, recipe: Recipe, dtype: Any) -> None:
-        super().__init__(prefix="scale_")
+    def __init__(self, recipe: Recipe, dtype: Any, matrices: Mapping[str, mx.nd.NDArray]) -> None:
+        super().__init__(prefix="pixels_")
         self.recipe, self.dtype = recipe, dtype
+        for name, matrix in matrices.items():
+            setattr(self, name, self.params.get_constant(name, matrix))
 
-    def hybrid_forward(self, F: Any, x: Any) -> Any:  # noqa: N803 - its name in Gluon
-        return (F.cast(x, self.dtype) / 255 - self.recipe.mean) / self.recipe.std
-
-
-class Resize(nn.HybridBlock):
-    """(N, C, h, w) to (N, C, H, W), by matrices (h, H) and (w, W)."""
-
-    def __init__(self, down: mx.nd.NDArray, across: mx.nd.NDArray) -> None:
-        super().__init__(prefix="resize_")
-        self.down, self.across = self.params.get_constant("down", down), self.params.get_constant("across", across)
-
-    def hybrid_forward(self, F: Any, x: Any, down: Any, across: Any) -> Any:  # noqa: N803 - its name in Gluon
-        for matrix in (down, across):  # each turn resizes the last axis but one and swaps it with the last
-            x = F.dot(F.swapaxes(x, 2, 3), matrix)
-        return x
+    def hybrid_forward(self, F: Any, x: Any, **matrices: Any) -> Any:  # noqa: N803 - its name in Gluon
+        images = (F.cast(x, self.dtype) / 255 - self.recipe.mean) / self.recipe.std
+        for matrix in matrices.values():  # each turn resizes the last axis but one and swaps it with the last
+            images = F.dot(F.swapaxes(images, 2, 3), matrix)
+        return images
 
 
 class GlobalAvgPool(nn.HybridSequential):

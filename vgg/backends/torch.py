@@ -134,13 +134,13 @@ class Learner:
     """A training step on the model's device; see ``vgg.backends.Learner``."""
 
     def __init__(self, model: nn.Sequential, recipe: Recipe) -> None:
-        self.layout = _layout(model)
+        self.layout = _layout(model, recipe.precision)
         self.model = model.to(memory_format=self.layout)
         self.replica = _replicated(self.model)
         self.recipe = recipe
         self.steps = 0
         self.matrices: dict[Any, list[torch.Tensor]] = {}
-        torch.use_deterministic_algorithms(_ORDERED, warn_only=True)  # the gradient of LRN has no such algorithm
+        torch.use_deterministic_algorithms(_ORDERED, warn_only=_normalises(model))
         torch.backends.cudnn.benchmark = not _ORDERED  # batches of one size: the fastest kernels are worth a search
         self.optimizer = torch.optim.SGD(
             model.parameters(), recipe.lr, recipe.momentum, weight_decay=recipe.weight_decay, fused=True
@@ -223,13 +223,18 @@ def _allow_tf32(allowed: bool) -> None:
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = allowed
 
 
-def _layout(model: nn.Sequential) -> torch.memory_format:
+def _normalises(model: nn.Sequential) -> bool:
+    """LRN's gradient has no deterministic algorithm on a GPU: there PyTorch is to warn, not to refuse."""
+    return any(conv.lrn for block in model.spec.blocks for conv in block.convs)
+
+
+def _layout(model: nn.Sequential, precision: str) -> torch.memory_format:
     """The faster one to train in: channels-last, but on a CPU oneDNN's weight gradients of wide maps with many channels
-    take three times as long in it.
+    take up to three times as long in it.
     """
-    (_, *sides), first = model.spec.input_shape, model.spec.blocks[0].convs[0]
-    slow = first.channels >= 64 and min(sides) >= 128 and _where(model).device.type == "cpu"
-    return torch.contiguous_format if slow else torch.channels_last
+    (_, *sides), first, where = model.spec.input_shape, model.spec.blocks[0].convs[0], _where(model).device.type
+    wide = first.channels >= 64 and first.stride == 1 and min(sides) >= 128
+    return torch.contiguous_format if wide and (where, precision) == ("cpu", "float32") else torch.channels_last
 
 
 def _device(name: str) -> torch.device:

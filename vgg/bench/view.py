@@ -128,8 +128,9 @@ def _cost(found: Mapping[str, Any] | None, what: str) -> str:
         return "-"
     if "error" in found:
         return "failed"
-    held = found.get("gpu_peak_bytes") or found["peak_bytes"]
-    return size(held) if what == "peak_bytes" else f"{found[what]:.1f} s"
+    if what == "peak_bytes":
+        return size(found.get("gpu_peak_bytes") or found["peak_bytes"])
+    return f"{found[what]:.1f} s"
 
 
 def _ourselves(found: Mapping[str, Any]) -> Table:

@@ -94,7 +94,7 @@ RELAYED = Case(_PLAIN.modified(batch_norm=True), batch=5)
 """Begun in one framework and ended in another, with all that a state can hold, in float64 only."""
 
 LEARNERS = TRAJECTORIES | {name: CASES[name] for name in ("mixed", "global_pool")}
-"""A step on pixels; the last two are what trajectories leave out."""
+"""A step on pixels; the last two are what trajectories leave out, the very last on pixels of the network's size."""
 
 NARROW = Case(
     Spec.from_blocks(((1, 5), (1, 7)), head=Head((11,)), batch_norm=True, **{**_ODD, "input_shape": (3, 6, 9)}),

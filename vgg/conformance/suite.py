@@ -89,7 +89,8 @@ def _learners() -> Iterator[tuple[str, Judge]]:
     for name, case in DROPOUTS.items():
         yield f"masking {name}", _on(dropout.masking, case)
     for name, case in LEARNERS.items():
-        yield f"learning {name}", _on(checks.learning, case, 0.0 if name == "global_pool" else 0.9)
+        more = (0.0, case.spec.input_shape[1:]) if name == "global_pool" else (0.9,)
+        yield f"learning {name}", _on(checks.learning, case, *more)
     for name in CHOICES["precision"]:
         yield f"precision {name}", _on(precisions.precision, TF32 if name == "tf32" else NARROW, name)
     for name in ("plain", "batch_norm"):

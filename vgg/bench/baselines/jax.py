@@ -124,7 +124,7 @@ def wait() -> None:
 
 
 def gpu_peak_bytes() -> int:
-    """Most that the process has held of a GPU's memory; 0 where there is none."""
+    """Most that its arrays took of a GPU's memory, as the framework counts; 0 where there is none."""
     return max((device.memory_stats() or {}).get("peak_bytes_in_use", 0) for device in jax.local_devices())
 
 

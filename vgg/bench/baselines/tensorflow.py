@@ -106,7 +106,7 @@ def wait() -> None:
 
 
 def gpu_peak_bytes() -> int:
-    """Most that the process has held of a GPU's memory; 0 where there is none."""
+    """Most that its arrays took of a GPU's memory, as the framework counts; 0 where there is none."""
     gpus = tf.config.list_logical_devices("GPU")
     return max((tf.config.experimental.get_memory_info(gpu.name)["peak"] for gpu in gpus), default=0)
 

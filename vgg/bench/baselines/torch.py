@@ -120,7 +120,7 @@ def wait() -> None:
 
 
 def gpu_peak_bytes() -> int:
-    """Most that the process has held of a GPU's memory; 0 where there is none."""
+    """Most that its arrays took of a GPU's memory, as the framework counts; 0 where there is none."""
     return int(torch.cuda.max_memory_allocated())
 
 
