@@ -1,4 +1,4 @@
-"""Where a training step of the slowest backend goes, by MXNet's own profiler: JSON on standard output, with a table
+"""Where a training step of MXNet goes, by MXNet's own profiler: JSON on standard output, with a table
 for ``python -m vgg.report.markdown``.
 
 export OMP_NUM_THREADS=2 PYTHONPATH=.
