@@ -123,5 +123,6 @@ def test_an_interrupted_run_writes_a_checkpoint_says_how_to_go_on_and_does(
     for run in ("run", "undisturbed"):
         told = json.loads((tmp_path / run / "run.json").read_text())
         assert told["deterministic"] is ("--deterministic" in options)
+        assert told["replicas"] == told["facts"]["replicas"] == (2 if "--replicas" in options else 1)
     ends = [load_file(tmp_path / name / "weights.safetensors") for name in ("run", "undisturbed")]
     assert all((ends[0][name] == ends[1][name]).all() for name in ends[1])
