@@ -18,10 +18,11 @@ from sabotage import SABOTEURS, Bench, Saboteur
 from vgg import registry
 from vgg.client import Jobs
 from vgg.compare import Verdict
+from vgg.conformance.cell import Bench as SuiteBench
+from vgg.conformance.cell import Judge
 from vgg.conformance.declared import FACTS, Fact, measured
-from vgg.conformance.suite import Bench as SuiteBench
-from vgg.conformance.suite import Judge, judged
 from vgg.conformance.suite import cells as all_cells
+from vgg.conformance.suite import judged
 from vgg.params import write_atomically
 from vgg.provenance import provenance
 
@@ -35,7 +36,7 @@ def cells() -> dict[str, Judge]:
     _, *others = registry.own_names()
     again = {f"{check} {name}" for check in ("exchange", "relay") for name in others}
     facts = {f"declared {name}": partial(_fact, fact) for name, fact in FACTS.items()}
-    return {name: cell for name, cell in all_cells().items() if name not in again} | facts
+    return {**{name: cell for name, cell in all_cells().items() if name not in again}, **facts}
 
 
 def _fact(fact: Callable[[Jobs], Fact], bench: SuiteBench) -> Verdict:

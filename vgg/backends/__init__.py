@@ -29,6 +29,14 @@ VELOCITY = "velocity/"
 """In a learner's state, the prefix of a parameter's momentum buffer; it holds gradients, as torch's and optax's do."""
 
 
+LEVELS = ("inference", "gradients", "training")
+"""What a backend may claim by ``LEVEL``, each with all before it: ``build``, ``load``, ``dump``, ``forward`` and
+``trace``; ``loss_and_grads``; ``learner``.
+"""
+
+DTYPES = ("float64", "float32")
+"""The dtypes of models that a backend may claim."""
+
 PRECISIONS = {"cpu": ("float64", "float32"), "gpu": ("float64", "float32")}
 """What a learner can do where its module says nothing."""
 

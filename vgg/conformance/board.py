@@ -152,7 +152,7 @@ class Board:
 
 @dataclass(frozen=True)
 class Backend:
-    """What a cell may use: see ``suite.Bench``."""
+    """What a cell may use: see ``cell.Bench``."""
 
     board: Board
     name: str

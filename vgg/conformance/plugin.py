@@ -18,8 +18,8 @@ from .board import Backend, Board
 
 if TYPE_CHECKING:
     from ..client import Jobs
+    from .cell import Judge
     from .declared import Fact
-    from .suite import Judge
 
 KEY = pytest.StashKey[Board]()
 KNOWN = pytest.StashKey[dict[tuple[str, str], str]]()
@@ -131,7 +131,8 @@ def vgg_judge(
     request: pytest.FixtureRequest, vgg_backend: str, record_property: Callable[[str, object], None]
 ) -> Callable[[Judge], None]:
     """Runs one cell, notes its verdict in the matrix and the JUnit file, and fails if it is not well."""
-    from .suite import NotJudgedError, judged
+    from .cell import NotJudgedError
+    from .suite import judged
 
     board, again = request.config.stash[KEY], _again(request, vgg_backend)
 

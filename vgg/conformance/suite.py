@@ -5,46 +5,24 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
-from contextlib import AbstractContextManager
 from itertools import product
-from typing import Any, Protocol
+from typing import Any
 
 from .. import registry
 from ..client import Jobs
 from ..compare import EXACT, Verdict
 from ..errors import VGGError
-from ..recipe import CHOICES
+from ..recipe import CHOICES, Recipe
 from ..spec import Spec
 from . import checks, dropout, precisions, properties, trajectories
 from .cases import CASES, DROPOUTS, LEARNERS, NARROW, RELAYED, STRUCTURES, TF32, TRAJECTORIES, Case
+from .cell import Bench, Cell, Judge, NotJudgedError, on
 
 EXAMPLES = 10
 """Random specs a run, unless told otherwise."""
 _DTYPES = ("float64", "float32")
 _MODES = {"eval": False, "train": True}
-
-
-class NotJudgedError(Exception):
-    """Nothing can be said of the judged backend, for another one is at fault."""
-
-
-class Bench(Protocol):
-    """What a cell may use."""
-
-    def worker(self) -> Jobs:
-        """The backend that is judged."""
-        ...
-
-    def fresh(self) -> AbstractContextManager[Jobs]:
-        """It once more, in a process of its own."""
-        ...
-
-    def source(self, name: str) -> Jobs:
-        """Another backend."""
-        ...
-
-
-Judge = Callable[[Bench], Verdict]
+_NUMBERS = {checks.forward: "inference", checks.backward: "gradients"}
 
 
 def judged(cell: Judge, bench: Bench) -> Verdict:
@@ -57,54 +35,60 @@ def judged(cell: Judge, bench: Bench) -> Verdict:
         return Verdict(math.inf, EXACT, "", f"cannot be judged: {type(error).__name__}: {error}")
 
 
-def cells(examples: int = EXAMPLES) -> dict[str, Judge]:
-    """The whole suite."""
-    return dict(_all(examples))
+def cells(examples: int = EXAMPLES, *, thorough: bool = False) -> dict[str, Cell]:
+    """The whole suite; ``thorough``: with the cells that take longer."""
+    return {name: cell for name, cell in _all(examples) if thorough or not cell.thorough}
 
 
-def given(spec: Spec) -> dict[str, Judge]:
+def given(spec: Spec) -> dict[str, Cell]:
     """The cells of a spec that a user brings."""
     return dict(_numbers("given " + re.sub(r"\W+", "_", spec.name), Case(spec, batch=2)))
 
 
-def _all(examples: int) -> Iterator[tuple[str, Judge]]:
+def _all(examples: int) -> Iterator[tuple[str, Cell]]:
     for name, case in STRUCTURES.items():
-        yield f"structure {name}", _on(checks.structure, case)
+        yield f"structure {name}", Cell(on(checks.structure, case), "inference", ("float32",))
     for name, case in CASES.items():
         yield from _numbers(name, case)
     for name, dtype in product(("plain", "batch_norm", "global_pool"), _DTYPES):
-        yield f"round_trip {name} {dtype}", _on(checks.round_trip, CASES[name], dtype)
+        yield f"round_trip {name} {dtype}", Cell(on(checks.round_trip, CASES[name], dtype), "inference", (dtype,))
     for (name, case), dtype in product(DROPOUTS.items(), _DTYPES):
-        yield f"modes {name} {dtype}", _on(dropout.modes, case, dtype)
+        yield f"modes {name} {dtype}", Cell(on(dropout.modes, case, dtype), "inference", (dtype,))
     yield from _learners()
     for name in registry.own_names():
-        yield f"exchange {name}", _received(name, checks.written, checks.exchange, CASES["batch_norm"])
-        yield f"relay {name}", _received(name, trajectories.half_way, trajectories.relay, RELAYED)
-    yield "properties", lambda b: properties.properties(b.worker, examples)
+        exchanged = _received(name, checks.written, checks.exchange, CASES["batch_norm"])
+        yield f"exchange {name}", Cell(exchanged, "inference")
+        relayed = _received(name, trajectories.half_way, trajectories.relay, RELAYED)
+        yield f"relay {name}", Cell(relayed, "training")
+    yield "properties", Cell(lambda b: properties.properties(b.worker, examples), "gradients")
 
 
-def _learners() -> Iterator[tuple[str, Judge]]:
+def _learners() -> Iterator[tuple[str, Cell]]:
     for (name, case), dtype in product(TRAJECTORIES.items(), _DTYPES):
-        yield f"trajectory {name} {dtype}", _on(trajectories.trajectory, case, dtype)
+        yield f"trajectory {name} {dtype}", Cell(on(trajectories.trajectory, case, dtype), "training", (dtype,))
     for name, case in DROPOUTS.items():
-        yield f"masking {name}", _on(dropout.masking, case)
+        yield f"masking {name}", Cell(on(dropout.masking, case), "training")
     for name, case in LEARNERS.items():
         more = (0.0, case.spec.input_shape[1:]) if name == "global_pool" else (0.9,)
-        yield f"learning {name}", _on(checks.learning, case, *more)
+        yield f"learning {name}", Cell(on(checks.learning, case, *more), "training", ("float32",))
     for name in CHOICES["precision"]:
-        yield f"precision {name}", _on(precisions.precision, TF32 if name == "tf32" else NARROW, name)
+        case = TF32 if name == "tf32" else NARROW
+        yield (
+            f"precision {name}",
+            Cell(on(precisions.precision, case, name), "training", (Recipe(precision=name).dtype,)),
+        )
     for name in ("plain", "batch_norm"):
-        yield f"repeatable {name}", _on(checks.repeatable, CASES[name])
-    yield "resuming batch_norm", lambda b: checks.resuming(b.worker(), b.fresh, CASES["batch_norm"])
+        yield f"repeatable {name}", Cell(on(checks.repeatable, CASES[name]), "training", ("float32",))
+    resumed = CASES["batch_norm"]
+    yield (
+        "resuming batch_norm",
+        Cell(lambda b: checks.resuming(b.worker(), b.fresh, resumed), "training", ("float32",)),
+    )
 
 
-def _numbers(name: str, case: Case) -> Iterator[tuple[str, Judge]]:
-    for check, dtype, (mode, train) in product((checks.forward, checks.backward), _DTYPES, _MODES.items()):
-        yield f"{check.__name__} {name} {dtype} {mode}", _on(check, case, dtype, train)
-
-
-def _on(check: Callable[..., Verdict], *arguments: object) -> Judge:
-    return lambda bench: check(bench.worker(), *arguments)
+def _numbers(name: str, case: Case) -> Iterator[tuple[str, Cell]]:
+    for (check, level), dtype, (mode, train) in product(_NUMBERS.items(), _DTYPES, _MODES.items()):
+        yield f"{check.__name__} {name} {dtype} {mode}", Cell(on(check, case, dtype, train), level, (dtype,))
 
 
 def _received(

@@ -7,8 +7,8 @@ from collections.abc import Callable
 import pytest
 
 from vgg.client import Jobs
+from vgg.conformance.cell import Judge
 from vgg.conformance.declared import FACTS, Fact
-from vgg.conformance.suite import Judge
 
 
 def test_conformance(vgg_judge: Callable[[Judge], None], vgg_cell: Judge) -> None:

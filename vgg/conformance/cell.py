@@ -1,0 +1,57 @@
+"""A cell of the matrix: what judges it, and what a backend must claim before it is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import dataclass
+from typing import Protocol
+
+from ..client import Jobs
+from ..compare import Verdict
+
+
+class NotJudgedError(Exception):
+    """Nothing can be said of the judged backend, because another one is at fault."""
+
+
+class Bench(Protocol):
+    """The workers that a cell may use."""
+
+    def worker(self) -> Jobs:
+        """Return the worker of the backend that is judged."""
+        ...
+
+    def fresh(self) -> AbstractContextManager[Jobs]:
+        """Return another worker of the same backend, in a process of its own."""
+        ...
+
+    def source(self, name: str) -> Jobs:
+        """Return the worker of another backend."""
+        ...
+
+
+Judge = Callable[[Bench], Verdict]
+
+
+@dataclass(frozen=True)
+class Cell:
+    """One row of the matrix. Calling it judges the backend that a bench holds.
+
+    ``level`` is what a backend must claim to be asked: ``inference``, ``gradients`` or ``training``; ``dtypes`` are
+    those of the models that the cell builds. A ``thorough`` cell runs only under ``--thorough``.
+    """
+
+    judge: Judge
+    level: str
+    dtypes: tuple[str, ...] = ("float64",)
+    thorough: bool = False
+
+    def __call__(self, bench: Bench) -> Verdict:
+        """Return the verdict on the backend of ``bench``."""
+        return self.judge(bench)
+
+
+def on(check: Callable[..., Verdict], *arguments: object) -> Judge:
+    """Return a judge that calls ``check`` with the worker of the judged backend and ``arguments``."""
+    return lambda bench: check(bench.worker(), *arguments)
