@@ -76,6 +76,10 @@ class Jobs(ABC):
             self.call("load", params)
         return str(place)
 
+    def select(self, name: str = "") -> None:
+        """Let the calls that follow speak of the model and the learner of that name; other ones stay as they are."""
+        self.call("select", name=name)
+
     def dump(self) -> wire.Arrays:
         """Canonical parameters."""
         return self.call("dump")[1]

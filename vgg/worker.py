@@ -17,6 +17,7 @@ import time
 import traceback
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager, suppress
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
@@ -38,6 +39,16 @@ Reply = tuple[Any, wire.Arrays]
 _PR_SET_PDEATHSIG = 1
 
 
+@dataclass
+class Slot:
+    """A model and its learner, with the spec and the device that the model was built for."""
+
+    spec: Spec | None = None
+    device: str = "cpu"
+    model: Any = None
+    learning: Any = None
+
+
 class Session:
     """The jobs. Each takes JSON arguments and arrays, and gives JSON and arrays; they mirror the contract of a
     backend.
@@ -46,10 +57,8 @@ class Session:
     def __init__(self, module: str, emit: Emit, stopping: Callable[[], bool] = lambda: False) -> None:
         self.backend: Any = importlib.import_module(module)
         self.emit, self.stopping = emit, stopping
-        self.spec: Spec | None = None
-        self.device = "cpu"
-        self.model: Any = None
-        self.learning: Any = None
+        self.slots: dict[str, Slot] = {}
+        self.slot = self.slots.setdefault("", Slot())
         self.contender: Any = None
         missing = [name for name in FUNCTIONS if not callable(getattr(self.backend, name, None))]
         if missing:
@@ -83,61 +92,66 @@ class Session:
             raise mismatch("precision", f"{precision} on {place}", f"one of {', '.join(known)}")
         return place, {}
 
+    def select(self, arrays: wire.Arrays, name: str) -> Reply:
+        self.slot = self.slots.setdefault(name, Slot())
+        return None, {}
+
     def build(self, arrays: wire.Arrays, spec: dict[str, Any], dtype: str, device: str) -> Reply:
-        self.model = self.learning = None
-        self.spec = Spec.from_dict(spec)
-        self.device, _ = self.place({}, device)
-        self.model = self.backend.build(self.spec, dtype=dtype, device=self.device)
-        return self.device, {}
+        slot = self.slot
+        slot.model = slot.learning = None
+        slot.spec = Spec.from_dict(spec)
+        slot.device, _ = self.place({}, device)
+        slot.model = self.backend.build(slot.spec, dtype=dtype, device=slot.device)
+        return slot.device, {}
 
     def load(self, arrays: wire.Arrays) -> Reply:
         with _unchanged(arrays):
-            self.model = self.backend.load(self.model, arrays)
+            self.slot.model = self.backend.load(self.slot.model, arrays)
         return None, {}
 
     def dump(self, arrays: wire.Arrays) -> Reply:
-        return None, _arrays(self.backend.dump(self.model))
+        return None, _arrays(self.backend.dump(self.slot.model))
 
     def forward(self, arrays: wire.Arrays, train: bool) -> Reply:
         with _unchanged(arrays):
-            return None, _arrays({"logits": self.backend.forward(self.model, arrays["x"], train=train)})
+            return None, _arrays({"logits": self.backend.forward(self.slot.model, arrays["x"], train=train)})
 
     def trace(self, arrays: wire.Arrays, train: bool) -> Reply:
         with _unchanged(arrays):
-            activations = _arrays(self.backend.trace(self.model, arrays["x"], train=train))
+            activations = _arrays(self.backend.trace(self.slot.model, arrays["x"], train=train))
         return list(activations), activations
 
     def loss_and_grads(self, arrays: wire.Arrays, train: bool) -> Reply:
         with _unchanged(arrays):
-            loss, grads = self.backend.loss_and_grads(self.model, arrays["x"], arrays["y"], train=train)
+            loss, grads = self.backend.loss_and_grads(self.slot.model, arrays["x"], arrays["y"], train=train)
         return float(loss), _arrays(grads)
 
     def learner(self, arrays: wire.Arrays, recipe: dict[str, Any]) -> Reply:
         plan = Recipe.from_dict(recipe)
-        self.place({}, self.device, plan.precision)
-        self._fits(self.spec)
-        self.learning = self.backend.learner(self.model, plan)
+        self.place({}, self.slot.device, plan.precision)
+        self._fits(self.slot.spec)
+        self.slot.learning = self.backend.learner(self.slot.model, plan)
         return None, {}
 
     def step(self, arrays: wire.Arrays, lr: float) -> Reply:
         masks = {name.removeprefix(wire.MASK): a for name, a in arrays.items() if name.startswith(wire.MASK)}
         given = {"masks": masks} if masks else {}
-        wanted = {row.name for row in dropouts(self.spec)} if self.spec and masks else set()
+        wanted = {row.name for row in dropouts(self.slot.spec)} if self.slot.spec and masks else set()
         if masks.keys() != wanted:
             raise mismatch("masks", list(masks), f"one for each of {sorted(wanted)}")
         with _unchanged(arrays):
-            return float(self.learning.step(arrays["x"], arrays["y"], lr, **given)), {}
+            return float(self.slot.learning.step(arrays["x"], arrays["y"], lr, **given)), {}
 
     def evaluate(self, arrays: wire.Arrays) -> Reply:
         with _unchanged(arrays):
-            return None, _arrays({"logits": self.learning.evaluate(arrays["x"])})
+            return None, _arrays({"logits": self.slot.learning.evaluate(arrays["x"])})
 
     def state(self, arrays: wire.Arrays) -> Reply:
-        return None, _arrays(self.learning.state())
+        return None, _arrays(self.slot.learning.state())
 
     def restore(self, arrays: wire.Arrays) -> Reply:
         with _unchanged(arrays):
-            self.learning.restore(arrays)
+            self.slot.learning.restore(arrays)
         return None, {}
 
     def train(self, arrays: wire.Arrays, out: str, device: str, recipe: dict[str, Any], **options: Any) -> Reply:
