@@ -159,8 +159,10 @@ class Loop:
         self._log({"epoch": epoch, **found, "epoch_seconds": self.epoch_seconds})
 
     def save(self) -> None:
-        """A checkpoint at this place in the run."""
-        if self.group.rank or not self.checkpoints.keep:
+        """A checkpoint at this place in the run, if any are kept. Parameters that are not finite end the run: where
+        ReLUs and max-pools swallow NaN its losses stay finite.
+        """
+        if self.group.rank:
             return
         with self.clock.measure("checkpoint"):
             state = self.learner.state()
@@ -169,6 +171,8 @@ class Loop:
                 raise self._diverged(
                     f"{bad[0]} is not finite before epoch {self.place[0] + 1}, step {self.place[1] + 1}"
                 )
+            if not self.checkpoints.keep:
+                return
             with (self.out / "metrics.jsonl").open("rb") as metrics:
                 os.fsync(metrics.fileno())  # no checkpoint may survive a power cut that its metrics do not
             self.checkpoints.save(state, self.place, self.spec)

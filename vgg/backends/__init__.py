@@ -11,8 +11,12 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, SupportsFloat
 
+import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import mismatch
+from ..layers import STATISTICS
+from ..params import check_arrays, shapes
 from ..recipe import Recipe
 from ..spec import Block, Spec
 
@@ -36,6 +40,9 @@ LEVELS = ("inference", "gradients", "training")
 
 DTYPES = ("float64", "float32")
 """The dtypes of models that a backend may claim."""
+
+DEVICES = ("cpu", "gpu")
+"""Where ``build`` can put a model."""
 
 PRECISIONS = {"cpu": ("float64", "float32"), "gpu": ("float64", "float32")}
 """What a learner can do where its module says nothing."""
@@ -124,3 +131,26 @@ class Backend(Protocol):
     def facts(self) -> dict[str, Any]:
         """``framework``, ``versions``, ``devices`` by name, ``gpus`` (their number), ``flags`` that change numbers."""
         ...
+
+
+def check_build(dtype: str, device: str) -> None:
+    """Raise ``VGGError`` unless ``build`` knows this dtype and this device."""
+    for what, value, known in (("dtype", dtype, DTYPES), ("device", device, DEVICES)):
+        if value not in known:
+            raise mismatch(what, repr(value), " or ".join(known))
+
+
+def check_labels(y: Array, classes: int) -> None:
+    """Raise ``VGGError`` unless ``y`` is (N,) integers from 0 to ``classes`` - 1. Frameworks count or skip others."""
+    labels = np.asarray(y)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < classes)).all():
+        raise mismatch("labels", labels.tolist(), f"{labels.size} integers from 0 to {classes - 1}")
+
+
+def check_state(state: Mapping[str, Array], spec: Spec) -> None:
+    """Raise ``VGGError`` unless ``state`` has exactly what a learner of ``spec`` has: its parameters, ``velocity/`` +
+    name for each trained one, and ``step``.
+    """
+    params = shapes(spec)
+    velocity = {VELOCITY + name: shape for name, shape in params.items() if not name.endswith(STATISTICS)}
+    check_arrays(state, {**params, **velocity, "step": ()}, "state")

@@ -12,13 +12,14 @@ import numpy as np
 from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
+from ..params import check_params
 from ..pixels import resize_matrix
 from ..recipe import Recipe
 from ..replicas import group
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
-from . import VELOCITY, Array, Arrays
+from . import VELOCITY, Array, Arrays, check_build, check_labels, check_state
 
-DECLARED = {"running_var": "population", "momentum": "float32", "dropout": "float32"}
+DECLARED = {"running_var": "population", "momentum": "float32", "dropout": "float32", "nan": "swallowed"}
 # contrib.amp rewrites every operator of the process, for good; on a CPU it has no fp16, and bf16 on few.
 PRECISIONS = {"cpu": ("float64", "float32"), "gpu": ("float64", "float32")}
 REPLICAS = {"batch_norm": False}  # SyncBatchNorm is not of Gluon's stock layers but of gluon.contrib
@@ -56,6 +57,7 @@ def vgg_block(block: Block, channels: int, name: str, batch_norm: bool = False) 
 
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> nn.HybridSequential:
     """``spec`` as ``gluon.nn.HybridSequential``; its parameters' names are canonical but for the dots."""
+    check_build(dtype, device)
     model = nn.HybridSequential(prefix="")
     channels, features = spec.input_shape[0], spec.feature_shape
     for i, block in enumerate(spec.blocks, 1):
@@ -78,6 +80,7 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> nn.Hybr
 
 def load(model: nn.HybridSequential, params: Mapping[str, Array]) -> nn.HybridSequential:
     """Copy canonical parameters into ``model``."""
+    check_params(params, model.spec)
     for name, parameter in _parameters(model).items():
         parameter.set_data(_tensor(model, params[name]))
     return model
@@ -107,6 +110,7 @@ def trace(model: nn.HybridSequential, x: Array, *, train: bool = False) -> Array
 
 def loss_and_grads(model: nn.HybridSequential, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
     """Mean cross-entropy and the gradient of every parameter."""
+    check_labels(y, model.spec.classes)
     with _pure(model):
         with autograd.record(train_mode=train):
             out = _tensor(model, x)
@@ -154,6 +158,7 @@ class Learner:
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> mx.np.ndarray:
         """Forward, backward, update; the loss before it."""
+        check_labels(y, self.model.spec.classes)
         mx.random.seed(self.recipe.mask_seed(_GROUP.numbers(self.steps)[0]))
         for p in self.trained.values() if len(x) < _GROUP.size else ():
             p.zero_grad()  # where a replica has no image
@@ -183,7 +188,8 @@ class Learner:
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Take over what ``state`` gave."""
-        load(self.model, state)
+        check_state(state, self.model.spec)
+        load(self.model, {name: state[name] for name in _parameters(self.model)})
         for name, velocity in self.velocity.items():
             for v in velocity:
                 v[:] = _tensor(self.model, state[VELOCITY + name], v.context)
@@ -267,7 +273,12 @@ class GlobalAvgPool(nn.HybridSequential):
 
 
 _SLOTS = {"gamma": "weight", "beta": "bias"}
-_losses = gluon.loss.SoftmaxCrossEntropyLoss()
+_cross_entropy = gluon.loss.SoftmaxCrossEntropyLoss()
+
+
+def _losses(logits: mx.nd.NDArray, y: mx.nd.NDArray) -> mx.nd.NDArray:
+    """In float64: oneDNN's ``log_softmax`` in float32 is off by 1e-6 and more, where there is one class too."""
+    return _cross_entropy(logits.astype("float64"), y).astype(logits.dtype)
 
 
 def _masked(net: nn.HybridSequential, x: mx.nd.NDArray, masks: Mapping[str, Array]) -> mx.nd.NDArray:

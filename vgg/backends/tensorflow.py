@@ -14,14 +14,14 @@ import numpy as np
 import tensorflow as tf
 from keras import layers
 
-from ..params import activation_from_hwc, from_hwc, to_hwc
+from ..params import activation_from_hwc, check_params, from_hwc, to_hwc
 from ..pixels import resize_matrix
 from ..recipe import LOSS_SCALE, Recipe
 from ..replicas import group
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
-from . import VELOCITY, Array, Arrays
+from . import VELOCITY, Array, Arrays, check_build, check_labels, check_state
 
-DECLARED = {"running_var": "population"}
+DECLARED = {"running_var": "population", "denormals": "flushed", "nan": "swallowed"}
 PRECISIONS = {
     "cpu": ("float64", "float32", "bf16", "fp16"),
     "gpu": ("float64", "float32", "tf32", "bf16", "fp16"),
@@ -29,6 +29,9 @@ PRECISIONS = {
 REPLICAS = {"batch_norm": True}
 _GROUP = group()
 tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 means float32
+if not tf.config.list_physical_devices("GPU"):
+    # With several, AddN sums in the order in which its inputs' memory comes free: gradients differ from run to run.
+    tf.config.threading.set_inter_op_parallelism_threads(1)
 if _GROUP.replicas > 1:
     cpus = [tf.config.LogicalDeviceConfiguration()] * _GROUP.replicas
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], cpus)
@@ -61,21 +64,21 @@ def vgg_block(block: Block, name: str, batch_norm: bool = False) -> keras.Sequen
 
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> keras.Sequential:
     """``spec`` as ``keras.Sequential``; its layers carry the layer table's names."""
-    keras.config.set_dtype_policy(dtype)
-    channels, height, width = spec.input_shape
-    stack: list[Any] = [layers.Input((height, width, channels), dtype=dtype)]
-    stack += [vgg_block(block, f"block{i}", spec.batch_norm) for i, block in enumerate(spec.blocks, 1)]
-    stack.append(
-        layers.GlobalAveragePooling2D(name="global_avg_pool")
-        if spec.head.global_pool
-        else layers.Flatten(name="flatten")
-    )
-    for i, hidden in enumerate(spec.head.hidden, 1):
-        stack += [layers.Dense(hidden, name=f"fc{i}"), layers.ReLU(name=f"fc{i}.relu")]
-        if spec.head.dropout:
-            stack.append(layers.Dropout(spec.head.dropout, seed=i, name=f"fc{i}.dropout"))
-    stack.append(layers.Dense(spec.classes, name=f"fc{len(spec.head.hidden) + 1}"))
-    with tf.device(_device(device)):
+    check_build(dtype, device)
+    with tf.device(_device(device)), _default(dtype):
+        channels, height, width = spec.input_shape
+        stack: list[Any] = [layers.Input((height, width, channels), dtype=dtype)]
+        stack += [vgg_block(block, f"block{i}", spec.batch_norm) for i, block in enumerate(spec.blocks, 1)]
+        stack.append(
+            layers.GlobalAveragePooling2D(name="global_avg_pool")
+            if spec.head.global_pool
+            else layers.Flatten(name="flatten")
+        )
+        for i, hidden in enumerate(spec.head.hidden, 1):
+            stack += [layers.Dense(hidden, name=f"fc{i}"), layers.ReLU(name=f"fc{i}.relu")]
+            if spec.head.dropout:
+                stack.append(layers.Dropout(spec.head.dropout, seed=i, name=f"fc{i}.dropout"))
+        stack.append(layers.Dense(spec.classes, name=f"fc{len(spec.head.hidden) + 1}"))
         model = keras.Sequential(stack)
     model.spec, model.place = spec, _device(device)
     return model
@@ -83,6 +86,7 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> keras.S
 
 def load(model: keras.Sequential, params: Mapping[str, Array]) -> keras.Sequential:
     """Copy canonical parameters into ``model``."""
+    check_params(params, model.spec)
     for name, variable in _variables(model).items():
         variable.assign(to_hwc(model.spec, name, params[name]))
     return model
@@ -113,6 +117,7 @@ def trace(model: keras.Sequential, x: Array, *, train: bool = False) -> Arrays:
 
 def loss_and_grads(model: keras.Sequential, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
     """Mean cross-entropy and the gradient of every parameter."""
+    check_labels(y, model.spec.classes)
     with _pure(model), tf.GradientTape() as tape:
         loss = tf.reduce_mean(_losses(model(_nhwc(model, x), training=train), y))
         grads = tape.gradient(loss, model.trainable_variables)
@@ -133,6 +138,7 @@ def facts() -> dict[str, Any]:
         "gpus": len(tf.config.list_physical_devices("GPU")),
         "flags": {
             "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
+            "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads() or "default",
             "onednn": os.environ.get("TF_ENABLE_ONEDNN_OPTS", "default"),
         },
     }
@@ -148,16 +154,14 @@ class Learner:
         self.recipe = recipe
         self.steps = 0
         self.scale = LOSS_SCALE if recipe.precision == "fp16" else 1.0
-        if recipe.precision in _POLICIES:
-            for _, layer in _layers(model):
-                layer.dtype_policy = keras.DTypePolicy(_POLICIES[recipe.precision])
         with self.strategy.scope(), tf.device(model.place):
             self.velocity = [tf.Variable(tf.zeros_like(v)) for v in model.trainable_variables]
         self._step = tf.function(self._train)
-        self._evaluate = tf.function(lambda x: _wide(model, model(self._images(x), training=False)))
+        self._evaluate = tf.function(self._logits)
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> tf.Tensor:
         """Forward, backward, update; the loss before it."""
+        check_labels(y, self.model.spec.classes)
         _seed(self.model, [self.recipe.mask_seed(number) for number in _GROUP.numbers(self.steps)])
         self.steps += 1
         _allow_tf32(self.recipe.precision == "tf32")
@@ -182,7 +186,8 @@ class Learner:
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Take over what ``state`` gave."""
-        load(self.model, state)
+        check_state(state, self.model.spec)
+        load(self.model, {name: state[name] for name in _variables(self.model)})
         for name, v in zip(_trained(self.model), self.velocity, strict=True):
             v.assign(to_hwc(self.model.spec, name, state[VELOCITY + name]))
         self.steps = int(state["step"])
@@ -196,8 +201,13 @@ class Learner:
         )
 
     def _train(self, batch: Any, lr: tf.Tensor, count: tf.Tensor) -> tf.Tensor:
-        losses = self.strategy.run(self._replica, (*batch, lr, count))
+        with _narrowed(self.model, self.recipe.precision):
+            losses = self.strategy.run(self._replica, (*batch, lr, count))
         return self.strategy.reduce(tf.distribute.ReduceOp.SUM, losses, axis=None)
+
+    def _logits(self, x: tf.Tensor) -> tf.Tensor:
+        with _narrowed(self.model, self.recipe.precision):
+            return _wide(self.model, self.model(self._images(x), training=False))
 
     def _replica(
         self, x: tf.Tensor, y: tf.Tensor, masks: Mapping[str, tf.Tensor], lr: tf.Tensor, count: tf.Tensor
@@ -235,7 +245,9 @@ class Learner:
             return x
         down, across = (resize_matrix(*pair) for pair in zip(x.shape[2:], sides, strict=True))
         wide = tf.float64 if self.recipe.precision == "tf32" else dtype  # pixels are resized in float32
-        return tf.cast(tf.constant(down, wide) @ tf.cast(x, wide) @ tf.constant(across.T, wide), dtype)
+        # Images @ matrix is a batch of products, and oneDNN crashes on large ones where there is AVX-512.
+        rows = tf.tensordot(tf.cast(x, wide), tf.constant(across.T, wide), 1)
+        return tf.cast(tf.constant(down, wide) @ rows, dtype)
 
 
 _MODAL = (layers.BatchNormalization, layers.Dropout)
@@ -251,6 +263,30 @@ _POLICIES = {"bf16": "mixed_bfloat16", "fp16": "mixed_float16"}
 def _allow_tf32(allowed: bool) -> None:
     """A switch of the whole process: whatever computes sets it."""
     tf.config.experimental.enable_tensor_float_32_execution(allowed)
+
+
+@contextmanager
+def _narrowed(model: keras.Sequential, precision: str) -> Iterator[None]:
+    """Let layers compute in that precision while they are called, which in a compiled step is while it is traced."""
+    policies = [layer.dtype_policy for _, layer in _layers(model)]
+    for _, layer in _layers(model) if precision in _POLICIES else ():
+        layer.dtype_policy = keras.DTypePolicy(_POLICIES[precision])
+    try:
+        yield
+    finally:
+        for (_, layer), policy in zip(_layers(model), policies, strict=True):
+            layer.dtype_policy = policy
+
+
+@contextmanager
+def _default(dtype: str) -> Iterator[None]:
+    """Let Keras make layers of that dtype: its default is the whole process'."""
+    before = keras.config.dtype_policy()
+    keras.config.set_dtype_policy(dtype)
+    try:
+        yield
+    finally:
+        keras.config.set_dtype_policy(before)
 
 
 def _wide(model: keras.Sequential, logits: tf.Tensor) -> tf.Tensor:

@@ -13,11 +13,12 @@ import torch
 from torch import distributed, nn
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
+from ..params import check_params
 from ..pixels import resize_matrix
 from ..recipe import LOSS_SCALE, Recipe
 from ..replicas import Group, group
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
-from . import VELOCITY, Array, Arrays
+from . import VELOCITY, Array, Arrays, check_build, check_labels, check_state
 
 DECLARED = {"running_var": "unbiased"}
 PRECISIONS = {
@@ -48,6 +49,7 @@ def vgg_block(block: Block, channels: int, batch_norm: bool = False) -> nn.Seque
 
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> nn.Sequential:
     """``spec`` as ``nn.Sequential``; its state dict carries canonical names."""
+    check_build(dtype, device)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     channels, features = spec.input_shape[0], spec.feature_shape
     for i, block in enumerate(spec.blocks, 1):
@@ -72,6 +74,7 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> nn.Sequ
 
 def load(model: nn.Sequential, params: Mapping[str, Array]) -> nn.Sequential:
     """Copy canonical parameters into ``model``."""
+    check_params(params, model.spec)
     state = {name: torch.from_numpy(np.array(array)) for name, array in params.items()}
     counters = {name: value for name, value in model.state_dict().items() if name.endswith("num_batches_tracked")}
     model.load_state_dict(state | counters)
@@ -102,6 +105,7 @@ def trace(model: nn.Sequential, x: Array, *, train: bool = False) -> Arrays:
 
 def loss_and_grads(model: nn.Sequential, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
     """Mean cross-entropy and the gradient of every parameter."""
+    check_labels(y, model.spec.classes)
     with _pure(model, train):
         loss = F.cross_entropy(model(_tensor(model, x)), torch.as_tensor(y, device=_where(model).device))
         names, parameters = zip(*model.named_parameters(), strict=True)
@@ -152,6 +156,7 @@ class Learner:
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> torch.Tensor:
         """Forward, backward, update; the loss before it."""
+        check_labels(y, self.model.spec.classes)
         (number,), ((mine, labels, masks),) = _GROUP.numbers(self.steps), _GROUP.split(x, y, masks)
         torch.manual_seed(self.recipe.mask_seed(number))
         self.optimizer.param_groups[0]["lr"] = lr
@@ -182,6 +187,7 @@ class Learner:
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Take over what ``state`` gave."""
+        check_state(state, self.model.spec)
         load(self.model, {n: a for n, a in state.items() if n != "step" and not n.startswith(VELOCITY)})
         for name, p in self.model.named_parameters():
             self._velocity(p).copy_(torch.from_numpy(np.array(state[VELOCITY + name])))

@@ -112,6 +112,20 @@ TF32 = Case(
 """A step in TF32, which libraries leave to products that are large enough, and of widths that suit it."""
 
 
+def _wide(height: int, width: int) -> Case:
+    blocks, head = ((2, 64),), Head((64,))
+    fields: dict[str, Any] = {"input_shape": (3, height, width), "classes": 10, "batch_norm": True}
+    return Case(Spec.from_blocks(blocks, head=head, name="wide", **fields), batch=32)
+
+
+WIDE = _wide(18, 12)
+"""Steps of real width, to be repeated: libraries divide large sums among threads, and small ones not."""
+
+FULL = _wide(72, 64)
+"""The same at a real size: activations above 32 MiB, from where on TensorFlow's sums depend on timing, if it has more
+than one inter-op thread."""
+
+
 def _small(name: str) -> Case:
     """An architecture of Table 1 or AlexNet at a sixteenth of its width, on images that are odd and not square."""
     spec = arch(name)

@@ -31,6 +31,8 @@ DECLARATIONS = {
     "running_var": ("population", "unbiased"),
     "momentum": ("float64", "float32"),
     "dropout": ("float64", "float32"),
+    "denormals": ("kept", "flushed"),
+    "nan": ("propagated", "swallowed"),
 }
 """What a backend may declare; the first is what the others do, and need not be said."""
 
@@ -130,11 +132,16 @@ def alike(worker: Jobs, case: Case, got: Arrays, wanted: Arrays) -> Verdict:
     return compare(got, wanted, limit=limit, floors=gradient_floors(grads))
 
 
-def _steps(worker: Jobs, case: Case) -> Arrays:
-    """All that a learner has after three steps, an odd number: what wavers from step to step may do so by turns."""
+def steady(worker: Jobs, case: Case) -> Verdict:
+    """The same four steps, taken by two learners from one state, give the same bits."""
+    return alike(worker, case, *(_steps(worker, case, 4) for _ in range(2)))
+
+
+def _steps(worker: Jobs, case: Case, count: int = 3) -> Arrays:
+    """All that a learner has after that many steps: three, as what wavers from step to step may do so by turns."""
     x = built(worker, case, "float32")
     worker.learner(Recipe(momentum=0.9))
-    losses = [worker.step(x, case.labels(), LR) for _ in range(3)]
+    losses = [worker.step(x, case.labels(), LR) for _ in range(count)]
     return {"losses": np.array(losses), **worker.state()}
 
 
@@ -182,6 +189,19 @@ def resuming(worker: Jobs, fresh: Callable[[], AbstractContextManager[Jobs]], ca
     still = [worker.step(x, y, 0.0) for _ in range(3)]
     if len({*still, other}) < 4:
         return refused("dropout", f"the masks of {len(still)} steps and of another seed are not all different")
+    return _resumed(worker, fresh, case)
+
+
+def resumable(worker: Jobs, fresh: Callable[[], AbstractContextManager[Jobs]], case: Case) -> Verdict:
+    """Saved in the middle and loaded in a fresh process, training goes on bit for bit."""
+    built(worker, case, "float32")
+    worker.learner(Recipe(momentum=0.9))
+    return _resumed(worker, fresh, case)
+
+
+def _resumed(worker: Jobs, fresh: Callable[[], AbstractContextManager[Jobs]], case: Case) -> Verdict:
+    """The learner that there is takes a step, then two that a fresh process takes as well."""
+    x, y = case.images("float32"), case.labels()
     worker.step(x, y, LR)
     middle = worker.state()
     with fresh() as again:

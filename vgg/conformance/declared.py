@@ -103,12 +103,25 @@ def lrn(worker: Jobs) -> Fact:
     return _nearest(kinds, worker.trace(x)["block1.lrn1"], wanted, "undivided")  # no backend may declare another
 
 
+def not_a_number(worker: Jobs) -> Fact:
+    """Whether NaN comes out of a ReLU and a max-pool in float32; the size is the share that does not."""
+    case = CASES["plain"]
+    params = case.params("float32")
+    params["block1.conv1.weight"][0] = np.nan
+    worker.build(case.spec, params)
+    pooled = worker.trace(case.images("float32"))["block1.pool"][:, 0]
+    lost = 1 - float(np.isnan(pooled).mean())
+    kind, said = "swallowed" if lost else "propagated", declared(worker)["nan"]
+    return Fact(kind, lost, "" if kind == said else f"measured {kind}, wanted {said}")
+
+
 FACTS = {
     "running variance": running_variance,
     "momentum of statistics": statistics_momentum,
     "scale of dropout": dropouts_scale,
     "ties": ties,
     "lrn": lrn,
+    "nan": not_a_number,
 }
 
 

@@ -15,7 +15,7 @@ from ..errors import VGGError
 from ..recipe import CHOICES, Recipe
 from ..spec import Spec
 from . import checks, dropout, precisions, properties, trajectories
-from .cases import CASES, DROPOUTS, LEARNERS, NARROW, RELAYED, STRUCTURES, TF32, TRAJECTORIES, Case
+from .cases import CASES, DROPOUTS, FULL, LEARNERS, NARROW, RELAYED, STRUCTURES, TF32, TRAJECTORIES, WIDE, Case
 from .cell import Bench, Cell, Judge, NotJudgedError, on
 
 EXAMPLES = 10
@@ -84,6 +84,14 @@ def _learners() -> Iterator[tuple[str, Cell]]:
         "resuming batch_norm",
         Cell(lambda b: checks.resuming(b.worker(), b.fresh, resumed), "training", ("float32",)),
     )
+    yield from _same_bits("wide", WIDE, thorough=False)
+    yield from _same_bits("full", FULL, thorough=True)
+
+
+def _same_bits(name: str, case: Case, *, thorough: bool) -> Iterator[tuple[str, Cell]]:
+    of: dict[str, Any] = {"level": "training", "dtypes": ("float32",), "thorough": thorough}
+    yield f"repeatable {name}", Cell(on(checks.steady, case), **of)
+    yield f"resuming {name}", Cell(lambda b: checks.resumable(b.worker(), b.fresh, case), **of)
 
 
 def _numbers(name: str, case: Case) -> Iterator[tuple[str, Cell]]:
