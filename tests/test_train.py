@@ -590,6 +590,18 @@ def test_parameters_that_are_not_finite_are_not_checkpointed(train: Train, oracl
     assert checkpoints(out) == ["epoch-0001-step-000000.safetensors"]
 
 
+def test_parameters_that_are_not_finite_end_a_run_without_checkpoints_too(train: Train, oracle: Any, out: Path) -> None:
+    """Losses stay finite where a ReLU or a max-pool makes a number of NaN."""
+
+    class Dead(oracle.Learner):  # type: ignore[misc]
+        def state(self) -> Any:
+            return {**super().state(), "fc1.bias": np.full(9, math.nan)}
+
+    with pytest.raises(VGGError, match=r"^fc1\.bias is not finite before epoch 2, step 1; "):
+        train(backend=altered(oracle, learner=Dead), keep=0)
+    assert checkpoints(out) == []
+
+
 def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(train: Train, out: Path, tmp_path: Path) -> None:
     """A limit on the size of files is the full disk that a test can have: the write stops in the middle."""
     train(dataclasses.replace(RECIPE, epochs=1))

@@ -22,6 +22,34 @@ def lrn_in_float64() -> None:
         print(f"LRN in float64: {str(error).splitlines()[0][:90]}")
 
 
+def not_a_number() -> None:
+    """ReLU and max-pool of NaN."""
+    x = tf.fill((1, 2, 2, 1), float("nan"))
+    relu, pooled = (float(tf.reduce_max(layer(x))) for layer in (keras.layers.ReLU(), keras.layers.MaxPooling2D()))
+    print(f"NaN: ReLU gives {relu}, max-pool {pooled:.6g}, wanted nan")
+
+
+def denormals() -> None:
+    """Numbers below the smallest normal one."""
+    print(f"denormals in float64: 2 * 5e-310 = {float(2 * tf.constant(5e-310, tf.float64))}, wanted 1e-309")
+
+
+def order_of_sums() -> None:
+    """``add_n`` of three arrays that others read too, 60 times: it adds first what is free first."""
+    a, b, c = (tf.random.stateless_normal((1 << 20,), (0, seed)) for seed in range(3))
+
+    @tf.function
+    def total() -> tuple[tf.Tensor, list[tf.Tensor]]:
+        terms = [tf.exp(a), tf.exp(b), tf.exp(c)]
+        return tf.add_n(terms), [tf.reduce_sum(tf.sin(term)) for term in terms]
+
+    results = {total()[0].numpy().tobytes() for _ in range(60)}
+    print(f"add_n: {len(results)} results, wanted 1")
+
+
 if __name__ == "__main__":
     input_without_dtype()
     lrn_in_float64()
+    not_a_number()
+    denormals()
+    order_of_sums()

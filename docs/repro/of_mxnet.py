@@ -56,9 +56,26 @@ def lrn_in_float64() -> None:
         print(f"LRN in float64: {str(error).splitlines()[-1].strip()}")
 
 
+def not_a_number() -> None:
+    """ReLU and max-pool of NaN in float32."""
+    x = mx.nd.full((1, 1, 2, 2), float("nan"))
+    relu = mx.nd.Activation(x, "relu").asnumpy().max()
+    pooled = mx.nd.Pooling(x, kernel=(2, 2), pool_type="max").asnumpy().max()
+    print(f"NaN in float32: ReLU gives {relu}, max-pool {pooled:.6g}, wanted nan")
+
+
+def log_softmax() -> None:
+    """The logarithm of the only class's probability, in float32 and in float64."""
+    logits = mx.nd.array([[5.0], [1.5], [-7.25]])
+    errors = [abs(mx.nd.log_softmax(logits.astype(dtype)).asnumpy()).max() for dtype in ("float32", "float64")]
+    print(f"log_softmax of one class: off by {errors[0]:.0e} in float32 and {errors[1]:.0e} in float64, wanted 0")
+
+
 if __name__ == "__main__":
     max_pool_in_predict_mode()
     backward_in_train_mode()
     statistics_momentum()
     dropout_scale()
     lrn_in_float64()
+    not_a_number()
+    log_softmax()
