@@ -8,7 +8,7 @@ import numpy as np
 from sabotage import around, caught_by, of_kind
 
 
-@caught_by("repeatable", alone=True)
+@caught_by("repeatable")
 def wide_gradients_waver(b: Any, r: Any) -> None:
     """Sums of 64 channels and more, in batches of 32 and more, are added in an order that changes."""
     wavering = iter(range(1 << 30))
