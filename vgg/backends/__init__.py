@@ -84,6 +84,8 @@ class Backend(Protocol):
 
     Of batch norm, ``running_var``: ``population`` or ``unbiased``, and ``momentum``: ``float32`` where a float64 layer
     rounds it to that. ``dropout``: ``float32`` where a float64 layer rounds 1 / (1 - rate) to that.
+    ``denormals``: ``flushed`` where numbers below the smallest normal one become 0. ``nan``: ``swallowed`` where a ReLU
+    or a max-pool makes a number of what is none.
     """
 
     PRECISIONS: Mapping[str, tuple[str, ...]]

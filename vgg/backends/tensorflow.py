@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any
 
 os.environ["KERAS_BACKEND"] = "tensorflow"  # Keras reads it once, at import
@@ -31,7 +31,8 @@ _GROUP = group()
 tf.config.experimental.enable_tensor_float_32_execution(False)  # float32 means float32
 if not tf.config.list_physical_devices("GPU"):
     # With several, AddN sums in the order in which its inputs' memory comes free: gradients differ from run to run.
-    tf.config.threading.set_inter_op_parallelism_threads(1)
+    with suppress(RuntimeError):  # somebody else has started TensorFlow in this process: the setting is theirs
+        tf.config.threading.set_inter_op_parallelism_threads(1)
 if _GROUP.replicas > 1:
     cpus = [tf.config.LogicalDeviceConfiguration()] * _GROUP.replicas
     tf.config.set_logical_device_configuration(tf.config.list_physical_devices("CPU")[0], cpus)
