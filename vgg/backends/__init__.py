@@ -11,8 +11,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol, SupportsFloat
 
+import numpy as np
 from numpy.typing import NDArray
 
+from ..errors import mismatch
 from ..recipe import Recipe
 from ..spec import Block, Spec
 
@@ -124,3 +126,10 @@ class Backend(Protocol):
     def facts(self) -> dict[str, Any]:
         """``framework``, ``versions``, ``devices`` by name, ``gpus`` (their number), ``flags`` that change numbers."""
         ...
+
+
+def check_labels(y: Array, classes: int) -> None:
+    """Raise ``VGGError`` unless ``y`` is (N,) integers from 0 to ``classes`` - 1. Frameworks count or skip others."""
+    labels = np.asarray(y)
+    if labels.ndim != 1 or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < classes)).all():
+        raise mismatch("labels", labels.tolist(), f"{labels.size} integers from 0 to {classes - 1}")
