@@ -100,13 +100,17 @@ def load_spec(path: str | Path) -> Spec:
 
 def check_params(params: Mapping[str, NDArray[Any]], spec: Spec, where: str = "parameters") -> None:
     """Raise ``VGGError`` unless ``params`` has exactly the names and shapes of ``spec``."""
-    wanted = shapes(spec)
+    check_arrays(params, shapes(spec), where)
+
+
+def check_arrays(arrays: Mapping[str, NDArray[Any]], wanted: Mapping[str, Shape], where: str) -> None:
+    """Raise ``VGGError`` unless ``arrays`` has exactly the names and shapes ``wanted``; ``where`` says where."""
     for name, shape in wanted.items():
-        if name not in params:
+        if name not in arrays:
             raise mismatch(f"{where}: {name}", "nothing", f"an array of shape {shape}")
-        if tuple(params[name].shape) != shape:
-            raise mismatch(f"{where}: {name}", tuple(params[name].shape), shape)
-    for name in params:
+        if tuple(arrays[name].shape) != shape:
+            raise mismatch(f"{where}: {name}", tuple(arrays[name].shape), shape)
+    for name in arrays:
         if name not in wanted:
             raise unknown(f"parameter in {where}", name, wanted)
 

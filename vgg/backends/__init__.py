@@ -15,6 +15,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..errors import mismatch
+from ..layers import STATISTICS
+from ..params import check_arrays, shapes
 from ..recipe import Recipe
 from ..spec import Block, Spec
 
@@ -133,3 +135,12 @@ def check_labels(y: Array, classes: int) -> None:
     labels = np.asarray(y)
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < classes)).all():
         raise mismatch("labels", labels.tolist(), f"{labels.size} integers from 0 to {classes - 1}")
+
+
+def check_state(state: Mapping[str, Array], spec: Spec) -> None:
+    """Raise ``VGGError`` unless ``state`` has exactly what a learner of ``spec`` has: its parameters, ``velocity/`` +
+    name for each trained one, and ``step``.
+    """
+    params = shapes(spec)
+    velocity = {VELOCITY + name: shape for name, shape in params.items() if not name.endswith(STATISTICS)}
+    check_arrays(state, {**params, **velocity, "step": ()}, "state")
