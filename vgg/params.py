@@ -140,11 +140,12 @@ def to_hwc(spec: Spec, name: str, array: NDArray[Any]) -> NDArray[Any]:
 
 
 def activation_from_hwc(spec: Spec, name: str, x: NDArray[Any]) -> NDArray[Any]:
-    """An activation as NCHW, a flattened one in C,H,W order."""
+    """A copy of an activation as NCHW, a flattened one in C,H,W order."""
     if name == "flatten":
         channels, height, width = spec.feature_shape
-        return x.reshape(-1, height, width, channels).transpose(0, 3, 1, 2).reshape(x.shape)
-    return np.array(x.transpose(0, 3, 1, 2) if x.ndim == 4 else x, order="C")
+        x = x.reshape(-1, height, width, channels)
+    canonical = np.array(x.transpose(0, 3, 1, 2) if x.ndim == 4 else x, order="C")
+    return canonical.reshape(len(x), -1) if name == "flatten" else canonical
 
 
 def write_atomically(path: Path, data: bytes) -> None:

@@ -141,7 +141,7 @@ def loss_and_grads(model: VGG, x: Array, y: Array, *, train: bool = False) -> tu
     check_labels(y, model.spec.classes)
     module, variables = model.unbind()
     with _numerics(model.param_dtype):
-        (loss, _), grads = _gradient(module, variables, _nhwc(model, x), y, _key(0), train)
+        (loss, _), grads = _gradient(module, variables, _nhwc(model, x), _own(y), _key(0), train)
     return float(loss), _canonical(model.spec, {"params": grads})
 
 

@@ -15,7 +15,7 @@ __all__ = ["PROMISES", "BrokenError", "Promise", "Stage"]
 
 class Promise(NamedTuple):
     """What judges it in a dtype, by raising ``BrokenError``; the level of a backend that must keep it, and whether it
-    needs models of both dtypes.
+    is about models of both dtypes side by side.
     """
 
     judge: Callable[[Stage, str], None]

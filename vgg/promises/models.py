@@ -35,7 +35,7 @@ def load(stage: Stage, dtype: str) -> None:
     for layout, lay in LAYOUTS.items():
         backend.load(model, params(dtype, seed=1))
         given = {name: lay(array) for name, array in params(dtype).items()}
-        loaded = _tried(partial(backend.load, model, MappingProxyType(given)), layout)
+        loaded = tried(partial(backend.load, model, MappingProxyType(given)), layout)
         if loaded is None:
             continue
         model = loaded
@@ -87,7 +87,7 @@ def loss_and_grads(stage: Stage, dtype: str) -> None:
 
 def _asked(stage: Stage, dtype: str, what: str, ask: Callable[..., Arrays]) -> None:
     """``what`` in both modes, and the model after it."""
-    for train in (False, True):
+    for train in (False, True) if dtype == "float64" or ask is _forward else (True,):
         model = stage.model(dtype)
         called(stage, partial(ask, stage.backend, model, train), dtype, what)
         stage.same(stage.backend.dump(model), params(dtype), f"dump() after {what}")
@@ -118,7 +118,7 @@ def called(stage: Stage, call: Call, dtype: str, what: str, batches: Callable[[i
     stage.owned(partial(call, one), what)
     for layout, lay in LAYOUTS.items():
         given = {name: lay(array) for name, array in one.items()}
-        got = _tried(partial(call, given), layout)
+        got = tried(partial(call, given), layout)
         if got is not None:
             stage.same(given, {name: lay(array) for name, array in one.items()}, f"arguments {layout}, after {what}")
             stage.near(got, wanted, f"{what} of arrays {layout}")
@@ -134,7 +134,7 @@ def called(stage: Stage, call: Call, dtype: str, what: str, batches: Callable[[i
     stage.same(first, wanted, f"{what}, after another call")
 
 
-def _tried(call: Callable[[], Any], layout: str) -> Any:
+def tried(call: Callable[[], Any], layout: str) -> Any:
     """The result; nothing where a layout that may be refused is."""
     try:
         return call()

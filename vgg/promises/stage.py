@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from functools import cache
 from typing import Any, NamedTuple
@@ -22,13 +23,13 @@ CASE = Case(
         (Block((Conv(16),), Pool(6, 6)),),
         input_shape=(3, 6, 10),
         classes=7,
-        head=Head((256, 128)),
+        head=Head((1024,)),
         batch_norm=True,
         name="promises",
     ),
     batch=16,
 )
-"""Its last map is 1x1: to change the layout of that is to copy nothing. A weight of 256 KiB: allocators and
+"""Its last map is 1x1: to change the layout of that is to copy nothing. A weight of 128 KiB: allocators and
 frameworks handle large arrays in ways of their own.
 """
 LR = 0.01
@@ -73,13 +74,19 @@ class Stage:
         return self._models[key]
 
     def pair(self, dtype: str, number: int = 0) -> tuple[Any, Any]:
-        """Return the model and its learner of that dtype and number, at the start state."""
+        """Return the model and its learner of that dtype and number, at the start state. All with a number but 0 were
+        made in another thread.
+        """
         key = dtype, number
         if key not in self._learners:
-            model = self.build(dtype)
-            self._learners[key] = model, self.backend.learner(model, recipe(dtype))
+            with ThreadPoolExecutor(1) as thread:
+                self._learners[key] = thread.submit(self._made, dtype).result() if number else self._made(dtype)
         self._learners[key][1].restore(start(dtype))
         return self._learners[key]
+
+    def _made(self, dtype: str) -> tuple[Any, Any]:
+        model = self.build(dtype)
+        return model, self.backend.learner(model, recipe(dtype))
 
     def learner(self, dtype: str, number: int = 0) -> Any:
         """Return the learner of that dtype and number, at the start state."""
@@ -163,14 +170,14 @@ def images(number: int, dtype: str) -> Array:
     return batch(number, "float64").x.astype(dtype)
 
 
-def life(learner: Any, dtype: str, *, drawn: bool = False, before: Callable[[int], object] | None = None) -> Arrays:
-    """Return all that three steps give: losses, logits, state. ``drawn``: with the framework's own masks. Before each
-    step ``before`` is called with its number.
+def life(learner: Any, dtype: str, before: Callable[[int], object] | None = None) -> Arrays:
+    """Return all that three steps with the framework's own masks give: losses, logits, state. Before each step
+    ``before`` is called with its number.
     """
     losses = []
     for number in range(STEPS):
         if before:
             before(number)
-        x, y, given = batch(number, dtype)
-        losses.append(learner.step(x, y, LR) if drawn else learner.step(x, y, LR, given))
+        x, y, _ = batch(number, dtype)
+        losses.append(learner.step(x, y, LR))
     return {"losses": np.array([float(loss) for loss in losses]), "logits": learner.evaluate(x), **learner.state()}
