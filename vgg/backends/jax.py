@@ -22,7 +22,7 @@ from ..pixels import resize_matrix
 from ..recipe import LOSS_SCALE, Recipe
 from ..replicas import group
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
-from . import VELOCITY, Array, Arrays, check_labels, check_state
+from . import VELOCITY, Array, Arrays, check_batch, check_state
 
 DECLARED = {"running_var": "population", "denormals": "flushed"}
 PRECISIONS = {
@@ -138,7 +138,7 @@ def trace(model: VGG, x: Array, *, train: bool = False) -> Arrays:
 
 def loss_and_grads(model: VGG, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
     """Mean cross-entropy and the gradient of every parameter."""
-    check_labels(y, model.spec.classes)
+    check_batch(x, y, model.spec)
     module, variables = model.unbind()
     with _numerics(model.param_dtype):
         (loss, _), grads = _gradient(module, variables, _nhwc(model, x), _own(y), _key(0), train)
@@ -195,7 +195,7 @@ class Learner:
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> jax.Array:
         """Forward, backward, update; the loss before it."""
-        check_labels(y, self.spec.classes)
+        check_batch(x, y, self.spec)
         seed = np.uint32(self.recipe.mask_seed(self.steps))
         with _numerics(self.module.param_dtype, self.matmul):
             batch = self._shared((x, y, dict(masks or {}), _GROUP.real(len(x))))

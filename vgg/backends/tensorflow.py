@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
@@ -38,6 +39,16 @@ if _GROUP.processes > 1:  # it takes every GPU that it sees, and wants to be mad
     _ACROSS = tf.distribute.MultiWorkerMirroredStrategy()
 
 
+@contextmanager
+def _drawing_nothing() -> Iterator[None]:
+    """Leave Python's random generator as it is: Keras draws a seed from it for every layer's initial values."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
+
+
 def vgg_block(block: Block, name: str, batch_norm: bool = False) -> keras.Sequential:
     """One block: convolutions with ReLU, then a max-pool; (N, H, W, C) throughout."""
     stack: list[layers.Layer] = []
@@ -59,6 +70,7 @@ def vgg_block(block: Block, name: str, batch_norm: bool = False) -> keras.Sequen
     return keras.Sequential(stack, name=name)
 
 
+@_drawing_nothing()
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> keras.Sequential:
     """``spec`` as ``keras.Sequential``; its layers carry the layer table's names."""
     keras.config.set_dtype_policy(dtype)
@@ -159,7 +171,6 @@ class Learner:
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> tf.Tensor:
         """Forward, backward, update; the loss before it."""
         _seed(self.model, [self.recipe.mask_seed(number) for number in _GROUP.numbers(self.steps)])
-        self.steps += 1
         _allow_tf32(self.recipe.precision == "tf32")
         with tf.device(self.model.place):
             dtype = self.model.compute_dtype
@@ -167,7 +178,9 @@ class Learner:
                 (tf.constant(images), tf.constant(labels), {name: tf.constant(m, dtype) for name, m in own.items()})
                 for images, labels, own in _GROUP.split(x, y, masks)
             ]
-            return self._step(self._placed(shards), tf.constant(lr, dtype), tf.constant(len(x), dtype))
+            loss = self._step(self._placed(shards), tf.constant(lr, dtype), tf.constant(len(x), dtype))
+        self.steps += 1
+        return loss
 
     def evaluate(self, x: Array) -> Array:
         """Logits (N, classes) in eval mode."""

@@ -17,7 +17,7 @@ from ..pixels import resize_matrix
 from ..recipe import LOSS_SCALE, Recipe
 from ..replicas import Group, group
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
-from . import VELOCITY, Array, Arrays
+from . import VELOCITY, Array, Arrays, check_batch
 
 DECLARED = {"running_var": "unbiased"}
 PRECISIONS = {
@@ -103,7 +103,7 @@ def trace(model: nn.Sequential, x: Array, *, train: bool = False) -> Arrays:
 def loss_and_grads(model: nn.Sequential, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
     """Mean cross-entropy and the gradient of every parameter."""
     with _pure(model, train):
-        loss = F.cross_entropy(model(_tensor(model, x)), torch.as_tensor(y, device=_where(model).device))
+        loss = F.cross_entropy(model(_tensor(model, x)), _labels(model, y))
         names, parameters = zip(*model.named_parameters(), strict=True)
         grads = torch.autograd.grad(loss, parameters)
     return float(loss), _canonical(dict(zip(names, grads, strict=True)))
@@ -155,8 +155,9 @@ class Learner:
         (number,), ((mine, labels, masks),) = _GROUP.numbers(self.steps), _GROUP.split(x, y, masks)
         torch.manual_seed(self.recipe.mask_seed(number))
         self.optimizer.param_groups[0]["lr"] = lr
+        check_batch(x, y, self.model.spec)
         self.model.train()
-        labels = torch.as_tensor(labels, device=_where(self.model).device)  # a copy waits for all that is under way
+        labels = _labels(self.model, labels)  # a copy waits for all that is under way
         with _masked(self.model, masks):
             logits = self._logits(self.replica, mine, self.layout)
         # The replicas' mean, which DistributedDataParallel takes, is the batch's.
@@ -271,6 +272,10 @@ def _tensor(model: nn.Sequential, x: Array, keep: bool = False) -> torch.Tensor:
     """``x`` on the model's device, in its dtype unless ``keep``."""
     p = _where(model)
     return torch.from_numpy(np.ascontiguousarray(x)).to(p.device, None if keep else p.dtype)
+
+
+def _labels(model: nn.Sequential, y: Array) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(y)).to(_where(model).device)
 
 
 def _numpy(x: torch.Tensor) -> Array:
