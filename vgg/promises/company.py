@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import random
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
 from itertools import cycle
 from typing import Any
 
@@ -116,6 +117,18 @@ def threads(stage: Stage, dtype: str) -> None:
         stage.same(made, wanted, "three steps of a learner that another thread made")
 
 
+@contextmanager
+def _kept() -> Iterator[None]:
+    """Put the generators of Python and NumPy back afterwards: this process may have other users too."""
+    states = random.getstate(), np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        random.setstate(states[0])
+        np.random.set_state(states[1])  # noqa: NPY002
+
+
+@_kept()
 def generators(stage: Stage, dtype: str) -> None:
     """Random generators that a process shares are nobody's: a backend neither needs them nor moves them."""
     backend, x, y = stage.backend, images(0, dtype), batch(0, dtype).y
