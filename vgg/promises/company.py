@@ -30,10 +30,10 @@ def models(stage: Stage, dtype: str) -> None:
         for each in (*order, *reversed(order)):
             _accurate(stage, built[each], each, f"forward() of a {each} model beside others")
         _used(stage, built[dtype], dtype)
-        stage.same(backend.dump(one), params(dtype), "dump() after another model was built, loaded and evaluated")
+        stage.same(backend.dump(one), stage.dumped(dtype), "dump() after another model was built, loaded and evaluated")
         stage.same({"logits": backend.forward(one, x)}, logits, "forward() after another model was loaded")
         backend.load(one, params(dtype))
-        stage.same(backend.dump(built[dtype]), params(dtype, seed=1), "dump() after another model was loaded")
+        stage.same(backend.dump(built[dtype]), stage.dumped(dtype, seed=1), "dump() after another model was loaded")
     _apart(stage, dtype)
 
 
@@ -42,7 +42,7 @@ def _apart(stage: Stage, dtype: str) -> None:
     given = params(dtype)
     one, other = (stage.backend.load(stage.model(dtype, number), given) for number in range(2))
     stage.backend.load(one, params(dtype, seed=1))
-    stage.same(stage.backend.dump(other), given, "dump() after a model loaded from the same arrays has others")
+    stage.same(stage.backend.dump(other), stage.dumped(dtype), "dump() after a model of the same arrays got others")
 
 
 def _accurate(stage: Stage, model: Any, dtype: str, what: str) -> None:
@@ -83,7 +83,7 @@ def learners(stage: Stage, dtype: str) -> None:
     stage.same(life(learner, dtype, meanwhile), wanted, "three steps among other models and learners")
     learner.restore(start(dtype))
     _stepped(*rivals[0])
-    stage.same(learner.state(), start(dtype), "state() after another learner's step")
+    stage.same(learner.state(), stage.started(dtype), "state() after another learner's step")
     stage.same(life(learner, dtype), wanted, "three steps after another learner's")
 
 

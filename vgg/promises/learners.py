@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from .arrays import LAYOUTS, Array, Arrays, aligned, ruin
+from .arrays import LAYOUTS, Array, Arrays, aligned, copied, ruin
 from .models import called, misfits, refused, tried, wrong_images, wrong_labels
 from .stage import LR, STEPS, Stage, batch, images, life, params, start
 
@@ -20,9 +20,9 @@ def state(stage: Stage, dtype: str) -> None:
     learner = stage.learner(dtype)
     stage.owned(learner.state, "state()")
     held = learner.state()
-    stage.same(held, start(dtype), "state() after restore()")
+    stage.same(held, stage.started(dtype), "state() after restore()")
     stage.same(life(learner, dtype), wanted, "three steps after what state() gave was overwritten")
-    stage.same(held, start(dtype), "what state() gave, three steps later")
+    stage.same(held, stage.started(dtype), "what state() gave, three steps later")
 
 
 def restore(stage: Stage, dtype: str) -> None:
@@ -38,7 +38,7 @@ def restore(stage: Stage, dtype: str) -> None:
         stage.same(given, kept, f"arrays {layout}, after restore()")
         for array in given.values():
             ruin(array)
-        stage.same(learner.state(), start(dtype), f"state() after restore() of arrays {layout}, since overwritten")
+        stage.same(learner.state(), stage.started(dtype), f"state() after restore() of arrays {layout}")
         stage.near(life(learner, dtype), wanted, f"three steps after restore() of arrays {layout}, since overwritten")
     held = start(dtype)
     learner.restore(held)
@@ -109,8 +109,9 @@ def model(stage: Stage, dtype: str) -> None:
     model, learner = stage.pair(dtype)
     for when in ("before a step", "three steps later", "after restore()"):
         now = {name: array for name, array in learner.state().items() if name in params(dtype)}
-        stage.same(stage.backend.dump(model), now, f"dump() of a learner's model {when}")
         other = stage.backend.load(stage.model(dtype), now)
+        dumped = copied(stage.backend.dump(other))
+        stage.same(stage.backend.dump(model), dumped, f"dump() of a learner's model {when}")
         got, wanted = (_shown(stage.backend, each, dtype) for each in (model, other))
         stage.near(got, wanted, f"forward() and trace() of a learner's model {when}")
         if when == "before a step":
@@ -140,5 +141,5 @@ def mistakes(stage: Stage, dtype: str) -> None:
         attempts[f"evaluate() of {what}"] = partial(learner.evaluate, wrong)
     for what, attempt in attempts.items():
         refused({what: attempt})
-        stage.same(learner.state(), start(dtype), f"state() after {what} was refused")
+        stage.same(learner.state(), stage.started(dtype), f"state() after {what} was refused")
     stage.same(life(learner, dtype), wanted, "three steps after refusals")
