@@ -81,7 +81,12 @@ def _swapped(array: Array) -> Array:
     return array.astype(array.dtype.newbyteorder(">"))
 
 
+def _plain(array: Array) -> Array:
+    return np.array(array, order="C")
+
+
 LAYOUTS: dict[str, Callable[[Array], Array]] = {
+    "as NumPy makes them": _plain,
     "at a page's start": _page,
     "at a cache line's start": _cache_line,
     "in Fortran order": _fortran,

@@ -14,6 +14,7 @@ import numpy as np
 
 from .. import reference
 from ..compare import Verdict, compare, forward_limit
+from .arrays import Arrays, copied
 from .stage import CASE, LR, STEPS, BrokenError, Stage, batch, images, life, params, recipe, start
 
 _SEEDS = {"torch": "manual_seed", "tensorflow": "random.set_seed", "mxnet": "random.seed", "paddle": "seed"}
@@ -29,7 +30,11 @@ def models(stage: Stage, dtype: str) -> None:
         built = {each: stage.build(each, seed=1) for each in order}
         for each in (*order, *reversed(order)):
             _accurate(stage, built[each], each, f"forward() of a {each} model beside others")
-        _used(stage, built[dtype], dtype)
+        held = _used(stage, built[dtype], dtype)
+        kept = copied(held)
+        _used(stage, one, dtype, number=3)
+        _used(stage, built[dtype], dtype, number=4)
+        stage.same(held, kept, "results, after other calls")
         stage.same(backend.dump(one), stage.dumped(dtype), "dump() after another model was built, loaded and evaluated")
         stage.same({"logits": backend.forward(one, x)}, logits, "forward() after another model was loaded")
         backend.load(one, params(dtype))
@@ -58,19 +63,20 @@ def _accurate(stage: Stage, model: Any, dtype: str, what: str) -> None:
         raise BrokenError(f"{what}: {found.reason}")
 
 
-def _used(stage: Stage, model: Any, dtype: str) -> None:
-    """Ask all that a backend of any level can do of ``model``."""
-    x = images(2, dtype)
-    stage.backend.forward(model, x)
-    stage.backend.trace(model, x, train=True)
-    stage.backend.dump(model)
+def _used(stage: Stage, model: Any, dtype: str, number: int = 2) -> Arrays:
+    """Ask all that a backend of any level can do of ``model``; return what it gives."""
+    x, backend = images(number, dtype), stage.backend
+    traced = {f"trace() {name}": array for name, array in backend.trace(model, x, train=True).items()}
+    return {"logits": backend.forward(model, x), **traced, **backend.dump(model)}
 
 
 def learners(stage: Stage, dtype: str) -> None:
-    """Whatever other models and learners do between its steps, a learner's numbers are the same bits."""
+    """Whatever other models and learners do between its steps, or others ask of its model, a learner's numbers are the
+    same bits.
+    """
     other = {"float64": "float32", "float32": "float64"}[dtype]
     wanted = life(stage.learner(dtype), dtype)
-    twin, learner = stage.learner("float64", 1), stage.learner(dtype)
+    twin, (own, learner) = stage.learner("float64", 1), stage.pair(dtype)
     rivals = ((twin, "float64"), (stage.learner(other), other))
 
     def meanwhile(number: int) -> None:
@@ -78,6 +84,10 @@ def learners(stage: Stage, dtype: str) -> None:
             model = stage.build(each, seed=number)
             _used(stage, model, each)
             stage.backend.loss_and_grads(model, images(3, each), batch(3, each).y, train=True)
+            stage.backend.learner(model, recipe(each))
+        _used(stage, own, dtype)
+        stage.backend.loss_and_grads(own, images(3, dtype), batch(3, dtype).y, train=True)
+        learner.evaluate(batch(4, dtype).x)
         _stepped(*rivals[number % 2])
 
     stage.same(life(learner, dtype, meanwhile), wanted, "three steps among other models and learners")
@@ -89,7 +99,7 @@ def learners(stage: Stage, dtype: str) -> None:
 
 def _stepped(learner: Any, dtype: str) -> None:
     x, y, _ = batch(5, dtype)
-    float(learner.step(x, y, LR))
+    float(learner.step(x, y, 3 * LR))
     learner.evaluate(x)
     learner.restore(learner.state())
 
@@ -169,9 +179,12 @@ def _reseeded(number: int) -> None:
 
 def _unmoved(call: Callable[[], Any], name: str) -> None:
     """Raise ``BrokenError`` if ``call`` draws from, or seeds, Python's or NumPy's shared generator."""
+    handling = np.geterr()
     random.seed(5)
     np.random.seed(5)  # noqa: NPY002
     call()
     drawn = random.random(), np.random.random_sample()  # noqa: NPY002, S311
+    if np.geterr() != handling:
+        raise BrokenError(f"{name} changes how NumPy handles floating-point errors")
     if drawn != (random.Random(5).random(), np.random.RandomState(5).random_sample()):  # noqa: S311
         raise BrokenError(f"{name} moves the random generator of Python or of NumPy")

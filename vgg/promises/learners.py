@@ -17,11 +17,13 @@ from .stage import LR, STEPS, Stage, batch, images, life, params, start
 def state(stage: Stage, dtype: str) -> None:
     """``state`` gives copies: they stay as they are, and so does the learner when they are overwritten."""
     wanted = life(stage.learner(dtype), dtype)
-    learner = stage.learner(dtype)
+    model, learner = stage.pair(dtype)
     stage.owned(learner.state, "state()")
     held = learner.state()
     stage.same(held, stage.started(dtype), "state() after restore()")
     stage.same(life(learner, dtype), wanted, "three steps after what state() gave was overwritten")
+    stage.owned(learner.state, "state() after three steps")
+    stage.owned(lambda: stage.backend.dump(model), "dump() of a learner's model after three steps")
     stage.same(held, stage.started(dtype), "what state() gave, three steps later")
 
 
@@ -59,6 +61,7 @@ def evaluate(stage: Stage, dtype: str) -> None:
         return {"logits": learner.evaluate(given["x"])}
 
     called(stage, call, dtype, "evaluate()", lambda number, dtype: {"x": batch(number, dtype).x})
+    stage.same(learner.state(), stage.started(dtype), "state() after evaluate()")
     logits = learner.evaluate(batch(0, dtype).x)
     kept = logits.copy()
     life(learner, dtype)
@@ -71,6 +74,9 @@ def step(stage: Stage, dtype: str) -> None:
     learner = stage.learner(dtype)
     losses = [learner.step(x, y, LR, masks) for x, y, masks in batches]
     wanted = {"losses": np.array([float(loss) for loss in losses]), **learner.state()}
+    learner = stage.learner(dtype)
+    at_once = np.array([float(learner.step(x, y, LR, masks)) for x, y, masks in batches])
+    stage.same({"losses": wanted["losses"]}, {"losses": at_once}, "losses that are read after three steps")
     for number, (x, y, masks) in enumerate(batches):
         stage.same({"x": x, "y": y, **masks}, _flat(number, dtype), "a batch, after step()")
     for _ in range(STEPS):
