@@ -15,7 +15,7 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
 from ..params import activation_from_hwc, check_params, from_hwc, init, to_hwc
 from ..pixels import resize_matrix
@@ -177,8 +177,7 @@ class Learner:
         module, variables = model.unbind()
         self.module = module.clone(dtype=_NARROW.get(recipe.precision, module.dtype))
         self.scale = LOSS_SCALE if recipe.precision == "fp16" else 1.0
-        mesh = Mesh(_replicas(_where(model).platform), "batch")
-        self.whole, self.sharded = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("batch"))
+        self.whole, self.sharded = _shardings(_where(model))
         decay = optax.add_decayed_weights(recipe.weight_decay)
         self.optimizer = optax.chain(decay, optax.trace(recipe.momentum))
         with _numerics(module.param_dtype):
@@ -294,6 +293,14 @@ def _replicas(platform: str) -> list[jax.Device]:
         _GROUP.fit(len(jax.local_devices(backend=platform)))
     devices = [jax.local_devices(process, platform)[: _GROUP.replicas] for process in range(_GROUP.processes)]
     return [device for here in devices for device in here]
+
+
+def _shardings(device: jax.Device) -> tuple[Sharding, Sharding]:
+    """Where parameters go, whole to every replica, and where batches go, to each replica its rows."""
+    if _GROUP.size == 1:
+        return SingleDeviceSharding(device), SingleDeviceSharding(device)
+    mesh = Mesh(_replicas(device.platform), "batch")
+    return NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("batch"))
 
 
 def _place(variables: Any) -> jax.Device:
