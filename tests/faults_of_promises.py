@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from dataclasses import replace
 from itertools import count
 from typing import Any
 
@@ -59,6 +60,41 @@ def load_keeps_arrays_that_are_read_only(b: Any, r: Any) -> None:
         return model
 
     around(b, "load", kept)
+
+
+@caught_by("promises", alone=True)
+def load_keeps_arrays_that_own_their_memory(b: Any, r: Any) -> None:
+    def kept(original: Any, model: Any, params: Any) -> Any:
+        model = original(model, params)
+        model.params |= {name: a for name, a in params.items() if _fits(a, model.dtype) and a.base is None}
+        return model
+
+    around(b, "load", kept)
+
+
+@caught_by("promises", alone=True)
+def dump_gives_views_once_a_learner_has_stepped(b: Any, r: Any) -> None:
+    def stepped(original: Any, self: Any, *a: Any, **k: Any) -> Any:
+        self.model.stepped = True
+        return original(self, *a, **k)
+
+    def dumped(original: Any, model: Any) -> Arrays:
+        return dict(model.params) if getattr(model, "stepped", False) else original(model)
+
+    around(b.Learner, "step", stepped)
+    around(b, "dump", dumped)
+
+
+@caught_by("promises", alone=True)
+def a_learner_has_one_loss(b: Any, r: Any) -> None:
+    """An array that every step fills anew."""
+
+    def filled(original: Any, self: Any, *a: Any, **k: Any) -> Array:
+        self.loss = loss = getattr(self, "loss", np.zeros(()))
+        loss[...] = original(self, *a, **k)
+        return loss
+
+    around(b.Learner, "step", filled)
 
 
 @caught_by("promises", alone=True)
@@ -244,6 +280,39 @@ def a_float32_model_makes_all_later_results_float32s(b: Any, r: Any) -> None:
 
     around(b, "build", built)
     around(b, "forward", switched)
+
+
+@caught_by("promises")
+def the_latest_recipe_counts_for_all_learners(b: Any, r: Any) -> None:
+    latest: dict[str, Any] = {}
+
+    def made(original: Any, self: Any, model: Any, recipe: Any) -> None:
+        latest["recipe"] = recipe
+        original(self, model, recipe)
+
+    def stepped(original: Any, self: Any, *a: Any, **k: Any) -> Any:
+        own, latest_one = self.recipe, latest["recipe"]
+        self.recipe = replace(own, momentum=latest_one.momentum)
+        try:
+            return original(self, *a, **k)
+        finally:
+            self.recipe = own
+
+    around(b.Learner, "__init__", made)
+    around(b.Learner, "step", stepped)
+
+
+@caught_by("promises")
+def making_a_learner_zeroes_the_others_velocities(b: Any, r: Any) -> None:
+    made: list[Any] = []
+
+    def zeroing(original: Any, self: Any, *a: Any) -> None:
+        original(self, *a)
+        for learner in made:
+            learner.velocity = {name: np.zeros_like(v) for name, v in learner.velocity.items()}
+        made.append(self)
+
+    around(b.Learner, "__init__", zeroing)
 
 
 @caught_by("promises")

@@ -74,7 +74,14 @@ class Learner(Protocol):
 
 
 class Backend(Protocol):
-    """A module that turns a spec into a framework's own model and moves numbers across the seam."""
+    """A module that turns a spec into a framework's own model and moves numbers across the seam.
+
+    Arrays are their owners'. Whatever is returned is a copy that the caller may write into. Arguments are read before a
+    function returns, whatever their layout in memory; they stay as they are, and nothing of theirs is kept. Two models
+    or learners share nothing, and may be of different dtypes; any thread may use them, one at a time. Nothing depends on
+    a random generator that the process shares, and those of Python and NumPy are not moved. What is refused leaves
+    everything as it was. ``vgg.promises`` judges it.
+    """
 
     DECLARED: Mapping[str, str]
     """What stock layers cannot make equal; other keys than these are refused.
@@ -102,7 +109,9 @@ class Backend(Protocol):
         ...
 
     def load(self, model: Any, params: Mapping[str, Array]) -> Any:
-        """The model holding these canonical parameters."""
+        """The model holding these canonical parameters, copied and rounded to its dtype; ``VGGError`` unless they have
+        exactly the names and shapes of its spec.
+        """
         ...
 
     def dump(self, model: Any) -> Arrays:
@@ -122,7 +131,10 @@ class Backend(Protocol):
         ...
 
     def learner(self, model: Any, recipe: Recipe) -> Learner:
-        """A training step for this model in the recipe's precision; the model is the learner's from then on."""
+        """A training step for this model in the recipe's precision; the model is the learner's from then on.
+
+        ``dump``, ``forward``, ``trace`` and ``loss_and_grads`` of that model speak of the learner's parameters of now.
+        """
         ...
 
     def facts(self) -> dict[str, Any]:
