@@ -78,8 +78,8 @@ class Backend(Protocol):
 
     Arrays are their owners'. Whatever is returned is a copy that the caller may write into. Arguments are read before a
     function returns, whatever their layout in memory; they stay as they are, and nothing of theirs is kept. Two models
-    or learners share nothing, and may be of different dtypes; any thread may use them, one at a time. Nothing depends on
-    a random generator that the process shares, and those of Python and NumPy are not moved. What is refused leaves
+    or learners share nothing and may be of different dtypes; any thread may use them, one at a time. No result depends
+    on a random generator that the process shares, and those of Python and NumPy are not moved. What is refused leaves
     everything as it was. ``vgg.promises`` judges it.
     """
 
