@@ -145,7 +145,7 @@ def dump_returns_the_initial_values(b: Any, r: Any) -> None:
     b.Learner.state = _state(b, healthy)
 
 
-@caught_by("exchange", alone=True)
+@caught_by("exchange")
 def load_works_once(b: Any, r: Any) -> None:
     """Lazy initialisation that takes a model with values for one that is done."""
 
@@ -452,7 +452,7 @@ def any_precision_is_accepted(b: Any, r: Any) -> None:
     b.PRECISIONS = {"cpu": ("float64", "float32", "tf32", "bf16", "fp16")}
 
 
-@caught_by("resuming", alone=True)
+@caught_by("resuming")
 def masks_count_from_the_restart(b: Any, r: Any) -> None:
     """The state says how many steps there were, and the masks heed only those of this learner."""
     now: dict[str, tuple[int, ...]] = {"seed": ()}

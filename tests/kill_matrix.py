@@ -13,6 +13,7 @@ from pathlib import Path
 
 import faults_of_frameworks
 import faults_of_layers
+import faults_of_promises
 import faults_of_training
 from sabotage import SABOTEURS, Bench, Saboteur
 
@@ -27,7 +28,7 @@ from vgg.conformance.suite import judged
 from vgg.params import write_atomically
 from vgg.provenance import provenance
 
-__all__ = ["faults_of_frameworks", "faults_of_layers", "faults_of_training"]  # importing them enlists their saboteurs
+__all__ = ["faults_of_frameworks", "faults_of_layers", "faults_of_promises", "faults_of_training"]  # importing enlists
 
 
 def cells() -> dict[str, Judge]:

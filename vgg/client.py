@@ -118,6 +118,10 @@ class Jobs(ABC):
         """Put the learner in that state."""
         self.call("restore", state)
 
+    def promise(self, name: str, dtype: str) -> str:
+        """In what way the backend breaks the promise of that name, see ``vgg.promises``; empty where it keeps it."""
+        return str(self.call("promise", name=name, dtype=dtype, device=self.device)[0])
+
 
 class Worker(Jobs):
     """A backend in a process of its own. Use as a context manager: leaving it, however, leaves no process behind.

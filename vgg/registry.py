@@ -78,9 +78,10 @@ _FAST: dict[str, dict[str, str]] = {
     "torch": {"MALLOC_MMAP_MAX_": "0", "MALLOC_TRIM_THRESHOLD_": str(1 << 34)},
     # Its default is oneDNN only where the processor has AVX-512.
     "tensorflow": {"TF_ENABLE_ONEDNN_OPTS": "1"},
-    # XLA's convolutions by YNNPACK are slower than those by Eigen, and huge pages cost fewer faults.
+    # XLA's convolutions by YNNPACK are slower than those by Eigen, its sums can be wrong (jax-ml/jax#39103); huge
+    # pages cost fewer faults.
     "jax": {
-        "XLA_FLAGS": "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution",
+        "XLA_FLAGS": "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution,-reduce",
         "GLIBC_TUNABLES": "glibc.malloc.hugetlb=1",
     },
     "mxnet": _mxnets(),

@@ -28,6 +28,7 @@ from .backends import FACTS, FUNCTIONS, PRECISIONS
 from .bench import contender
 from .errors import VGGError, mismatch
 from .masks import dropouts
+from .promises import PROMISES, BrokenError, Stage
 from .recipe import Recipe
 from .spec import Spec
 
@@ -60,6 +61,7 @@ class Session:
         self.slots: dict[str, Slot] = {}
         self.slot = self.slots.setdefault("", Slot())
         self.contender: Any = None
+        self.stages: dict[str, Stage] = {}
         missing = [name for name in FUNCTIONS if not callable(getattr(self.backend, name, None))]
         if missing:
             raise mismatch(module, f"no {', '.join(missing)}", f"the functions {', '.join(FUNCTIONS)}")
@@ -153,6 +155,16 @@ class Session:
         with _unchanged(arrays):
             self.slot.learning.restore(arrays)
         return None, {}
+
+    def promise(self, arrays: wire.Arrays, name: str, dtype: str, device: str) -> Reply:
+        """In what way the promise of that name is broken; an empty text where it is kept."""
+        place, _ = self.place({}, device)
+        stage = self.stages.setdefault(place, Stage(self.backend, place))
+        try:
+            PROMISES[name].judge(stage, dtype)
+        except BrokenError as broken:
+            return str(broken), {}
+        return "", {}
 
     def train(self, arrays: wire.Arrays, out: str, device: str, recipe: dict[str, Any], **options: Any) -> Reply:
         facts, _ = self.facts({})

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from itertools import pairwise
 from types import MappingProxyType
 from typing import Any
@@ -14,16 +15,15 @@ import numpy as np
 import optax
 from flax import nnx
 
-from vgg.backends import VELOCITY, Array, Arrays
-from vgg.params import activation_from_hwc, from_hwc, init, to_hwc
+from vgg.backends import VELOCITY, Array, Arrays, check_batch, check_state
+from vgg.params import activation_from_hwc, check_params, from_hwc, init, to_hwc
 from vgg.pixels import resize_matrix
 from vgg.recipe import Recipe
 from vgg.spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
 
 Tap = Callable[[str, jax.Array], jax.Array]
 """Sees each layer's name and output, and gives the output on. ``nnx.capture`` would give them sorted by name."""
-DECLARED = {"running_var": "population"}
-jax.config.update("jax_default_matmul_precision", "float32")  # float32 means float32
+DECLARED = {"running_var": "population", "denormals": "flushed"}
 
 
 class VGGBlock(nnx.Module):
@@ -93,14 +93,17 @@ def vgg_block(block: Block, channels: int, batch_norm: bool, dtype: Any, rngs: n
 
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> VGG:
     """``spec`` as an ``nnx.Module``."""
-    jax.config.update("jax_enable_x64", dtype == "float64")
-    model = nnx.eval_shape(lambda: VGG(spec, jnp.dtype(dtype), nnx.Rngs(0)))  # to draw values would compile for seconds
-    return _fill(model, nnx.state(model), init(spec, dtype=dtype), jax.devices(device)[0])
+    with _numerics(jnp.dtype(dtype)):
+        # To draw values would compile for seconds.
+        model = nnx.eval_shape(lambda: VGG(spec, jnp.dtype(dtype), nnx.Rngs(0)))
+        return _fill(model, nnx.state(model), init(spec, dtype=dtype), jax.devices(device)[0])
 
 
 def load(model: VGG, params: Mapping[str, Array]) -> VGG:
     """Copy canonical parameters into ``model``."""
-    return _fill(model, nnx.state(model), params, _where(model))
+    check_params(params, model.spec)
+    with _numerics(model.dtype):
+        return _fill(model, nnx.state(model), params, _where(model))
 
 
 def dump(model: VGG) -> Arrays:
@@ -110,19 +113,23 @@ def dump(model: VGG) -> Arrays:
 
 def forward(model: VGG, x: Array, *, train: bool = False) -> Array:
     """Logits (N, classes) of images (N, C, H, W)."""
-    return np.array(_copy(model, train)(_nhwc(model, x), _rngs(0)))
+    with _numerics(model.dtype):
+        return np.array(_copy(model, train)(_nhwc(model, x), _rngs(0)))
 
 
 def trace(model: VGG, x: Array, *, train: bool = False) -> Arrays:
     """Every layer's output, by layer name, as NCHW."""
     seen: dict[str, jax.Array] = {}
-    _copy(model, train)(_nhwc(model, x), _rngs(0), seen.setdefault)
+    with _numerics(model.dtype):
+        _copy(model, train)(_nhwc(model, x), _rngs(0), seen.setdefault)
     return {name: activation_from_hwc(model.spec, name, np.asarray(out)) for name, out in seen.items()}
 
 
 def loss_and_grads(model: VGG, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
     """Mean cross-entropy and the gradient of every parameter."""
-    loss, grads = _gradient(_copy(model, train), _nhwc(model, x), y, np.uint32(0), {})
+    check_batch(x, y, model.spec)
+    with _numerics(model.dtype):
+        loss, grads = _gradient(_copy(model, train), _nhwc(model, x), _own(y), np.uint32(0), {})
     return float(loss), _canonical(model.spec, grads)
 
 
@@ -134,7 +141,7 @@ def learner(model: VGG, recipe: Recipe) -> Learner:
 def facts() -> dict[str, Any]:
     """Versions, devices, flags that change numbers."""
     versions = {m.__name__: m.__version__ for m in (jax, flax, optax, np)}
-    flags = {"default_matmul_precision": jax.config.jax_default_matmul_precision, "x64": jax.config.jax_enable_x64}
+    flags = {"default_matmul_precision": _MATMUL}
     framework, devices = f"jax {jax.__version__}, flax.nnx {flax.__version__}", [d.device_kind for d in jax.devices()]
     gpus = sum(d.platform == "gpu" for d in jax.devices())
     return {"framework": framework, "versions": versions, "devices": devices, "gpus": gpus, "flags": flags}
@@ -147,22 +154,27 @@ class Learner:
         model.train()
         self.model, self.recipe, self.steps, self.device = model, recipe, 0, _where(model)
         sgd = optax.chain(optax.add_decayed_weights(recipe.weight_decay), optax.trace(recipe.momentum), _SCALE_BY_LR)
-        self.optimizer = nnx.Optimizer(model, sgd, wrt=nnx.Param)
-        # Its counter is bound to no device; as a step binds it, the second step would compile again.
-        nnx.update(self.optimizer, jax.device_put(nnx.state(self.optimizer), self.device))
+        with _numerics(model.dtype):
+            self.optimizer = nnx.Optimizer(model, sgd, wrt=nnx.Param)
+            # Its counter is bound to no device; as a step binds it, the second step would compile again.
+            nnx.update(self.optimizer, jax.device_put(nnx.state(self.optimizer), self.device))
         self._step = nnx.jit(self._train, donate_argnums=(0, 1))
         self._evaluate = nnx.jit(lambda model, x: _copy(model, train=False)(self._images(x)))
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> jax.Array:
         """Forward, backward, update; the loss before it."""
-        x, y, masks = jax.device_put((x, y, dict(masks or {})), self.device)
+        check_batch(x, y, self.model.spec)
         seed = np.uint32(self.recipe.mask_seed(self.steps))
+        with _numerics(self.model.dtype):
+            batch = jax.device_put(jax.tree.map(_own, (x, y, dict(masks or {}))), self.device)
+            loss = self._step(self.model, self.optimizer, batch, lr, seed)
         self.steps += 1
-        return self._step(self.model, self.optimizer, x, y, lr, seed, masks)
+        return loss
 
     def evaluate(self, x: Array) -> Array:
         """Logits (N, classes) in eval mode."""
-        return np.array(self._evaluate(self.model, jax.device_put(x, self.device)))
+        with _numerics(self.model.dtype):
+            return np.array(self._evaluate(self.model, jax.device_put(_own(x), self.device)))
 
     def state(self) -> Arrays:
         """Parameters, velocities and the number of steps."""
@@ -171,12 +183,15 @@ class Learner:
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Take over what ``state`` gave."""
+        check_state(state, self.model.spec)
         moving = {name.removeprefix(VELOCITY): a for name, a in state.items() if name.startswith(VELOCITY)}
-        _fill(self.model, self.optimizer.opt_state[1].trace, moving, self.device)
-        load(self.model, state)
+        with _numerics(self.model.dtype):
+            _fill(self.model, self.optimizer.opt_state[1].trace, moving, self.device)
+            _fill(self.model, nnx.state(self.model), state, self.device)
         self.steps = int(state["step"])
 
-    def _train(self, model: VGG, optimizer: Any, x: Any, y: Any, lr: Any, seed: Any, masks: Any) -> jax.Array:
+    def _train(self, model: VGG, optimizer: Any, batch: Any, lr: Any, seed: Any) -> jax.Array:
+        x, y, masks = batch
         loss, grads = _gradient(model, self._images(x), y, seed, masks)
         optimizer.update(model, grads, lr=lr)
         return loss
@@ -194,6 +209,22 @@ _SCALE_BY_LR = optax.GradientTransformationExtraArgs(
     optax.init_empty_state, lambda updates, state, _, *, lr: (optax.tree.scale(-lr, updates), state)
 )
 """Like ``optax.scale_by_learning_rate``, but every update brings its own."""
+
+_MATMUL = "float32"  # float32 means float32
+
+
+@contextmanager
+def _numerics(dtype: Any) -> Iterator[None]:
+    """Set, in this thread and for this block, what JAX keeps for a whole process: float64 exists where ``dtype`` is it,
+    and float32 products are in float32.
+    """
+    with jax.enable_x64(dtype == np.float64), jax.default_matmul_precision(_MATMUL):
+        yield
+
+
+def _own(array: Array, dtype: Any = None) -> Array:
+    """A copy for JAX to keep: on a CPU ``device_put`` may take over the memory that it gets."""
+    return np.array(array, dtype or array.dtype.newbyteorder("="), order="C")
 
 
 def _where(model: VGG) -> jax.Device:
@@ -250,7 +281,7 @@ def _fill(model: VGG, state: nnx.State, params: Mapping[str, Array], device: jax
     """Canonical parameters into the variables of ``state``, in the model's dtype: NNX makes statistics float32."""
     for path, variable in nnx.to_flat_state(state):
         array = to_hwc(model.spec, _name(path), params[_name(path)])
-        variable.set_value(jax.device_put(np.asarray(array, model.dtype), device))
+        variable.set_value(jax.device_put(_own(array, model.dtype), device))
     return model
 
 

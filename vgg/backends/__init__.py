@@ -77,7 +77,14 @@ class Learner(Protocol):
 
 
 class Backend(Protocol):
-    """A module that turns a spec into a framework's own model and moves numbers across the seam."""
+    """A module that turns a spec into a framework's own model and moves numbers across the seam.
+
+    Arrays are their owners'. Whatever is returned is a copy that the caller may write into. Arguments are read before a
+    function returns, whatever their layout in memory; they stay as they are, and nothing of theirs is kept. Two models
+    or learners share nothing and may be of different dtypes; any thread may use them, one at a time. No result depends
+    on a random generator that the process shares, and those of Python and NumPy are not moved. What is refused leaves
+    everything as it was. ``vgg.promises`` judges it.
+    """
 
     DECLARED: Mapping[str, str]
     """What stock layers cannot make equal; other keys than these are refused.
@@ -107,7 +114,9 @@ class Backend(Protocol):
         ...
 
     def load(self, model: Any, params: Mapping[str, Array]) -> Any:
-        """The model holding these canonical parameters."""
+        """The model holding these canonical parameters, copied and rounded to its dtype; ``VGGError`` unless they have
+        exactly the names and shapes of its spec.
+        """
         ...
 
     def dump(self, model: Any) -> Arrays:
@@ -127,7 +136,10 @@ class Backend(Protocol):
         ...
 
     def learner(self, model: Any, recipe: Recipe) -> Learner:
-        """A training step for this model in the recipe's precision; the model is the learner's from then on."""
+        """A training step for this model in the recipe's precision; the model is the learner's from then on.
+
+        ``dump``, ``forward``, ``trace`` and ``loss_and_grads`` of that model speak of the learner's parameters of now.
+        """
         ...
 
     def facts(self) -> dict[str, Any]:
@@ -147,6 +159,19 @@ def check_labels(y: Array, classes: int) -> None:
     labels = np.asarray(y)
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < classes)).all():
         raise mismatch("labels", labels.tolist(), f"{labels.size} integers from 0 to {classes - 1}")
+
+
+def check_batch(x: Array, y: Array, spec: Spec) -> None:
+    """Raise ``VGGError`` unless ``x`` is (N, C, H, W) images for ``spec``, uint8 ones of any H and W, and ``y`` (N,)
+    labels. What a framework refuses by itself it may have half done: batch norm's statistics have moved by then.
+    """
+    channels, *sides = spec.input_shape
+    kind = "(N, {}, H, W)" if x.dtype == np.uint8 else f"(N, {{}}, {sides[0]}, {sides[1]})"
+    if x.ndim != 4 or x.shape[1] != channels or not (x.dtype == np.uint8 or list(x.shape[2:]) == sides):
+        raise mismatch("images", x.shape, kind.format(channels))
+    check_labels(y, spec.classes)
+    if len(y) != len(x):
+        raise mismatch("labels", len(y), f"{len(x)}, one per image")
 
 
 def check_state(state: Mapping[str, Array], spec: Spec) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from functools import partial, reduce
 from typing import Any
 
@@ -14,23 +15,22 @@ import jax.numpy as jnp
 import numpy as np
 import optax
 from flax import linen as nn
-from jax.sharding import Mesh, NamedSharding, PartitionSpec
+from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
-from ..params import activation_from_hwc, from_hwc, init, to_hwc
+from ..params import activation_from_hwc, check_params, from_hwc, init, to_hwc
 from ..pixels import resize_matrix
 from ..recipe import LOSS_SCALE, Recipe
 from ..replicas import group
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
-from . import VELOCITY, Array, Arrays
+from . import VELOCITY, Array, Arrays, check_batch, check_build, check_state
 
-DECLARED = {"running_var": "population"}
+DECLARED = {"running_var": "population", "denormals": "flushed"}
 PRECISIONS = {
     "cpu": ("float64", "float32", "bf16", "fp16"),
     "gpu": ("float64", "float32", "tf32", "bf16", "fp16"),
 }
 REPLICAS = {"batch_norm": True}
 _GROUP = group()
-jax.config.update("jax_default_matmul_precision", "float32")  # float32 means float32
 if _GROUP.size > 1:
     jax.config.update("jax_num_cpu_devices", _GROUP.replicas)
 if _GROUP.processes > 1:
@@ -97,24 +97,23 @@ def vgg_block(
 
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> VGG:
     """``spec`` as a ``flax.linen.Module`` bound to its variables."""
-    jax.config.update("jax_enable_x64", dtype == "float64")
+    check_build(dtype, device)
     channels, height, width = spec.input_shape
     module = VGG(spec, jnp.dtype(dtype), jnp.dtype(dtype))
-    shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, height, width, channels), dtype))
-    # Flax makes running statistics float32 whatever param_dtype says.
-    blank = jax.tree.map(lambda s: jax.device_put(np.zeros(s.shape, dtype), _device(device)), shapes)
-    return load(module.bind(blank), init(spec, dtype=dtype))  # module.init would compile for seconds
+    with _numerics(module.param_dtype):
+        shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, height, width, channels), dtype))
+        # Flax makes running statistics float32 whatever param_dtype says.
+        blank = jax.tree.map(lambda s: jax.device_put(np.zeros(s.shape, dtype), _device(device)), shapes)
+    model = module.bind(blank, mutable=list(blank))
+    return load(model, init(spec, dtype=dtype))  # module.init would compile for seconds
 
 
 def load(model: VGG, params: Mapping[str, Array]) -> VGG:
-    """A model bound to these canonical parameters."""
-    module, variables = model.unbind()
-
-    def place(path: Any, old: jax.Array) -> jax.Array:
-        name = _name(path)
-        return jax.device_put(np.asarray(to_hwc(model.spec, name, params[name]), old.dtype), old.sharding)
-
-    return module.bind(jax.tree_util.tree_map_with_path(place, variables))
+    """Copy canonical parameters into ``model``."""
+    check_params(params, model.spec)
+    with _numerics(model.param_dtype):
+        _hold(model, _filled(model.spec, model.variables, params))
+    return model
 
 
 def dump(model: VGG) -> Arrays:
@@ -125,21 +124,25 @@ def dump(model: VGG) -> Arrays:
 def forward(model: VGG, x: Array, *, train: bool = False) -> Array:
     """Logits (N, classes) of images (N, C, H, W)."""
     module, variables = model.unbind()
-    logits, _ = _forward(module, variables, _nhwc(model, x), _key(0), train)
+    with _numerics(model.param_dtype):
+        logits, _ = _forward(module, variables, _nhwc(model, x), _key(0), train)
     return np.array(logits)
 
 
 def trace(model: VGG, x: Array, *, train: bool = False) -> Arrays:
     """Every layer's output, by layer name, as NCHW."""
     module, variables = model.unbind()
-    outputs = _traced(module, variables, _nhwc(model, x), _key(0), train)
+    with _numerics(model.param_dtype):
+        outputs = _traced(module, variables, _nhwc(model, x), _key(0), train)
     return {name: activation_from_hwc(model.spec, name, np.asarray(out)) for name, out in outputs.items()}
 
 
 def loss_and_grads(model: VGG, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
     """Mean cross-entropy and the gradient of every parameter."""
+    check_batch(x, y, model.spec)
     module, variables = model.unbind()
-    (loss, _), grads = _gradient(module, variables, _nhwc(model, x), y, _key(0), train)
+    with _numerics(model.param_dtype):
+        (loss, _), grads = _gradient(module, variables, _nhwc(model, x), _own(y), _key(0), train)
     return float(loss), _canonical(model.spec, {"params": grads})
 
 
@@ -157,8 +160,7 @@ def facts() -> dict[str, Any]:
         "devices": [d.device_kind for d in jax.devices()],
         "gpus": sum(d.platform == "gpu" for d in jax.devices()),
         "flags": {
-            "default_matmul_precision": jax.config.jax_default_matmul_precision or "default",
-            "x64": jax.config.jax_enable_x64,
+            "default_matmul_precision": _MATMUL,
             "xla_flags": os.environ.get("XLA_FLAGS", ""),
         },
     }
@@ -168,21 +170,23 @@ class Learner:
     """A training step on the model's device; see ``vgg.backends.Learner``."""
 
     def __init__(self, model: VGG, recipe: Recipe) -> None:
+        self.model = model
         self.spec = model.spec
         self.recipe = recipe
         self.steps = 0
-        self.matmul = "tensorfloat32" if recipe.precision == "tf32" else "float32"
+        self.matmul = "tensorfloat32" if recipe.precision == "tf32" else _MATMUL
         module, variables = model.unbind()
         self.module = module.clone(dtype=_NARROW.get(recipe.precision, module.dtype))
         self.scale = LOSS_SCALE if recipe.precision == "fp16" else 1.0
-        mesh = Mesh(_replicas(_where(model).platform), "batch")
-        self.whole, self.sharded = NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("batch"))
+        self.whole, self.sharded = _shardings(_where(model))
         decay = optax.add_decayed_weights(recipe.weight_decay)
         self.optimizer = optax.chain(decay, optax.trace(recipe.momentum))
-        state = (variables, self.optimizer.init(variables["params"]))
-        if _GROUP.size > 1:
-            state = jax.tree.map(np.asarray, state)
-        self.variables, self.moments = jax.device_put(state, self.whole)
+        with _numerics(module.param_dtype):
+            state = (variables, self.optimizer.init(variables["params"]))
+            if _GROUP.size > 1:
+                state = jax.tree.map(np.asarray, state)
+            variables, self.moments = jax.device_put(state, self.whole)
+        _hold(model, variables)
         # XLA adds the sums over replicas where the sharded batch meets the whole parameters.
         self._step = jax.jit(self._train, donate_argnums=(0, 1), out_shardings=self.whole)
         self._evaluate = jax.jit(
@@ -191,30 +195,33 @@ class Learner:
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> jax.Array:
         """Forward, backward, update; the loss before it."""
-        batch = self._shared((x, y, dict(masks or {}), _GROUP.real(len(x))))
+        check_batch(x, y, self.spec)
         seed = np.uint32(self.recipe.mask_seed(self.steps))
-        with jax.default_matmul_precision(self.matmul):
-            self.variables, self.moments, loss = self._step(self.variables, self.moments, batch, lr, seed)
+        with _numerics(self.module.param_dtype, self.matmul):
+            batch = self._shared((x, y, dict(masks or {}), _GROUP.real(len(x))))
+            variables, self.moments, loss = self._step(self.model.variables, self.moments, batch, lr, seed)
+        _hold(self.model, variables)
         self.steps += 1
         return loss
 
     def evaluate(self, x: Array) -> Array:
         """Logits (N, classes) in eval mode."""
-        with jax.default_matmul_precision(self.matmul):
-            return np.array(self._evaluate(self.variables, self._shared(x)))[: len(x)]
+        with _numerics(self.module.param_dtype, self.matmul):
+            return np.array(self._evaluate(self.model.variables, self._shared(x))[: len(x)])
 
     def state(self) -> Arrays:
         """Parameters, velocities and the number of steps."""
         velocity = _canonical(self.spec, {"params": self.moments[1].trace})
         named = {VELOCITY + name: v for name, v in velocity.items()}
-        return {**_canonical(self.spec, self.variables), **named, "step": np.array(self.steps)}
+        return {**dump(self.model), **named, "step": np.array(self.steps)}
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Take over what ``state`` gave."""
+        check_state(state, self.spec)
         moving = {name.removeprefix(VELOCITY): a for name, a in state.items() if name.startswith(VELOCITY)}
-        still = {"params": self.moments[1].trace}
-        velocity = load(self.module.bind(still), moving).variables["params"]
-        self.variables = load(self.module.bind(self.variables), state).variables
+        with _numerics(self.module.param_dtype):
+            velocity = _filled(self.spec, {"params": self.moments[1].trace}, moving)["params"]
+            _hold(self.model, _filled(self.spec, self.model.variables, state))
         self.moments = (self.moments[0], self.moments[1]._replace(trace=velocity))
         self.steps = int(state["step"])
 
@@ -234,12 +241,14 @@ class Learner:
         return jax.lax.cond(_finite(grads), lambda: new, lambda: (params, moments)) if self.scale > 1 else new
 
     def _shared(self, batch: Any) -> Any:
-        """Arrays of a batch, padded until the replicas divide it, each replica with its rows."""
+        """Copies of a batch's arrays, padded until the replicas divide it, each replica with its rows. JAX may read
+        what it gets long after this returns.
+        """
+        batch = jax.tree.map(lambda array: _own(_GROUP.pad(array)), batch)
         if _GROUP.processes == 1:
-            return jax.device_put(jax.tree.map(_GROUP.pad, batch), self.sharded)
+            return jax.device_put(batch, self.sharded)
 
         def share(array: Array) -> jax.Array:
-            array = _GROUP.pad(array)
             return jax.make_array_from_callback(array.shape, self.sharded, lambda rows: array[rows])
 
         return jax.tree.map(share, batch)
@@ -258,6 +267,21 @@ _SLOTS = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "runnin
 
 
 _NARROW = {"bf16": jnp.bfloat16, "fp16": jnp.float16}
+_MATMUL = "float32"  # float32 means float32
+
+
+@contextmanager
+def _numerics(dtype: Any, matmul: str = _MATMUL) -> Iterator[None]:
+    """Set, in this thread and for this block, what JAX keeps for a whole process: float64 exists where ``dtype`` is it,
+    and products are as precise as ``matmul`` says.
+    """
+    with jax.enable_x64(dtype == np.float64), jax.default_matmul_precision(matmul):
+        yield
+
+
+def _own(array: Array, dtype: Any = None) -> Array:
+    """A copy for JAX to keep: on a CPU ``device_put`` may take over the memory that it gets."""
+    return np.array(array, dtype or array.dtype.newbyteorder("="), order="C")
 
 
 def _device(name: str) -> jax.Device:
@@ -272,12 +296,37 @@ def _replicas(platform: str) -> list[jax.Device]:
     return [device for here in devices for device in here]
 
 
+def _shardings(device: jax.Device) -> tuple[Sharding, Sharding]:
+    """Where parameters go, whole to every replica, and where batches go, to each replica its rows."""
+    if _GROUP.size == 1:
+        return SingleDeviceSharding(device), SingleDeviceSharding(device)
+    mesh = Mesh(_replicas(device.platform), "batch")
+    return NamedSharding(mesh, PartitionSpec()), NamedSharding(mesh, PartitionSpec("batch"))
+
+
 def _place(variables: Any) -> jax.Device:
     return next(iter(jax.tree.leaves(variables)[0].devices()))
 
 
 def _where(model: VGG) -> jax.Device:
     return _place(model.variables)
+
+
+def _hold(model: VGG, variables: Any) -> None:
+    """Put ``variables`` in the place of the model's."""
+    for collection, layers in variables.items():
+        for name, own in layers.items():
+            model.put_variable(collection, name, own)
+
+
+def _filled(spec: Spec, variables: Any, arrays: Mapping[str, Array]) -> Any:
+    """Like ``variables``, and where they are, with copies of canonical arrays."""
+
+    def fill(path: Any, old: jax.Array) -> jax.Array:
+        name = _name(path)
+        return jax.device_put(_own(to_hwc(spec, name, arrays[name]), old.dtype), old.sharding)
+
+    return jax.tree_util.tree_map_with_path(fill, variables)
 
 
 def _tap(module: nn.Module, name: str, x: jax.Array) -> jax.Array:
@@ -420,7 +469,8 @@ def _canonical(spec: Spec, variables: Any) -> Arrays:
 
 
 def _nhwc(model: VGG, x: Array) -> jax.Array:
-    return jax.device_put(np.transpose(x, (0, 2, 3, 1)).astype(model.dtype), _where(model))
+    where = jax.tree.leaves(model.variables)[0].sharding
+    return jax.device_put(np.transpose(x, (0, 2, 3, 1)).astype(model.dtype), where)
 
 
 def _outputs(state: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

@@ -17,7 +17,7 @@ from ..pixels import resize_matrix
 from ..recipe import Recipe
 from ..replicas import group
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
-from . import VELOCITY, Array, Arrays, check_build, check_labels, check_state
+from . import VELOCITY, Array, Arrays, check_batch, check_build, check_state
 
 DECLARED = {"running_var": "population", "momentum": "float32", "dropout": "float32", "nan": "swallowed"}
 # contrib.amp rewrites every operator of the process, for good; on a CPU it has no fp16, and bf16 on few.
@@ -110,7 +110,7 @@ def trace(model: nn.HybridSequential, x: Array, *, train: bool = False) -> Array
 
 def loss_and_grads(model: nn.HybridSequential, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
     """Mean cross-entropy and the gradient of every parameter."""
-    check_labels(y, model.spec.classes)
+    check_batch(x, y, model.spec)
     with _pure(model):
         with autograd.record(train_mode=train):
             out = _tensor(model, x)
@@ -158,7 +158,7 @@ class Learner:
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> mx.np.ndarray:
         """Forward, backward, update; the loss before it."""
-        check_labels(y, self.model.spec.classes)
+        check_batch(x, y, self.model.spec)
         mx.random.seed(self.recipe.mask_seed(_GROUP.numbers(self.steps)[0]))
         for p in self.trained.values() if len(x) < _GROUP.size else ():
             p.zero_grad()  # where a replica has no image

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import random
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager, suppress
 from typing import Any
@@ -19,7 +20,7 @@ from ..pixels import resize_matrix
 from ..recipe import LOSS_SCALE, Recipe
 from ..replicas import group
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
-from . import VELOCITY, Array, Arrays, check_build, check_labels, check_state
+from . import VELOCITY, Array, Arrays, check_batch, check_build, check_state
 
 DECLARED = {"running_var": "population", "denormals": "flushed", "nan": "swallowed"}
 PRECISIONS = {
@@ -40,6 +41,16 @@ _ACROSS = None
 if _GROUP.processes > 1:  # it takes every GPU that it sees, and wants to be made before anything else runs
     tf.config.set_visible_devices(tf.config.list_physical_devices("GPU")[: _GROUP.replicas], "GPU")
     _ACROSS = tf.distribute.MultiWorkerMirroredStrategy()
+
+
+@contextmanager
+def _drawing_nothing() -> Iterator[None]:
+    """Leave Python's random generator as it is: Keras draws a seed from it for every layer's initial values."""
+    state = random.getstate()
+    try:
+        yield
+    finally:
+        random.setstate(state)
 
 
 def vgg_block(block: Block, name: str, batch_norm: bool = False) -> keras.Sequential:
@@ -63,6 +74,7 @@ def vgg_block(block: Block, name: str, batch_norm: bool = False) -> keras.Sequen
     return keras.Sequential(stack, name=name)
 
 
+@_drawing_nothing()
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> keras.Sequential:
     """``spec`` as ``keras.Sequential``; its layers carry the layer table's names."""
     check_build(dtype, device)
@@ -118,7 +130,7 @@ def trace(model: keras.Sequential, x: Array, *, train: bool = False) -> Arrays:
 
 def loss_and_grads(model: keras.Sequential, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
     """Mean cross-entropy and the gradient of every parameter."""
-    check_labels(y, model.spec.classes)
+    check_batch(x, y, model.spec)
     with _pure(model), tf.GradientTape() as tape:
         loss = tf.reduce_mean(_losses(model(_nhwc(model, x), training=train), y))
         grads = tape.gradient(loss, model.trainable_variables)
@@ -162,9 +174,8 @@ class Learner:
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> tf.Tensor:
         """Forward, backward, update; the loss before it."""
-        check_labels(y, self.model.spec.classes)
+        check_batch(x, y, self.model.spec)
         _seed(self.model, [self.recipe.mask_seed(number) for number in _GROUP.numbers(self.steps)])
-        self.steps += 1
         _allow_tf32(self.recipe.precision == "tf32")
         with tf.device(self.model.place):
             dtype = self.model.compute_dtype
@@ -172,7 +183,9 @@ class Learner:
                 (tf.constant(images), tf.constant(labels), {name: tf.constant(m, dtype) for name, m in own.items()})
                 for images, labels, own in _GROUP.split(x, y, masks)
             ]
-            return self._step(self._placed(shards), tf.constant(lr, dtype), tf.constant(len(x), dtype))
+            loss = self._step(self._placed(shards), tf.constant(lr, dtype), tf.constant(len(x), dtype))
+        self.steps += 1
+        return loss
 
     def evaluate(self, x: Array) -> Array:
         """Logits (N, classes) in eval mode."""

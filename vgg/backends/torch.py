@@ -18,7 +18,7 @@ from ..pixels import resize_matrix
 from ..recipe import LOSS_SCALE, Recipe
 from ..replicas import Group, group
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
-from . import VELOCITY, Array, Arrays, check_build, check_labels, check_state
+from . import VELOCITY, Array, Arrays, check_batch, check_build, check_state
 
 DECLARED = {"running_var": "unbiased"}
 PRECISIONS = {
@@ -105,9 +105,9 @@ def trace(model: nn.Sequential, x: Array, *, train: bool = False) -> Arrays:
 
 def loss_and_grads(model: nn.Sequential, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
     """Mean cross-entropy and the gradient of every parameter."""
-    check_labels(y, model.spec.classes)
+    check_batch(x, y, model.spec)
     with _pure(model, train):
-        loss = F.cross_entropy(model(_tensor(model, x)), torch.as_tensor(y, device=_where(model).device))
+        loss = F.cross_entropy(model(_tensor(model, x)), _labels(model, y))
         names, parameters = zip(*model.named_parameters(), strict=True)
         grads = torch.autograd.grad(loss, parameters)
     return float(loss), _canonical(dict(zip(names, grads, strict=True)))
@@ -156,12 +156,12 @@ class Learner:
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> torch.Tensor:
         """Forward, backward, update; the loss before it."""
-        check_labels(y, self.model.spec.classes)
+        check_batch(x, y, self.model.spec)
         (number,), ((mine, labels, masks),) = _GROUP.numbers(self.steps), _GROUP.split(x, y, masks)
         torch.manual_seed(self.recipe.mask_seed(number))
         self.optimizer.param_groups[0]["lr"] = lr
         self.model.train()
-        labels = torch.as_tensor(labels, device=_where(self.model).device)  # a copy waits for all that is under way
+        labels = _labels(self.model, labels)  # a copy waits for all that is under way
         with _masked(self.model, masks):
             logits = self._logits(self.replica, mine, self.layout)
         # The replicas' mean, which DistributedDataParallel takes, is the batch's.
@@ -277,6 +277,10 @@ def _tensor(model: nn.Sequential, x: Array, keep: bool = False) -> torch.Tensor:
     """``x`` on the model's device, in its dtype unless ``keep``."""
     p = _where(model)
     return torch.from_numpy(np.ascontiguousarray(x)).to(p.device, None if keep else p.dtype)
+
+
+def _labels(model: nn.Sequential, y: Array) -> torch.Tensor:
+    return torch.from_numpy(np.ascontiguousarray(y)).to(_where(model).device)
 
 
 def _numpy(x: torch.Tensor) -> Array:

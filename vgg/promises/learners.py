@@ -1,0 +1,151 @@
+"""Promises about a learner: whose its arrays are, when it has read a batch, and what a mistake leaves behind."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from .arrays import LAYOUTS, Array, Arrays, aligned, copied, ruin
+from .models import called, misfits, refused, tried, wrong_images, wrong_labels
+from .stage import LR, STEPS, Stage, batch, images, life, params, start
+
+
+def state(stage: Stage, dtype: str) -> None:
+    """``state`` gives copies: they stay as they are, and so does the learner when they are overwritten."""
+    wanted = life(stage.learner(dtype), dtype)
+    model, learner = stage.pair(dtype)
+    stage.owned(learner.state, "state()")
+    held = learner.state()
+    stage.same(held, stage.started(dtype), "state() after restore()")
+    stage.same(life(learner, dtype), wanted, "three steps after what state() gave was overwritten")
+    stage.owned(learner.state, "state() after three steps")
+    stage.owned(lambda: stage.backend.dump(model), "dump() of a learner's model after three steps")
+    stage.same(held, stage.started(dtype), "what state() gave, three steps later")
+
+
+def restore(stage: Stage, dtype: str) -> None:
+    """``restore`` copies, from any layout in memory, and keeps nothing of its caller's."""
+    wanted = life(stage.learner(dtype), dtype)
+    for layout, lay in LAYOUTS.items():
+        learner = stage.learner(dtype)
+        learner.restore(start(dtype, seed=1))
+        given = {name: lay(array) for name, array in start(dtype).items()}
+        if tried(partial(_restored, learner, MappingProxyType(given)), layout) is None:
+            continue
+        kept = {name: lay(array) for name, array in start(dtype).items()}
+        stage.same(given, kept, f"arrays {layout}, after restore()")
+        for array in given.values():
+            ruin(array)
+        stage.same(learner.state(), stage.started(dtype), f"state() after restore() of arrays {layout}")
+        stage.near(life(learner, dtype), wanted, f"three steps after restore() of arrays {layout}, since overwritten")
+    held = start(dtype)
+    learner.restore(held)
+    life(learner, dtype)
+    stage.same(held, start(dtype), "what restore() took, three steps later")
+
+
+def _restored(learner: Any, given: Mapping[str, Array]) -> Any:
+    learner.restore(given)
+    return learner
+
+
+def evaluate(stage: Stage, dtype: str) -> None:
+    """``evaluate`` reads its images before it returns, leaves them as they are, and gives what is the caller's."""
+    learner = stage.learner(dtype)
+
+    def call(given: Mapping[str, Array]) -> Arrays:
+        return {"logits": learner.evaluate(given["x"])}
+
+    called(stage, call, dtype, "evaluate()", lambda number, dtype: {"x": batch(number, dtype).x})
+    stage.same(learner.state(), stage.started(dtype), "state() after evaluate()")
+    logits = learner.evaluate(batch(0, dtype).x)
+    kept = logits.copy()
+    life(learner, dtype)
+    stage.same({"logits": logits}, {"logits": kept}, "what evaluate() gave, three steps later")
+
+
+def step(stage: Stage, dtype: str) -> None:
+    """``step`` has read its batch when it returns, and leaves it as it is; a loss stays what it was."""
+    batches = [batch(number, dtype) for number in range(STEPS)]
+    learner = stage.learner(dtype)
+    losses = [learner.step(x, y, LR, masks) for x, y, masks in batches]
+    wanted = {"losses": np.array([float(loss) for loss in losses]), **learner.state()}
+    learner = stage.learner(dtype)
+    at_once = np.array([float(learner.step(x, y, LR, masks)) for x, y, masks in batches])
+    stage.same({"losses": wanted["losses"]}, {"losses": at_once}, "losses that are read after three steps")
+    for number, (x, y, masks) in enumerate(batches):
+        stage.same({"x": x, "y": y, **masks}, _flat(number, dtype), "a batch, after step()")
+    for _ in range(STEPS):
+        stage.same(_reusing(stage.learner(dtype), dtype), wanted, "steps on arrays that are overwritten after each")
+    for layout, lay in LAYOUTS.items():
+        x, y, masks = batches[0]
+        laid = MappingProxyType({name: lay(mask) for name, mask in masks.items()})
+        loss = tried(partial(stage.learner(dtype).step, lay(x), lay(y), LR, laid), layout)
+        if loss is not None:
+            got = {"losses": np.array([float(loss)])}
+            stage.near(got, {"losses": wanted["losses"][:1]}, f"step() on arrays {layout}")
+
+
+def _flat(number: int, dtype: str) -> Arrays:
+    x, y, masks = batch(number, dtype)
+    return {"x": x, "y": y, **masks}
+
+
+def _reusing(learner: Any, dtype: str) -> Arrays:
+    """What three steps give if all use the same arrays, which hold garbage as soon as ``step`` has returned."""
+    buffers = {name: aligned(array, 64) for name, array in _flat(0, dtype).items()}
+    losses = []
+    for number in range(STEPS):
+        for name, array in _flat(number, dtype).items():
+            buffers[name][...] = array
+        masks = {name: mask for name, mask in buffers.items() if name not in ("x", "y")}
+        losses.append(learner.step(buffers["x"], buffers["y"], LR, masks))
+        masks.clear()
+        for array in buffers.values():
+            ruin(array)
+    return {"losses": np.array([float(loss) for loss in losses]), **learner.state()}
+
+
+def model(stage: Stage, dtype: str) -> None:
+    """The model is the learner's: ``dump`` and the other functions of it give the learner's parameters of now."""
+    model, learner = stage.pair(dtype)
+    for when in ("before a step", "three steps later", "after restore()"):
+        now = {name: array for name, array in learner.state().items() if name in params(dtype)}
+        other = stage.backend.load(stage.model(dtype), now)
+        dumped = copied(stage.backend.dump(other))
+        stage.same(stage.backend.dump(model), dumped, f"dump() of a learner's model {when}")
+        got, wanted = (_shown(stage.backend, each, dtype) for each in (model, other))
+        stage.near(got, wanted, f"forward() and trace() of a learner's model {when}")
+        if when == "before a step":
+            life(learner, dtype)
+        else:
+            learner.restore(start(dtype, seed=1))
+
+
+def _shown(backend: Any, model: Any, dtype: str) -> Arrays:
+    x = images(9, dtype)
+    traced = {f"trace() {name}": array for name, array in backend.trace(model, x, train=True).items()}
+    return {"logits": backend.forward(model, x), **traced}
+
+
+def mistakes(stage: Stage, dtype: str) -> None:
+    """States and batches that do not fit are refused; the learner goes on as if nobody had tried."""
+    wanted = life(stage.learner(dtype), dtype)
+    learner, (x, y, masks) = stage.learner(dtype), batch(0, dtype)
+    floats = images(0, dtype)
+    states = misfits(start(dtype, seed=1))
+    states["a state without step"] = {n: a for n, a in start(dtype, seed=1).items() if n != "step"}
+    attempts = {f"restore() of {what}": partial(learner.restore, wrong) for what, wrong in states.items()}
+    for what, labels in wrong_labels(y).items():
+        attempts[f"step() with {what}"] = partial(learner.step, x, labels, LR, masks)
+    for what, wrong in wrong_images(floats).items():
+        attempts[f"step() on {what}"] = partial(learner.step, wrong, y, LR, masks)
+        attempts[f"evaluate() of {what}"] = partial(learner.evaluate, wrong)
+    for what, attempt in attempts.items():
+        refused({what: attempt})
+        stage.same(learner.state(), stage.started(dtype), f"state() after {what} was refused")
+    stage.same(life(learner, dtype), wanted, "three steps after refusals")

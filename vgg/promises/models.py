@@ -1,0 +1,221 @@
+"""Promises about the functions of a model: whose its arrays are, and what it refuses."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from functools import partial
+from types import MappingProxyType
+from typing import Any
+
+import numpy as np
+
+from .arrays import LAYOUTS, REFUSABLE, Array, Arrays, aligned, copied, ruin
+from .stage import CASE, BrokenError, Stage, batch, images, params
+
+Call = Callable[[Mapping[str, Array]], Arrays]
+
+
+def dump(stage: Stage, dtype: str) -> None:
+    """``dump`` gives copies: they stay as they are, and so does the model when they are overwritten."""
+    backend, model = stage.backend, stage.model(dtype)
+    x = images(0, dtype)
+    logits = {"logits": np.array(backend.forward(model, x))}
+    stage.owned(lambda: backend.dump(model), "dump()")
+    stage.same({"logits": backend.forward(model, x)}, logits, "forward() after what dump() gave was overwritten")
+    held = backend.dump(model)
+    model = backend.load(model, params(dtype, seed=1))
+    stage.same(held, stage.dumped(dtype), "what dump() gave, after other parameters were loaded")
+
+
+def load(stage: Stage, dtype: str) -> None:
+    """``load`` copies, from any layout in memory, and keeps nothing of its caller's."""
+    backend, x = stage.backend, images(0, dtype)
+    model = stage.model(dtype)
+    logits = {"logits": np.array(backend.forward(model, x))}
+    for layout, lay in LAYOUTS.items():
+        backend.load(model, params(dtype, seed=1))
+        given = {name: lay(array) for name, array in params(dtype).items()}
+        loaded = tried(partial(backend.load, model, MappingProxyType(given)), layout)
+        if loaded is None:
+            continue
+        model = loaded
+        stage.same(given, {n: lay(a) for n, a in params(dtype).items()}, f"arrays {layout}, after load()")
+        for array in given.values():
+            ruin(array)
+        stage.same(backend.dump(model), stage.dumped(dtype), f"dump() after load() of arrays {layout}")
+        stage.near({"logits": backend.forward(model, x)}, logits, f"forward() after load() of arrays {layout}")
+    _reloaded(stage, model, dtype)
+    _converted(stage, model, dtype)
+
+
+def _reloaded(stage: Stage, model: Any, dtype: str) -> None:
+    """The same arrays loaded again with other numbers in them count."""
+    buffers = {name: aligned(array, 64) for name, array in params(dtype).items()}
+    model = stage.backend.load(model, buffers)
+    for name, array in params(dtype, seed=1).items():
+        buffers[name][...] = array
+    stage.same(stage.backend.dump(model), stage.dumped(dtype), "dump() after load(), whose arrays have changed")
+    model = stage.backend.load(model, buffers)
+    stage.same(stage.backend.dump(model), stage.dumped(dtype, seed=1), "dump() after load() of the same arrays again")
+
+
+def _converted(stage: Stage, model: Any, dtype: str) -> None:
+    """Numbers of another dtype are rounded to the model's."""
+    other = {"float64": "float32", "float32": "float64"}[dtype]
+    given = {name: aligned(array, 64) for name, array in params(other).items()}
+    model = stage.backend.load(model, {name: array.astype(dtype) for name, array in given.items()})
+    wanted = copied(stage.backend.dump(model))
+    model = stage.backend.load(stage.backend.load(model, params(dtype, seed=1)), given)
+    for array in given.values():
+        ruin(array)
+    stage.same(stage.backend.dump(model), wanted, f"dump() after load() of {other}")
+
+
+def forward(stage: Stage, dtype: str) -> None:
+    """``forward`` reads its images before it returns, leaves them as they are, and gives what is the caller's."""
+    _asked(stage, dtype, "forward()", _forward)
+
+
+def trace(stage: Stage, dtype: str) -> None:
+    """The same of ``trace``."""
+    _asked(stage, dtype, "trace()", _trace)
+
+
+def loss_and_grads(stage: Stage, dtype: str) -> None:
+    """The same of ``loss_and_grads``, its images and its labels."""
+    _asked(stage, dtype, "loss_and_grads()", _loss_and_grads)
+
+
+def _asked(stage: Stage, dtype: str, what: str, ask: Callable[..., Arrays]) -> None:
+    """``what`` in both modes, and the model after it."""
+    for train in (False, True) if dtype == "float64" or ask is _forward else (True,):
+        model = stage.model(dtype)
+        called(stage, partial(ask, stage.backend, model, train), dtype, what)
+        stage.same(stage.backend.dump(model), stage.dumped(dtype), f"dump() after {what}")
+
+
+def _forward(backend: Any, model: Any, train: bool, given: Mapping[str, Array]) -> Arrays:
+    return {"logits": backend.forward(model, given["x"], train=train)}
+
+
+def _trace(backend: Any, model: Any, train: bool, given: Mapping[str, Array]) -> Arrays:
+    traced: Arrays = backend.trace(model, given["x"], train=train)
+    return traced
+
+
+def _loss_and_grads(backend: Any, model: Any, train: bool, given: Mapping[str, Array]) -> Arrays:
+    loss, grads = backend.loss_and_grads(model, given["x"], given["y"], train=train)
+    return {"loss": np.array(loss), **grads}
+
+
+def _labelled(number: int, dtype: str) -> Arrays:
+    return {"x": images(number, dtype), "y": batch(number, dtype).y}
+
+
+def called(stage: Stage, call: Call, dtype: str, what: str, batches: Callable[[int, str], Arrays] = _labelled) -> None:
+    """Judge ``call``, a function of images and labels: its results, its arguments in every layout, and reused."""
+    one, two = batches(0, dtype), batches(1, dtype)
+    wanted, others = copied(call(one)), copied(call(two))
+    stage.owned(partial(call, one), what)
+    for layout, lay in LAYOUTS.items():
+        given = {name: lay(array) for name, array in one.items()}
+        got = tried(partial(call, given), layout)
+        if got is not None:
+            stage.same(given, {name: lay(array) for name, array in one.items()}, f"arguments {layout}, after {what}")
+            stage.near(got, wanted, f"{what} of arrays {layout}")
+    buffers = {name: aligned(array, 64) for name, array in one.items()}
+    first = call(buffers)
+    kept = copied(first)
+    for name, array in two.items():
+        buffers[name][...] = array
+    stage.same(first, kept, f"{what}, after its arguments were overwritten")
+    second = call(buffers)
+    for array in buffers.values():
+        ruin(array)
+    stage.near(second, others, f"{what} of the same arrays with other numbers")
+    stage.near(first, wanted, f"{what}, after another call")
+
+
+def tried(call: Callable[[], Any], layout: str) -> Any:
+    """The result; nothing where a layout that may be refused is."""
+    try:
+        return call()
+    except Exception:
+        if layout == REFUSABLE:
+            return None
+        raise
+
+
+def refusals(stage: Stage, dtype: str) -> None:
+    """Parameters that do not fit, and images of other sizes, are refused; the model stays as it was."""
+    backend, model = stage.backend, stage.model(dtype)
+    x = images(0, dtype)
+    logits = {"logits": np.array(backend.forward(model, x))}
+    attempts = {
+        f"load() of {what}": partial(backend.load, model, wrong)
+        for what, wrong in misfits(params(dtype, seed=1)).items()
+    }
+    for what, image in wrong_images(x).items():
+        attempts[f"forward() of {what}"] = partial(backend.forward, model, image, train=True)
+        attempts[f"trace() of {what}"] = partial(backend.trace, model, image, train=True)
+    refused(attempts)
+    stage.same(backend.dump(model), stage.dumped(dtype), "dump() after refusals")
+    stage.same({"logits": backend.forward(model, x)}, logits, "forward() after refusals")
+
+
+def labels(stage: Stage, dtype: str) -> None:
+    """Labels that are no classes are refused; the model stays as it was."""
+    model, x, y = stage.model(dtype), images(0, dtype), batch(0, dtype).y
+    ask = stage.backend.loss_and_grads
+    refused(
+        {
+            f"loss_and_grads() with {what}": partial(ask, model, x, wrong, train=True)
+            for what, wrong in wrong_labels(y).items()
+        }
+    )
+    stage.same(stage.backend.dump(model), stage.dumped(dtype), "dump() after refusals")
+
+
+def refused(attempts: Mapping[str, Callable[[], Any]]) -> None:
+    """Raise ``BrokenError`` at the first attempt that succeeds."""
+    for what, attempt in attempts.items():
+        try:
+            attempt()
+        except Exception:  # noqa: BLE001, S112 - how a framework refuses is its own affair
+            continue
+        raise BrokenError(f"{what} was accepted; refuse it")
+
+
+def misfits(arrays: Arrays) -> dict[str, Arrays]:
+    """Arrays by name of which one does not fit, in the ways that go unnoticed most easily, first and last of them."""
+    names = [name for name, array in arrays.items() if array.ndim]
+    wrong: dict[str, Arrays] = {"a name too many": {**arrays, "fc9.weight": np.ones((2, 2))}}
+    for name in (names[0], names[-1]):
+        array = arrays[name]
+        wrong[f"nothing for {name}"] = {n: a for n, a in arrays.items() if n != name}
+        wrong[f"one number for {name}"] = {**arrays, name: array.ravel()[:1]}
+        wrong[f"a scalar for {name}"] = {**arrays, name: array.ravel()[0]}
+        wrong[f"{name} without its last element"] = {**arrays, name: array[..., :-1]}
+        wrong[f"{name} with one axis more"] = {**arrays, name: array[None]}
+        wrong[f"another number of rows for {name}"] = {**arrays, name: np.concatenate([array, array[:1]])}
+    return wrong | {"the axes of fc1.weight swapped": {**arrays, "fc1.weight": arrays["fc1.weight"].T}}
+
+
+def wrong_images(x: Array) -> dict[str, Array]:
+    """Images that do not fit the network."""
+    return {
+        "images with a channel less": x[:, 1:],
+        "images of more rows": np.concatenate([x, x], axis=2),
+        "one image without a batch": x[0],
+        "flat images": x.reshape(len(x), -1),
+    }
+
+
+def wrong_labels(y: Array) -> dict[str, Array]:
+    """Labels that do not fit the network; the last ones of a batch that is right otherwise."""
+    others = {"the number of classes": CASE.spec.classes, "-1": -1, "200": 200, "2 to the 32nd": 2**32}
+    return {f"the label {name}": np.append(y[:-1], other) for name, other in others.items()} | {
+        "labels that are floats": y + 0.0,
+        "a label less than images": y[:-1],
+        "labels in a column": y[:, None],
+    }
