@@ -116,7 +116,7 @@ def _after_a_step(worker: Jobs, part: str) -> tuple[Array, Array]:
     """The statistic that the backend has after one step from the case's start, and the oracle's."""
     case = TRAJECTORIES["batch_norm"]
     worker.build(case.spec, case.params("float64"), dtype="float64")
-    worker.learner(Recipe())
+    worker.learner(Recipe(precision="float64"))
     worker.step(case.images("float64"), case.labels(), 0.0)
     return worker.state()[f"block3.bn2.{part}"], _statistic(part)
 
