@@ -235,7 +235,9 @@ class Learner:
             return x
         down, across = (resize_matrix(*pair) for pair in zip(x.shape[2:], sides, strict=True))
         wide = tf.float64 if self.recipe.precision == "tf32" else dtype  # pixels are resized in float32
-        return tf.cast(tf.constant(down, wide) @ tf.cast(x, wide) @ tf.constant(across.T, wide), dtype)
+        # By einsum: TensorFlow 2.21's oneDNN kernel of ``x @ across.T`` writes out of bounds for images of one channel.
+        resized = tf.einsum("Hh,nchw,Ww->ncHW", tf.constant(down, wide), tf.cast(x, wide), tf.constant(across, wide))
+        return tf.cast(resized, dtype)
 
 
 _MODAL = (layers.BatchNormalization, layers.Dropout)
