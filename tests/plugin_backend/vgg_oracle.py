@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vgg import expand, reference
-from vgg.backends import VELOCITY, Array, Arrays
+from vgg.backends import VELOCITY, Array, Arrays, check_state
 from vgg.params import check_params
 from vgg.pixels import resize_matrix
 from vgg.recipe import LOSS_SCALE
@@ -149,6 +149,7 @@ class Learner:
 
     def restore(self, state: Mapping[str, Array]) -> None:
         """Take over what ``state`` gave."""
+        check_state(state, self.model.spec)
         load(self.model, {name: state[name] for name in self.model.params})
         self.velocity = {name: state[VELOCITY + name].copy() for name in self.velocity}
         self.steps = int(state["step"])

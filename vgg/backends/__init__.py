@@ -23,6 +23,9 @@ from typing import Any, Protocol, SupportsFloat
 
 from numpy.typing import NDArray
 
+from ..errors import mismatch
+from ..layers import STATISTICS
+from ..params import check_params, shapes
 from ..recipe import Recipe
 from ..spec import Block, Spec
 
@@ -139,3 +142,14 @@ class Backend(Protocol):
     def facts(self) -> dict[str, Any]:
         """``framework``, ``versions``, ``devices`` by name, ``gpus`` (their number), ``flags`` that change numbers."""
         ...
+
+
+def check_state(state: Mapping[str, Array], spec: Spec) -> None:
+    """Raise ``VGGError`` unless ``state`` has the names and shapes of a learner's: nothing less, nothing more."""
+    if "step" not in state:
+        raise mismatch("state: step", "nothing", "the number of steps taken")
+    velocities = {n.removeprefix(VELOCITY): a for n, a in state.items() if n.startswith(VELOCITY)}
+    parameters = {n: a for n, a in state.items() if n != "step" and not n.startswith(VELOCITY)}
+    check_params(parameters, spec, "state")
+    still = {n: parameters[n] for n in shapes(spec) if n.endswith(STATISTICS)}
+    check_params({**velocities, **still}, spec, f"state, {VELOCITY.rstrip('/')}")

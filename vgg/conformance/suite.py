@@ -14,7 +14,7 @@ from ..compare import EXACT, Verdict
 from ..errors import VGGError
 from ..recipe import CHOICES, Recipe
 from ..spec import Spec
-from . import checks, dropout, precisions, properties, steps, trajectories
+from . import checks, dropout, extremes, pixels, precisions, properties, refusals, steps, trajectories
 from .cases import CASES, DROPOUTS, LEARNERS, NARROW, RELAYED, STRUCTURES, TF32, TRAJECTORIES, Case
 from .cell import Bench, Cell, Judge, NotJudgedError, on
 
@@ -56,6 +56,9 @@ def _all(examples: int) -> Iterator[tuple[str, Cell]]:
         yield f"modes {name} {dtype}", Cell(on(dropout.modes, case, dtype), "inference", (dtype,))
     yield from _learners()
     yield from steps.cells()
+    yield from pixels.cells()
+    yield from refusals.cells()
+    yield from extremes.cells()
     for name in registry.own_names():
         exchanged = _received(name, checks.written, checks.exchange, CASES["batch_norm"])
         yield f"exchange {name}", Cell(exchanged, "inference")

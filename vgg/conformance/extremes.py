@@ -1,0 +1,358 @@
+"""Numbers that are not tame: huge and tiny, at an offset, all alike, at the ends of what is allowed, or NaN."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from .. import reference
+from ..backends import VELOCITY
+from ..client import Jobs
+from ..compare import (
+    CONFIDENCE,
+    EXACT,
+    ROUNDOFF,
+    Limit,
+    Verdict,
+    compare,
+    forward_limit,
+    gradient_floors,
+    gradient_limit,
+)
+from ..recipe import Recipe
+from ..reference import Mode
+from ..spec import BATCH_NORM_EPSILON, Block, Conv, Head, Pool, Spec
+from .cases import Array, Arrays, Case
+from .cell import Cell, on
+from .checks import LR, declared_mode, refused
+from .steps import worst
+
+Numbers = tuple[Arrays, Array, Array]
+"""Parameters, images and labels."""
+
+DTYPES = ("float64", "float32")
+STILL = 1 / math.sqrt(BATCH_NORM_EPSILON)
+"""What batch norm multiplies a deviation by where nothing varies."""
+
+
+@dataclass(frozen=True)
+class Extreme:
+    """A change of a case's numbers.
+
+    ``condition`` is by how much a batch norm's input is larger than what it must tell apart, by dtype: a variance as
+    the mean of squared deviations loses as many roundoffs, one as a difference of mean squares loses its square.
+    """
+
+    case: Case
+    change: Callable[[Arrays, Array, Array], Numbers]
+    condition: float = 0.0
+
+    def numbers(self, dtype: str) -> Numbers:
+        """In float64, what is exact in ``dtype``."""
+        params, x = self.case.params(dtype), self.case.images(dtype)
+        params, x, y = self.change({n: a.astype(np.float64) for n, a in params.items()}, x, self.case.labels())
+        return {n: a.astype(dtype) for n, a in params.items()}, x.astype(dtype), y
+
+    def limit(self, dtype: str, *, back: bool) -> Limit:
+        """The case's own, and what the condition costs, there and back."""
+        spec = self.case.spec
+        own = gradient_limit(spec, dtype, self.case.batch) if back else forward_limit(spec, dtype)
+        if not self.condition:
+            return own
+        most = max(math.prod(a.shape[1:]) for n, a in self.case.params(dtype).items() if a.ndim == 4)
+        lost = CONFIDENCE * (1 + back) * math.sqrt(most) * ROUNDOFF[dtype] * self.condition
+        return Limit(own + lost, f"{own.basis}; and the square root of a sum's length times {self.condition:.0e}")
+
+
+def _spec(*, batch_norm: bool = False, lrn: bool = False, classes: int = 5) -> Spec:
+    blocks = (Block((Conv(4, lrn=lrn),), Pool(2, 2)), Block((Conv(6),), None))
+    head = Head((7,), dropout=0.0)
+    return Spec(blocks, (2, 6, 9), classes, head, batch_norm, "extreme")
+
+
+PLAIN, NORMED, LRN = Case(_spec()), Case(_spec(batch_norm=True), batch=4), Case(_spec(lrn=True))
+_NO_POOL = Spec((Block((Conv(4),), None), Block((Conv(3),), None)), (2, 6, 9), 5, Head((7,), 0.0), batch_norm=True)
+APART = Case(_NO_POOL, batch=4)
+"""Without a pool, whose winners at an offset are a matter of rounding."""
+
+
+def _parameters(part: str, change: Callable[[Array], Array]) -> Callable[[Arrays, Array, Array], Numbers]:
+    """Change the parameters whose name ends so."""
+    return lambda p, x, y: ({n: change(a) if n.endswith(part) else a for n, a in p.items()}, x, y)
+
+
+def _images(change: Callable[[Array], Array]) -> Callable[[Arrays, Array, Array], Numbers]:
+    return lambda p, x, y: (p, change(x), y)
+
+
+def _labels(change: Callable[[Array], Array]) -> Callable[[Arrays, Array, Array], Numbers]:
+    return lambda p, x, y: (p, x, change(y))
+
+
+def _variance(value: float) -> Callable[[Arrays, Array, Array], Numbers]:
+    return _parameters("running_var", lambda a: value * (1 + np.arange(a.size) / a.size))
+
+
+def _at(value: float) -> Callable[[Arrays, Array, Array], Numbers]:
+    """Convolutions whose values lie around ``value``, and running means there too."""
+
+    def change(p: Arrays, x: Array, y: Array) -> Numbers:
+        far = {n: a + value for n, a in p.items() if n.endswith(("conv1.bias", "running_mean"))}
+        return {**p, **far}, x, y
+
+    return change
+
+
+def _scaled_by_turns(a: Array) -> Array:
+    scaled: Array = a * np.where(np.arange(a.size) % 2, 100, -0.01)
+    return scaled
+
+
+EXTREMES = {
+    "variance_tiny": Extreme(NORMED, _variance(1e-12)),
+    "variance_huge": Extreme(NORMED, _variance(1e8)),
+    "variance_nil": Extreme(NORMED, _parameters("running_var", np.zeros_like)),
+    "variance_thousandth": Extreme(NORMED, _variance(1e-3)),
+    "variance_tenth": Extreme(NORMED, _variance(0.1)),
+    "variance_below_half": Extreme(NORMED, _variance(0.24)),
+    "means_far_below": Extreme(NORMED, _parameters("running_mean", lambda a: a - 1e3)),
+    "means_far_above": Extreme(NORMED, _parameters("running_mean", lambda a: a + 30)),
+    "offset": Extreme(APART, _at(1e3), 1e3),
+    "offset_below": Extreme(APART, _at(-300.0), 300),
+    "norm_scales": Extreme(NORMED, _parameters("bn1.weight", _scaled_by_turns)),
+    "images_nil": Extreme(NORMED, _images(np.zeros_like), STILL),
+    "images_constant": Extreme(NORMED, _images(lambda x: np.full_like(x, 0.7)), STILL),
+    "images_alike": Extreme(NORMED, _images(lambda x: np.broadcast_to(x[:1], x.shape).copy())),
+    "images_huge": Extreme(PLAIN, _images(lambda x: x * 1e6)),
+    "images_tiny": Extreme(PLAIN, _images(lambda x: x * 1e-12)),
+    "images_nil_plain": Extreme(PLAIN, _images(np.zeros_like)),
+    "images_black_and_white": Extreme(PLAIN, _images(lambda x: np.where(x > 0, 1.0, 0.0))),
+    "images_at_an_offset": Extreme(PLAIN, _images(lambda x: x + 100)),
+    "biases_1e3": Extreme(PLAIN, _parameters("2.conv1.bias", lambda a: a * 1e3)),
+    "biases_1e6": Extreme(PLAIN, _parameters("fc1.bias", lambda a: a * 1e6)),
+    "biases_negative": Extreme(PLAIN, _parameters("fc1.bias", lambda a: -1e6 * np.abs(a))),
+    "logits_hundreds": Extreme(PLAIN, _parameters("fc2.weight", lambda a: a * 200)),
+    "logits_thousands": Extreme(PLAIN, _parameters("fc2.weight", lambda a: a * 5e3)),
+    "logits_far_above": Extreme(PLAIN, _parameters("fc2.bias", lambda a: a + 800)),
+    "logits_far_below": Extreme(PLAIN, _parameters("fc2.bias", lambda a: a - 800)),
+    "logits_apart": Extreme(PLAIN, _parameters("fc2.bias", lambda a: a + 1e4 * (np.arange(a.size) - 2))),
+    "weights_tiny": Extreme(PLAIN, _parameters("", lambda a: a * 1e-6)),
+    "weights_huge": Extreme(PLAIN, _parameters("", lambda a: a * 1e4)),
+    "lrn_loud": Extreme(LRN, _images(lambda x: x * 300)),
+    "lrn_quiet": Extreme(LRN, _images(lambda x: x * 1e-3)),
+    "labels_first": Extreme(PLAIN, _labels(np.zeros_like)),
+    "labels_last": Extreme(PLAIN, _labels(lambda y: np.full_like(y, 4))),
+    "labels_ends": Extreme(PLAIN, _labels(lambda y: 4 * (np.arange(y.size) % 2))),
+}
+
+
+def extreme(worker: Jobs, name: str, dtype: str) -> Verdict:
+    """Every activation, the loss and every gradient, in eval mode, and with batch norm in train mode too."""
+    one = EXTREMES[name]
+    params, x, y = one.numbers(dtype)
+    worker.build(one.case.spec, params, dtype=dtype)
+    modes = (False, True) if one.case.spec.batch_norm else (False,)
+    return worst(verdict for train in modes for verdict in _numbers(worker, one, (params, x, y), dtype, train))
+
+
+def _numbers(worker: Jobs, one: Extreme, numbers: Numbers, dtype: str, train: bool) -> Iterator[Verdict]:
+    params, x, y = numbers
+    loss, grads, tape = reference.loss_and_grads(one.case.spec, params, x, y, Mode(train=train))
+    ahead, back = one.limit(dtype, back=False), one.limit(dtype, back=True)
+    wanted = {**tape.activations, "logits of forward()": tape.logits}
+    got = {**worker.trace(x, train=train), "logits of forward()": worker.forward(x, train=train)}
+    flat = dict.fromkeys(_by_channel(wanted), float(np.finfo(dtype).tiny))  # a channel may be constant once rounded
+    yield compare(_by_channel(got), _by_channel(wanted), limit=ahead, dtype=dtype, floors=flat)
+    got_loss, got_grads = worker.loss_and_grads(x, y, train=train)
+    yield compare({"loss": np.array(got_loss)}, {"loss": np.array(loss)}, limit=back, floors=_loss_floor(tape.logits))
+    back = _soft(back, tape.logits, dtype)
+    yield compare(got_grads, grads, limit=back, dtype=dtype, floors=_floors(grads, one))
+
+
+def _by_channel(arrays: Arrays) -> Arrays:
+    """Every channel by itself, since one of large numbers would hide one of small ones."""
+    return {f"{name}[{c}]": a[:, c] for name, a in arrays.items() for c in range(a.shape[1]) if name != "flatten"}
+
+
+def _loss_floor(logits: Array) -> dict[str, float]:
+    """A loss is a difference of logits, and as exact as they are."""
+    return {"loss": float(np.abs(logits).max())}
+
+
+def _soft(limit: Limit, logits: Array, dtype: str) -> Limit:
+    """What the rounding of large logits does to probabilities, except those that are 0 or 1 whatever is added."""
+    p = np.exp(logits - logits.max(axis=1, keepdims=True))
+    p /= p.sum(axis=1, keepdims=True)
+    lost = CONFIDENCE * ROUNDOFF[dtype] * float(np.abs(logits).max()) * float((4 * p * (1 - p)).max())
+    return Limit(limit + lost, f"{limit.basis}; and {CONFIDENCE:g} roundoffs of the logits where softmax is soft")
+
+
+def _floors(grads: Arrays, one: Extreme) -> dict[str, float]:
+    """Also for what cancels where nothing varies: the scale of a batch norm, and the bias before it."""
+    floors = gradient_floors(grads)
+    for name in [n for n in grads if ".bn" in n and n.endswith(".bias")]:
+        size, layer = float(np.linalg.norm(grads[name])), name.removesuffix(".bias")
+        floors[f"{layer}.weight"] = size
+        before = f"{layer.replace('.bn', '.conv')}.bias"
+        floors[before] = max(floors[before], size * (STILL if one.condition == STILL else 1))
+    return floors
+
+
+def learned(worker: Jobs, case: Case, dtype: str) -> Verdict:
+    """All extremes of a case by one learner: evaluation, then a step, with the loss and the whole state."""
+    params = case.params(dtype)
+    worker.build(case.spec, params, dtype=dtype)
+    worker.learner(Recipe(momentum=0.9, precision=dtype))
+    still = worker.state()
+    named = {name: one for name, one in EXTREMES.items() if one.case is case}
+    return worst(_learned(worker, name, one, dtype, still) for name, one in named.items())
+
+
+def _learned(worker: Jobs, name: str, one: Extreme, dtype: str, still: Arrays) -> Verdict:
+    params, x, y = one.numbers(dtype)
+    worker.restore({**still, **params})
+    got = {"logits": worker.evaluate(x), "loss": np.array(worker.step(x, y, LR)), **worker.state()}
+    mode, logits = declared_mode(worker), reference.forward(one.case.spec, params, x).logits
+    loss, grads, tape = reference.loss_and_grads(one.case.spec, params, x, y, mode)
+    weights = {n: a.astype(np.float64) for n, a in params.items()}
+    weights, velocity = reference.sgd(weights, grads, {n: np.zeros_like(g) for n, g in grads.items()}, lr=LR)
+    floors = {VELOCITY + n: floor for n, floor in _floors(grads, one).items()}
+    floors |= _loss_floor(tape.logits) | {n: LR * floors[VELOCITY + n] for n in grads if VELOCITY + n in floors}
+    moved = {VELOCITY + n: v for n, v in velocity.items()}
+    wanted = {"logits": logits, "loss": np.array(loss), **moved, **weights, **tape.statistics, "step": np.array(1)}
+    limit = _soft(one.limit(dtype, back=True), tape.logits, dtype)
+    verdict = compare(got, wanted, limit=limit, floors=floors)
+    return replace(verdict, reason=verdict.reason and f"{name}: {verdict.reason}")
+
+
+def one_class(worker: Jobs, dtype: str) -> Verdict:
+    """Softmax over one class is 1: the loss and every gradient are exactly 0."""
+    case = Case(_spec(classes=1))
+    worker.build(case.spec, case.params(dtype), dtype=dtype)
+    loss, grads = worker.loss_and_grads(case.images(dtype), case.labels())
+    got = {"loss": np.array(loss), **grads}
+    return compare(got, {name: np.zeros_like(a) for name, a in got.items()}, limit=EXACT)
+
+
+def bits(worker: Jobs, dtype: str) -> Verdict:
+    """``dump`` gives what ``load`` took, and ``state`` what ``restore`` took, also of what is no ordinary number."""
+    case, info = PLAIN, np.finfo(dtype)
+    odd = [np.nan, np.inf, -np.inf, -0.0, 0.0, info.max, info.min, info.tiny, info.smallest_subnormal, -info.tiny / 2]
+    params = {n: np.resize(np.array(odd, dtype), a.shape) for n, a in case.params(dtype).items()}
+    worker.build(case.spec, params, dtype=dtype)
+    loaded = compare(_bytes(worker.dump()), _bytes(params), limit=EXACT)
+    worker.learner(Recipe(momentum=0.9, precision=dtype))
+    state = {n: a if n == "step" else np.resize(np.array(odd[::-1], dtype), a.shape) for n, a in worker.state().items()}
+    worker.restore(state)
+    return worst([loaded, compare(_bytes(worker.state()), _bytes(state), limit=EXACT)])
+
+
+def _bytes(arrays: Arrays) -> Arrays:
+    return {n: np.frombuffer(a.tobytes(), np.uint8) for n, a in arrays.items() if n != "step"}
+
+
+def _spoilt(name: str, value: float) -> Callable[[Arrays, Array, Array], Numbers]:
+    """One number of a parameter is ``value``."""
+
+    def change(p: Arrays, x: Array, y: Array) -> Numbers:
+        spoilt = p[name].copy()
+        spoilt.flat[spoilt.size // 2] = value
+        return {**p, name: spoilt}, x, y
+
+    return change
+
+
+def _spoilt_pixel(value: float) -> Callable[[Arrays, Array, Array], Numbers]:
+    """One pixel of the second image is ``value``."""
+
+    def change(p: Arrays, x: Array, y: Array) -> Numbers:
+        x = x.copy()
+        x[1, 0, 3, 4] = value
+        return p, x, y
+
+    return change
+
+
+POISONS = {
+    "nan_pixel": Extreme(PLAIN, _spoilt_pixel(np.nan)),
+    "nan_pixel_normed": Extreme(NORMED, _spoilt_pixel(np.nan)),
+    "nan_pixel_lrn": Extreme(LRN, _spoilt_pixel(np.nan)),
+    "inf_pixel": Extreme(PLAIN, _spoilt_pixel(np.inf)),
+    "nan_weight": Extreme(PLAIN, _spoilt("block1.conv1.weight", np.nan)),
+    "nan_hidden_bias": Extreme(PLAIN, _spoilt("fc1.bias", np.nan)),
+    "nan_last_bias": Extreme(PLAIN, _spoilt("fc2.bias", np.nan)),
+    "nan_scale": Extreme(NORMED, _spoilt("block2.bn1.weight", np.nan)),
+    "nan_variance": Extreme(NORMED, _spoilt("block1.bn1.running_var", np.nan)),
+    "nan_mean": Extreme(NORMED, _spoilt("block2.bn1.running_mean", np.nan)),
+}
+
+
+@np.errstate(all="ignore")
+def poison(worker: Jobs, name: str, dtype: str) -> Verdict:
+    """What is no number comes out, where it must and nowhere else, and makes the loss no number."""
+    one = POISONS[name]
+    params, x, y = one.numbers(dtype)
+    worker.build(one.case.spec, params, dtype=dtype)
+    logits = reference.forward(one.case.spec, params, x).logits
+    last = list(worker.trace(x).values())[-1]
+    seen = {"logits": worker.forward(x), "the trace's logits": last}
+    verdict = worst(_poisoned(what, got, logits, one.limit(dtype, back=False)) for what, got in seen.items())
+    loss, grads = worker.loss_and_grads(x, y)
+    bias = grads[list(grads)[-1]]
+    return worst([verdict, _dead("the loss", np.array(loss)), _dead("the last bias's gradient", bias)])
+
+
+@np.errstate(all="ignore")
+def poisoned_steps(worker: Jobs, case: Case, dtype: str) -> Verdict:
+    """All poisons of a case by one learner: evaluation, and a step's loss; then a sound state, and all is well."""
+    worker.build(case.spec, case.params(dtype), dtype=dtype)
+    worker.learner(Recipe(momentum=0.9, precision=dtype))
+    still = worker.state()
+
+    def verdicts() -> Iterator[Verdict]:
+        for name, one in POISONS.items():
+            if one.case is case:
+                params, x, y = one.numbers(dtype)
+                worker.restore({**still, **params})
+                logits = reference.forward(case.spec, params, x).logits
+                yield _poisoned(f"{name}: logits", worker.evaluate(x), logits, one.limit(dtype, back=False))
+                if not name.endswith(("variance", "mean")):
+                    yield _dead(f"{name}: the loss of a step", np.array(worker.step(x, y, LR)))
+        yield _learned(worker, "afterwards", Extreme(case, _labels(np.copy)), dtype, still)
+
+    return worst(verdicts())
+
+
+def _poisoned(what: str, got: Array, wanted: Array, limit: Limit) -> Verdict:
+    """No numbers where the oracle has none, and numbers that agree where it has some."""
+    here, there = (np.isfinite(a) for a in (got, wanted))
+    if not np.array_equal(here, there):
+        return refused(what, f"finite at {_places(here)} of {got.shape}, wanted {_places(there)}")
+    rest = np.where(there, got, 0), np.where(there, wanted, 0)
+    return compare({what: rest[0]}, {what: rest[1]}, limit=limit)
+
+
+def _places(finite: Array) -> str:
+    return "nowhere" if not finite.any() else "rows " + ", ".join(str(r) for r in np.unique(np.nonzero(finite)[0]))
+
+
+def _dead(what: str, array: Array) -> Verdict:
+    alive = np.isfinite(array)
+    return refused(what, f"got {array[alive].flat[0]:.4g}, wanted no number") if alive.any() else Verdict(0.0, EXACT)
+
+
+def cells() -> Iterator[tuple[str, Cell]]:
+    """Every extreme and every poison in both dtypes, by a model and by a learner."""
+    for dtype in DTYPES:
+        for name in EXTREMES:
+            yield f"extremes {name} {dtype}", Cell(on(extreme, name, dtype), "gradients", (dtype,))
+        for name in POISONS:
+            yield f"extremes {name} {dtype}", Cell(on(poison, name, dtype), "gradients", (dtype,))
+        for name, case in {"plain": PLAIN, "normed": NORMED}.items():
+            yield f"extremes steps_{name} {dtype}", Cell(on(learned, case, dtype), "training", (dtype,))
+            yield f"extremes poisoned_{name} {dtype}", Cell(on(poisoned_steps, case, dtype), "training", (dtype,))
+        yield f"extremes one_class {dtype}", Cell(on(one_class, dtype), "gradients", (dtype,))
+        yield f"extremes bits {dtype}", Cell(on(bits, dtype), "training", (dtype,))
