@@ -91,6 +91,7 @@ class Backend(Protocol):
 
     Of batch norm, ``running_var``: ``population`` or ``unbiased``, and ``momentum``: ``float32`` where a float64 layer
     rounds it to that. ``dropout``: ``float32`` where a float64 layer rounds 1 / (1 - rate) to that.
+    ``denormals``: ``flushed`` where numbers below the smallest normal one become 0, in float64 or in float32.
     """
 
     PRECISIONS: Mapping[str, tuple[str, ...]]

@@ -31,6 +31,7 @@ DECLARATIONS = {
     "running_var": ("population", "unbiased"),
     "momentum": ("float64", "float32"),
     "dropout": ("float64", "float32"),
+    "denormals": ("kept", "flushed"),
 }
 """What a backend may declare; the first is what the others do, and need not be said."""
 

@@ -103,12 +103,36 @@ def lrn(worker: Jobs) -> Fact:
     return _nearest(kinds, worker.trace(x)["block1.lrn1"], wanted, "undivided")  # no backend may declare another
 
 
+def denormals(worker: Jobs) -> Fact:
+    """Numbers below the smallest normal one, kept or flushed to zero: what comes in, and what a product makes."""
+    lost = [dtype for dtype in ("float64", "float32") if _flushes(worker, dtype)]
+    said, kind = declared(worker)["denormals"], "flushed" if lost else "kept"
+    wrong = "" if said == kind else f"DECLARED says {said}, measured {kind}"
+    return Fact(" and ".join(["flushed in " + lost[0], *lost[1:]]) if lost else kind, float(bool(lost)), wrong)
+
+
+def _flushes(worker: Jobs, dtype: str) -> bool:
+    """Whether any of them is lost on its way through a convolution, a ReLU and a dense layer."""
+    spec = Spec((Block((Conv(1, 1, 1, 0),), None),), input_shape=(1, 4, 4), classes=16, head=Head(()))
+    tiny = float(np.finfo(dtype).tiny)
+    params = {
+        "block1.conv1.weight": np.full((1, 1, 1, 1), 0.5, dtype),
+        "block1.conv1.bias": np.zeros(1, dtype),
+        "fc1.weight": np.eye(16, dtype=dtype),
+        "fc1.bias": np.zeros(16, dtype),
+    }
+    worker.build(spec, params, dtype=dtype)
+    x = np.stack([np.full((1, 4, 4), value, dtype) for value in (tiny / 4, tiny * 1.5)])
+    return not np.array_equal(worker.forward(x), x.reshape(2, 16) / 2)
+
+
 FACTS = {
     "running variance": running_variance,
     "momentum of statistics": statistics_momentum,
     "scale of dropout": dropouts_scale,
     "ties": ties,
     "lrn": lrn,
+    "denormals": denormals,
 }
 
 

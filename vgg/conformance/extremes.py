@@ -22,6 +22,7 @@ from ..compare import (
     gradient_floors,
     gradient_limit,
 )
+from ..layers import expand
 from ..recipe import Recipe
 from ..reference import Mode
 from ..spec import BATCH_NORM_EPSILON, Block, Conv, Head, Pool, Spec
@@ -62,9 +63,9 @@ class Extreme:
         own = gradient_limit(spec, dtype, self.case.batch) if back else forward_limit(spec, dtype)
         if not self.condition:
             return own
-        most = max(math.prod(a.shape[1:]) for n, a in self.case.params(dtype).items() if a.ndim == 4)
+        most = self.case.batch * math.prod(spec.input_shape[1:])  # longer than the sums of these convolutions
         lost = CONFIDENCE * (1 + back) * math.sqrt(most) * ROUNDOFF[dtype] * self.condition
-        return Limit(own + lost, f"{own.basis}; and the square root of a sum's length times {self.condition:.0e}")
+        return Limit(own + lost, f"{own.basis}; and the square root of a mean's length times {self.condition:.0e}")
 
 
 def _spec(*, batch_norm: bool = False, lrn: bool = False, classes: int = 5) -> Spec:
@@ -106,6 +107,11 @@ def _at(value: float) -> Callable[[Arrays, Array, Array], Numbers]:
     return change
 
 
+def _faint(p: Arrays, x: Array, y: Array) -> Numbers:
+    """Without biases, beside which they would all be alike."""
+    return {n: 0 * a if n.endswith(".bias") else a for n, a in p.items()}, x * 1e-12, y
+
+
 def _scaled_by_turns(a: Array) -> Array:
     scaled: Array = a * np.where(np.arange(a.size) % 2, 100, -0.01)
     return scaled
@@ -127,7 +133,7 @@ EXTREMES = {
     "images_constant": Extreme(NORMED, _images(lambda x: np.full_like(x, 0.7)), STILL),
     "images_alike": Extreme(NORMED, _images(lambda x: np.broadcast_to(x[:1], x.shape).copy())),
     "images_huge": Extreme(PLAIN, _images(lambda x: x * 1e6)),
-    "images_tiny": Extreme(PLAIN, _images(lambda x: x * 1e-12)),
+    "images_tiny": Extreme(PLAIN, _faint),
     "images_nil_plain": Extreme(PLAIN, _images(np.zeros_like)),
     "images_black_and_white": Extreme(PLAIN, _images(lambda x: np.where(x > 0, 1.0, 0.0))),
     "images_at_an_offset": Extreme(PLAIN, _images(lambda x: x + 100)),
@@ -164,8 +170,10 @@ def _numbers(worker: Jobs, one: Extreme, numbers: Numbers, dtype: str, train: bo
     ahead, back = one.limit(dtype, back=False), one.limit(dtype, back=True)
     wanted = {**tape.activations, "logits of forward()": tape.logits}
     got = {**worker.trace(x, train=train), "logits of forward()": worker.forward(x, train=train)}
-    flat = dict.fromkeys(_by_channel(wanted), float(np.finfo(dtype).tiny))  # a channel may be constant once rounded
-    yield compare(_by_channel(got), _by_channel(wanted), limit=ahead, dtype=dtype, floors=flat)
+    flat = dict.fromkeys([*wanted, *_by_channel(wanted)], float(np.finfo(dtype).tiny))  # constant once rounded
+    alike = one.condition == STILL  # then a channel is all one number, which may be near 0
+    split = dict if alike else _by_channel
+    yield compare(split(got), split(wanted), limit=ahead, dtype=dtype, floors=flat)
     got_loss, got_grads = worker.loss_and_grads(x, y, train=train)
     yield compare({"loss": np.array(got_loss)}, {"loss": np.array(loss)}, limit=back, floors=_loss_floor(tape.logits))
     back = _soft(back, tape.logits, dtype)
@@ -173,8 +181,9 @@ def _numbers(worker: Jobs, one: Extreme, numbers: Numbers, dtype: str, train: bo
 
 
 def _by_channel(arrays: Arrays) -> Arrays:
-    """Every channel by itself, since one of large numbers would hide one of small ones."""
-    return {f"{name}[{c}]": a[:, c] for name, a in arrays.items() for c in range(a.shape[1]) if name != "flatten"}
+    """Every channel of a batch norm by itself, since one of large numbers would hide one of small ones."""
+    split = {f"{n}[{c}]": a[:, c] for n, a in arrays.items() if ".bn" in n for c in range(a.shape[1])}
+    return split | {n: a for n, a in arrays.items() if ".bn" not in n}
 
 
 def _loss_floor(logits: Array) -> dict[str, float]:
@@ -301,8 +310,8 @@ def poison(worker: Jobs, name: str, dtype: str) -> Verdict:
     seen = {"logits": worker.forward(x), "the trace's logits": last}
     verdict = worst(_poisoned(what, got, logits, one.limit(dtype, back=False)) for what, got in seen.items())
     loss, grads = worker.loss_and_grads(x, y)
-    bias = grads[list(grads)[-1]]
-    return worst([verdict, _dead("the loss", np.array(loss)), _dead("the last bias's gradient", bias)])
+    last_bias = grads[f"{expand(one.case.spec)[-1].name}.bias"]
+    return worst([verdict, _dead("the loss", np.array(loss)), _dead("the last bias's gradient", last_bias)])
 
 
 @np.errstate(all="ignore")
