@@ -16,7 +16,7 @@ from ..spec import Block, Conv, Head, Pool, Spec
 from .cases import Array, Case
 from .cell import Cell, on
 from .checks import LR, declared_mode
-from .steps import prepared
+from .courses import prepared
 
 
 @dataclass(frozen=True)

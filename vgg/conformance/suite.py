@@ -14,7 +14,7 @@ from ..compare import EXACT, Verdict
 from ..errors import VGGError
 from ..recipe import CHOICES, Recipe
 from ..spec import Spec
-from . import checks, dropout, extremes, pixels, precisions, properties, refusals, steps, trajectories
+from . import checks, dropout, extremes, pixels, poisons, precisions, properties, refusals, steps, trajectories
 from .cases import CASES, DROPOUTS, LEARNERS, NARROW, RELAYED, STRUCTURES, TF32, TRAJECTORIES, Case
 from .cell import Bench, Cell, Judge, NotJudgedError, on
 
@@ -59,6 +59,7 @@ def _all(examples: int) -> Iterator[tuple[str, Cell]]:
     yield from pixels.cells()
     yield from refusals.cells()
     yield from extremes.cells()
+    yield from poisons.cells()
     for name in registry.own_names():
         exchanged = _received(name, checks.written, checks.exchange, CASES["batch_norm"])
         yield f"exchange {name}", Cell(exchanged, "inference")
