@@ -12,6 +12,7 @@ from vgg import reference
 from vgg.conformance.courses import COURSES, steady
 from vgg.layers import Layer, expand
 from vgg.reference import Mode
+from vgg.spec import LRN_ALPHA, LRN_BETA, LRN_K
 
 STEPS = [(name, step) for name, course in COURSES.items() for step in range(course.steps + 2)]
 BF16 = 2.0**-8
@@ -50,7 +51,7 @@ def test_no_max_pool_has_a_close_second(layers: Pairs) -> None:
 def test_lrn_matters_and_fp16_can_hold_it(layers: Pairs) -> None:
     for _, x, row, out in layers:
         if row.kind == "lrn":
-            scale = (out[x > 0] / x[x > 0]) ** (-1 / reference.LRN_BETA)
-            sums = (scale - reference.LRN_K) / reference.LRN_ALPHA
-            assert scale.mean() > 1.05 * reference.LRN_K
+            scale = (out[x > 0] / x[x > 0]) ** (-1 / LRN_BETA)
+            sums = (scale - LRN_K) / LRN_ALPHA
+            assert scale.mean() > 1.05 * LRN_K
             assert sums.max() < 65504
