@@ -100,6 +100,11 @@ def loss_cut_at_a_hundred(b: Any, r: Any) -> None:
 
 
 @caught_by("extremes", alone=True)
+def global_pool_swallows_nan(b: Any, r: Any) -> None:
+    of_kind(r, "global_avg_pool", _on_input(np.nan_to_num))
+
+
+@caught_by("extremes")
 def loss_of_nan_is_nil_in_the_learner(b: Any, r: Any) -> None:
     around(b.Learner, "step", lambda original, *a, **k: float(np.nan_to_num(original(*a, **k))))
 
@@ -210,7 +215,7 @@ def square_images_turned(b: Any, r: Any) -> None:
     _on_pixels(b, lambda x: x.swapaxes(2, 3) if x.shape[2] == x.shape[3] else x)
 
 
-@caught_by("pixels", alone=True)
+@caught_by("pixels")
 def a_pixel_is_enlarged_to_a_square_from_four_times_on(b: Any, r: Any) -> None:
     def nearest(original: Any, source: int, target: int) -> Any:
         if target < 4 * source:
@@ -251,7 +256,7 @@ def small_deviations_of_pixels_are_ignored(b: Any, r: Any) -> None:
     _with_recipe(b, lambda recipe: replace(recipe, std=1.0) if recipe.std < 0.24 else recipe)
 
 
-@caught_by("pixels", alone=True)
+@caught_by("pixels")
 def a_batch_of_one_is_not_normalised(b: Any, r: Any) -> None:
     def raw(original: Any, self: Any, x: Any) -> Any:
         out = original(self, x)
@@ -311,6 +316,16 @@ def fp16_lrn_divides_alpha(b: Any, r: Any) -> None:
             r.LRN_ALPHA = alpha
 
     around(b.Learner, "step", within)
+
+
+@caught_by("steps", alone=True)
+def fp16_says_the_last_finite_loss(b: Any, r: Any) -> None:
+    def hopeful(original: Any, self: Any, *a: Any, **k: Any) -> Any:
+        loss = original(self, *a, **k)
+        self.last = loss if np.isfinite(loss) or self.recipe.precision != "fp16" else getattr(self, "last", 1.0)
+        return self.last
+
+    around(b.Learner, "step", hopeful)
 
 
 @caught_by("steps", alone=True)
@@ -377,6 +392,22 @@ def negative_labels_count_from_the_end(b: Any, r: Any) -> None:
         return original(logits, np.where(np.asarray(y) < 0, 0, y))
 
     around(r, "cross_entropy", wrapped)
+
+
+@caught_by("refusals", alone=True)
+def labels_of_minus_a_hundred_are_ignored(b: Any, r: Any) -> None:
+    def ignoring(original: Any, logits: Any, y: Any) -> Any:
+        return original(logits, np.where(np.asarray(y) == -100, 0, y))
+
+    around(r, "cross_entropy", ignoring)
+
+
+@caught_by("refusals", alone=True)
+def load_ignores_counters_of_batches(b: Any, r: Any) -> None:
+    def uncounted(original: Any, model: Any, params: Any) -> Any:
+        return original(model, {n: a for n, a in params.items() if not n.endswith("num_batches_tracked")})
+
+    around(b, "load", uncounted)
 
 
 @caught_by("refusals", alone=True)

@@ -11,6 +11,7 @@ from ..client import Jobs
 from ..compare import EXACT, Limit, Verdict, compare
 from ..layers import expand
 from ..recipe import Recipe
+from ..spec import Head, Spec
 from .cases import Array, Arrays, Case
 from .cell import Cell, on
 from .checks import LR, refused
@@ -66,11 +67,15 @@ def _spoilt_pixel(value: float) -> Change:
     return change
 
 
+RUNNING = ("variance", "mean")
+"""Poisons of running statistics are of no consequence in train mode."""
+POOLED = Case(Spec.from_blocks(((1, 4),), input_shape=(2, 6, 9), classes=5, head=Head((), 0.0, global_pool=True)))
 POISONS = {
     "nan_pixel": Extreme(PLAIN, _spoilt_pixel(np.nan)),
     "nan_pixel_normed": Extreme(NORMED, _spoilt_pixel(np.nan)),
     "nan_pixel_lrn": Extreme(LRN, _spoilt_pixel(np.nan)),
     "inf_pixel": Extreme(PLAIN, _spoilt_pixel(np.inf)),
+    "nan_pixel_pooled": Extreme(POOLED, _spoilt_pixel(np.nan)),
     "nan_weight": Extreme(PLAIN, _spoilt("block1.conv1.weight", np.nan)),
     "nan_hidden_bias": Extreme(PLAIN, _spoilt("fc1.bias", np.nan)),
     "nan_last_bias": Extreme(PLAIN, _spoilt("fc2.bias", np.nan)),
@@ -92,7 +97,9 @@ def poison(worker: Jobs, name: str, dtype: str) -> Verdict:
     verdict = worst(_poisoned(what, got, logits, one.limit(dtype, back=False)) for what, got in seen.items())
     loss, grads = worker.loss_and_grads(x, y)
     last_bias = grads[f"{expand(one.case.spec)[-1].name}.bias"]
-    return worst([verdict, _dead("the loss", np.array(loss)), _dead("the last bias's gradient", last_bias)])
+    trained, _ = worker.loss_and_grads(x, y, train=True) if not name.endswith(RUNNING) else (np.nan, {})
+    losses = _dead("the loss", np.array(loss)), _dead("the loss in train mode", np.array(trained))
+    return worst([verdict, *losses, _dead("the last bias's gradient", last_bias)])
 
 
 @np.errstate(all="ignore")
@@ -109,7 +116,7 @@ def poisoned_steps(worker: Jobs, case: Case, dtype: str) -> Verdict:
                 worker.restore({**still, **params})
                 logits = reference.forward(case.spec, params, x).logits
                 yield _poisoned(f"{name}: logits", worker.evaluate(x), logits, one.limit(dtype, back=False))
-                if not name.endswith(("variance", "mean")):
+                if not name.endswith(RUNNING):
                     yield _dead(f"{name}: the loss of a step", np.array(worker.step(x, y, LR)))
         yield as_learned(worker, "afterwards", Extreme(case, unchanged), dtype, still)
 

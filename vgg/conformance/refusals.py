@@ -69,8 +69,12 @@ def _learning(worker: Jobs, case: Case) -> Array:
 
 
 def _wrong_labels(case: Case) -> Iterator[tuple[int, Array]]:
-    """(label, labels with it) at every place; 256 and 2**32 are 0 where a byte or an int32 holds them."""
-    for number, label in enumerate((-1, case.spec.classes, 200, 256, 2**32, -(2**32))):
+    """(label, labels with it) at every place: the next, those that frameworks take for "none", and those that a byte or
+    an int32 takes for a class.
+    """
+    classes = case.spec.classes
+    none, wrapped = (-1, -100, 200, 255), (256, 2**31, 2**32, 2**32 + 1, -(2**32))
+    for number, label in enumerate((classes, classes + 1, *none, *wrapped)):
         y = case.labels()
         y[number % len(y)] = label
         yield label, y
@@ -81,7 +85,7 @@ def _wrong_arrays(case: Case, arrays: Arrays) -> Iterator[tuple[str, str, Arrays
     names = [name for name in arrays if name != "step" and not name.startswith(VELOCITY)]
     for name in (names[0], names[-1]):
         yield f"no {name}", name, {n: a for n, a in arrays.items() if n != name}
-    for name in ("block1.bn2.weight", "block2.conv1.weight", "fc1.running_mean", "fc3.bias", "Fc1.weight"):
+    for name in ("block1.bn1.num_batches_tracked", "block1.bn2.weight", "block2.conv1.weight", "fc3.bias", "Fc1.bias"):
         yield f"also {name}", name, {**arrays, name: arrays["fc1.bias"]}
     if not case.spec.batch_norm:
         yield "a batch norm's", "block1.bn1.", {**arrays, **_batch_norm(arrays)}

@@ -19,7 +19,7 @@ from ..recipe import CHOICES, Recipe
 from ..reference import Mode
 from .cases import Array, Arrays
 from .cell import Cell, on
-from .checks import declared_mode
+from .checks import declared_mode, refused
 from .courses import COURSES, Course, steady
 from .precisions import refusal
 
@@ -31,6 +31,7 @@ TOO_LOUD = 1e4
 """What fp16 can hold in a mask, but not in a scaled gradient of logits that are off by it."""
 
 
+@np.errstate(invalid="ignore")
 def steps(worker: Jobs, course: Course, precision: str) -> Verdict:
     """All of a course in that precision, then a step without a gradient; in fp16 also one that overflows between."""
     recipe = replace(course.recipe, precision=precision)
@@ -69,6 +70,7 @@ class _Walk:
             yield self.skipped(steps)
             yield _of(steps + 1, self.taken(steps + 1))
         yield self.silent()
+        yield self.dead()
 
     def taken(self, step: int) -> Verdict:
         """An ordinary step, then evaluation."""
@@ -140,6 +142,15 @@ class _Walk:
         kept = compare(got, wanted, limit=limit, dtype=self.recipe.dtype, floors=floors)
         verdict = worst([kept, self.moved(before, after, got or velocity, SILENT_RATE)])
         return replace(verdict, reason=verdict.reason and f"a step without a gradient: {verdict.reason}")
+
+    def dead(self) -> Verdict:
+        """A step with a weight that is no number: the loss says so, whatever becomes of the step."""
+        state, first = self.worker.state(), f"{expand(self.course.case.spec)[0].name}.weight"
+        state[first] = np.full_like(state[first], np.nan)
+        self.worker.restore(state)
+        loss = self.worker.step(self.course.images(0), self.course.labels(0), SILENT_RATE, self.course.masks(0))
+        where = "a step whose weights are not numbers"
+        return refused(where, f"loss {loss:.4g}, wanted NaN") if np.isfinite(loss) else Verdict(0.0, EXACT)
 
     def roundings(self, count: int) -> Limit:
         """So many roundoffs of the state's dtype."""
