@@ -6,7 +6,7 @@ names. ``forward``, ``trace`` and ``loss_and_grads`` leave the model as it was a
 in train mode they draw dropout masks from a generator seeded afresh, so the mask in a trace is the mask behind the
 gradients.
 
-Nothing is swallowed. In eval mode a NaN in an image makes all logits of that image NaN, and those of no other; a NaN in
+Nothing is swallowed, unless ``DECLARED`` says so. In eval mode a NaN in an image makes all logits of that image NaN, and those of no other; a NaN in
 a parameter makes NaN of all that depends on it; a loss over any of these is NaN. An infinite pixel makes the logits of
 its image infinite or NaN. Which gradients are NaN then is not promised, except that of the last bias. Logits of any
 size have a finite loss: the largest is subtracted before ``exp``. Over one class, loss and gradients are exactly 0.
@@ -92,6 +92,7 @@ class Backend(Protocol):
     Of batch norm, ``running_var``: ``population`` or ``unbiased``, and ``momentum``: ``float32`` where a float64 layer
     rounds it to that. ``dropout``: ``float32`` where a float64 layer rounds 1 / (1 - rate) to that.
     ``denormals``: ``flushed`` where numbers below the smallest normal one become 0, in float64 or in float32.
+    ``nan``: ``swallowed`` where a ReLU or a max-pool makes a number of it.
     """
 
     PRECISIONS: Mapping[str, tuple[str, ...]]

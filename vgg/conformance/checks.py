@@ -32,6 +32,7 @@ DECLARATIONS = {
     "momentum": ("float64", "float32"),
     "dropout": ("float64", "float32"),
     "denormals": ("kept", "flushed"),
+    "nan": ("propagated", "swallowed"),
 }
 """What a backend may declare; the first is what the others do, and need not be said."""
 
@@ -234,6 +235,11 @@ def declared_mode(worker: Jobs) -> Mode:
     said = declared(worker)
     keep = float(np.float32(BATCH_NORM_MOMENTUM)) if said["momentum"] == "float32" else BATCH_NORM_MOMENTUM
     return Mode(train=True, bessel=said["running_var"] == "unbiased", keep=keep)
+
+
+def swallows(worker: Jobs) -> bool:
+    """Whether NaN may be lost in a ReLU or a max-pool, as the backend declares."""
+    return declared(worker)["nan"] == "swallowed"
 
 
 def dropout_scale(said: str, rate: float) -> float:

@@ -14,7 +14,7 @@ from ..recipe import Recipe
 from ..spec import Head, Spec
 from .cases import Array, Arrays, Case
 from .cell import Cell, on
-from .checks import LR, refused
+from .checks import LR, refused, swallows
 from .extremes import DTYPES, LRN, NORMED, PLAIN, Change, Extreme, Numbers, as_learned, small, unchanged
 from .steps import worst
 
@@ -87,14 +87,20 @@ POISONS = {
 
 @np.errstate(all="ignore")
 def poison(worker: Jobs, name: str, dtype: str) -> Verdict:
-    """What is no number comes out, where it must and nowhere else, and makes the loss no number."""
+    """What is no number comes out, where it must and nowhere else, and makes the loss no number.
+
+    Where the backend declares that it swallows such, the others must be none the worse for it.
+    """
     one = POISONS[name]
     params, x, y = one.numbers(dtype)
     worker.build(one.case.spec, params, dtype=dtype)
     logits = reference.forward(one.case.spec, params, x).logits
     last = list(worker.trace(x).values())[-1]
     seen = {"logits": worker.forward(x), "the trace's logits": last}
-    verdict = worst(_poisoned(what, got, logits, one.limit(dtype, back=False)) for what, got in seen.items())
+    lost, limit = swallows(worker), one.limit(dtype, back=False)
+    verdict = worst(_poisoned(what, got, logits, limit, lost=lost) for what, got in seen.items())
+    if lost or not verdict.ok:
+        return verdict
     loss, grads = worker.loss_and_grads(x, y)
     last_bias = grads[f"{expand(one.case.spec)[-1].name}.bias"]
     trained, _ = worker.loss_and_grads(x, y, train=True) if not name.endswith(RUNNING) else (np.nan, {})
@@ -107,7 +113,7 @@ def poisoned_steps(worker: Jobs, case: Case, dtype: str) -> Verdict:
     """All poisons of a case by one learner: evaluation, and a step's loss; then a sound state, and all is well."""
     worker.build(case.spec, case.params(dtype), dtype=dtype)
     worker.learner(Recipe(momentum=0.9, precision=dtype))
-    still = worker.state()
+    still, lost = worker.state(), swallows(worker)
 
     def verdicts() -> Iterator[Verdict]:
         for name, one in POISONS.items():
@@ -115,18 +121,19 @@ def poisoned_steps(worker: Jobs, case: Case, dtype: str) -> Verdict:
                 params, x, y = one.numbers(dtype)
                 worker.restore({**still, **params})
                 logits = reference.forward(case.spec, params, x).logits
-                yield _poisoned(f"{name}: logits", worker.evaluate(x), logits, one.limit(dtype, back=False))
-                if not name.endswith(RUNNING):
+                limit, what = one.limit(dtype, back=False), f"{name}: logits"
+                yield _poisoned(what, worker.evaluate(x), logits, limit, lost=lost)
+                if not lost and not name.endswith(RUNNING):
                     yield _dead(f"{name}: the loss of a step", np.array(worker.step(x, y, LR)))
         yield as_learned(worker, "afterwards", Extreme(case, unchanged), dtype, still)
 
     return worst(verdicts())
 
 
-def _poisoned(what: str, got: Array, wanted: Array, limit: Limit) -> Verdict:
-    """No numbers where the oracle has none, and numbers that agree where it has some."""
+def _poisoned(what: str, got: Array, wanted: Array, limit: Limit, *, lost: bool) -> Verdict:
+    """No numbers where the oracle has none, unless they are ``lost``, and numbers that agree where it has some."""
     here, there = (np.isfinite(a) for a in (got, wanted))
-    if not np.array_equal(here, there):
+    if not np.array_equal(here & there if lost else here, there):
         return refused(what, f"finite at {_places(here)} of {got.shape}, wanted {_places(there)}")
     rest = np.where(there, got, 0), np.where(there, wanted, 0)
     return compare({what: rest[0]}, {what: rest[1]}, limit=limit)

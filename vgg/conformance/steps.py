@@ -19,7 +19,7 @@ from ..recipe import CHOICES, Recipe
 from ..reference import Mode
 from .cases import Array, Arrays
 from .cell import Cell, on
-from .checks import declared_mode, refused
+from .checks import declared_mode, refused, swallows
 from .courses import COURSES, Course, steady
 from .precisions import refusal
 
@@ -70,7 +70,8 @@ class _Walk:
             yield self.skipped(steps)
             yield _of(steps + 1, self.taken(steps + 1))
         yield self.silent()
-        yield self.dead()
+        if not swallows(self.worker):
+            yield self.dead()
 
     def taken(self, step: int) -> Verdict:
         """An ordinary step, then evaluation."""
