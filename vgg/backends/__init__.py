@@ -6,11 +6,11 @@ names. ``forward``, ``trace`` and ``loss_and_grads`` leave the model as it was a
 in train mode they draw dropout masks from a generator seeded afresh, so the mask in a trace is the mask behind the
 gradients.
 
-Nothing is swallowed, unless ``DECLARED`` says so. In eval mode a NaN in an image makes all logits of that image NaN, and
-those of no other; a NaN in a parameter makes NaN of all that depends on it; a loss over any of these is NaN. An infinite
-pixel makes the logits of its image infinite or NaN. Which gradients are NaN then is not promised, except that of the
-last bias. Logits of any size have a finite loss: the largest is subtracted before ``exp``. Over one class, loss and
-gradients are exactly 0.
+Nothing is swallowed, unless ``DECLARED`` says so. In eval mode a NaN in an image makes all logits of that image NaN,
+and those of no other; a NaN in a parameter makes NaN of all that depends on it; a loss over any of these is NaN. An
+infinite pixel makes the logits of its image infinite or NaN. Which gradients are NaN then is not promised, except
+that of the last bias. Logits of any size have a finite loss: the largest is subtracted before ``exp``. Over one
+class, loss and gradients are exactly 0.
 
 Labels that are no class are refused (``check_labels``), and so are parameters and states that do not have exactly the
 names and shapes of the net (``vgg.params.check_params``, ``check_state``), by a ``VGGError`` that names the label or
