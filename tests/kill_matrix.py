@@ -5,16 +5,13 @@
 
 from __future__ import annotations
 
+import importlib
 import sys
 import warnings
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
-import faults_of_frameworks
-import faults_of_layers
-import faults_of_promises
-import faults_of_training
 from sabotage import SABOTEURS, Bench, Saboteur
 
 from vgg import registry
@@ -28,7 +25,8 @@ from vgg.conformance.suite import judged
 from vgg.params import write_atomically
 from vgg.provenance import provenance
 
-__all__ = ["faults_of_frameworks", "faults_of_layers", "faults_of_promises", "faults_of_training"]  # importing enlists
+for faults in sorted(Path(__file__).parent.glob("faults_of_*.py")):
+    importlib.import_module(faults.stem)  # it enlists its saboteurs
 
 
 def cells() -> dict[str, Judge]:

@@ -295,6 +295,25 @@ def test_a_precision_that_is_not_declared_is_refused_before_anything_is_trained(
             worker.learner(Recipe(precision="bf16"))
 
 
+@pytest.mark.parametrize(
+    ("dtype", "precision", "wanted"),
+    [("float64", "float32", "float32"), ("float64", "fp16", "float32"), ("float32", "float64", "float64")],
+)
+def test_a_learner_has_a_model_of_its_recipes_dtype(start: Start, dtype: str, precision: str, wanted: str) -> None:
+    reason = f"learner: model: got {dtype}, wanted {wanted}, which {precision} is learned in"
+    with start() as worker:
+        worker.build(SPEC, init(SPEC, dtype=dtype), dtype=dtype)
+        with pytest.raises(BackendError, match=f"^oracle: {reason}$"):
+            worker.learner(Recipe(precision=precision))
+
+
+@pytest.mark.parametrize("job", ["forward", "trace", "loss_and_grads"])
+def test_pixels_are_for_learners_alone(start: Start, job: str) -> None:
+    reason = f"{job}: images: got uint8, wanted float32 or float64; give pixels to a learner"
+    with built(start()) as worker, pytest.raises(BackendError, match=f"^oracle: {reason}$"):
+        worker.call(job, {"x": IMAGES.astype(np.uint8), "y": LABELS}, train=False)
+
+
 def test_a_module_that_cannot_be_imported_says_why(start: Start) -> None:
     reason = r"^faulty: facts: ImportError: libframework\.so: cannot open shared object file$"
     with start("import") as worker, pytest.raises(BackendError, match=reason):

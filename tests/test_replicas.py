@@ -39,7 +39,7 @@ from vgg.runs import PARTS
 
 SYNCHRONISED = ("tensorflow", "jax")
 SMALL = Spec.from_blocks(((1, 4),), input_shape=(2, 7, 10), classes=5, head=Head((9,)), name="small")
-RECIPE = Recipe(momentum=0.9, weight_decay=1e-3)
+RECIPE = Recipe(momentum=0.9, weight_decay=1e-3, precision="float64")
 RATE = 0.1
 PATIENCE = 30.0
 """Seconds to wait for what takes none on an idle machine."""
@@ -144,7 +144,7 @@ def test_batch_norm_takes_the_global_batch_or_is_refused(worker: Worker) -> None
         verdict = trajectory(worker, case, "float64")
         assert verdict.ok, verdict.reason
         return
-    worker.build(case.spec)
+    worker.build(case.spec, dtype="float64")
     with pytest.raises(BackendError, match=r"--replicas: got 2, wanted 1 with batch norm: vgg\.backends\.\w+ cannot"):
         worker.learner(RECIPE)
 

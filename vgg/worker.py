@@ -42,9 +42,10 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass
 class Slot:
-    """A model and its learner, with the spec and the device that the model was built for."""
+    """A model and its learner, with the spec, the dtype and the device that the model was built for."""
 
     spec: Spec | None = None
+    dtype: str = ""
     device: str = "cpu"
     model: Any = None
     learning: Any = None
@@ -101,7 +102,7 @@ class Session:
     def build(self, arrays: wire.Arrays, spec: dict[str, Any], dtype: str, device: str) -> Reply:
         slot = self.slot
         slot.model = slot.learning = None
-        slot.spec = Spec.from_dict(spec)
+        slot.spec, slot.dtype = Spec.from_dict(spec), dtype
         slot.device, _ = self.place({}, device)
         slot.model = self.backend.build(slot.spec, dtype=dtype, device=slot.device)
         return slot.device, {}
@@ -116,21 +117,25 @@ class Session:
 
     def forward(self, arrays: wire.Arrays, train: bool) -> Reply:
         with _unchanged(arrays):
-            return None, _arrays({"logits": self.backend.forward(self.slot.model, arrays["x"], train=train)})
+            logits = self.backend.forward(self.slot.model, _floating(arrays["x"]), train=train)
+        return None, _arrays({"logits": logits})
 
     def trace(self, arrays: wire.Arrays, train: bool) -> Reply:
         with _unchanged(arrays):
-            activations = _arrays(self.backend.trace(self.slot.model, arrays["x"], train=train))
+            activations = _arrays(self.backend.trace(self.slot.model, _floating(arrays["x"]), train=train))
         return list(activations), activations
 
     def loss_and_grads(self, arrays: wire.Arrays, train: bool) -> Reply:
         with _unchanged(arrays):
-            loss, grads = self.backend.loss_and_grads(self.slot.model, arrays["x"], arrays["y"], train=train)
+            x, y = _floating(arrays["x"]), arrays["y"]
+            loss, grads = self.backend.loss_and_grads(self.slot.model, x, y, train=train)
         return float(loss), _arrays(grads)
 
     def learner(self, arrays: wire.Arrays, recipe: dict[str, Any]) -> Reply:
         plan = Recipe.from_dict(recipe)
         self.place({}, self.slot.device, plan.precision)
+        if self.slot.dtype != plan.dtype:
+            raise mismatch("model", self.slot.dtype or "none", f"{plan.dtype}, which {plan.precision} is learned in")
         self._fits(self.slot.spec)
         self.slot.learning = self.backend.learner(self.slot.model, plan)
         return None, {}
@@ -216,6 +221,13 @@ def _unchanged(arrays: wire.Arrays) -> Iterator[None]:
     for name, array in arrays.items():
         if not np.array_equal(array, before[name], equal_nan=True):
             raise VGGError(f"{name}: got changed in place, wanted as it was; let the backend copy it first")
+
+
+def _floating(x: Any) -> Any:
+    """``x``, unless it is pixels: those a learner alone takes, since its recipe says how they are scaled."""
+    if x.dtype.kind != "f":
+        raise mismatch("images", x.dtype, "float32 or float64", "give pixels to a learner")
+    return x
 
 
 def _arrays(out: Any) -> wire.Arrays:

@@ -1,9 +1,20 @@
 """The contract of a backend: one module with the functions below, in this order. At the seam everything is NumPy.
 
-Images are NCHW (float32, float64, or uint8 pixels for a learner), labels int64 (N,), parameters and gradients go under
-canonical names. ``forward``, ``trace`` and ``loss_and_grads`` leave the model as it was and give the same answer twice:
+Images are NCHW: float32 or float64, taken as they are; a learner's ``step`` and ``evaluate`` also take uint8 pixels,
+which the worker refuses to the other functions. Labels are int64 (N,), parameters and gradients go under canonical
+names. ``forward``, ``trace`` and ``loss_and_grads`` leave the model as it was and give the same answer twice:
 in train mode they draw dropout masks from a generator seeded afresh, so the mask in a trace is the mask behind the
 gradients.
+
+Nothing is swallowed, unless ``DECLARED`` says so. In eval mode a NaN in an image makes all logits of that image NaN,
+and those of no other; a NaN in a parameter makes NaN of all that depends on it; a loss over any of these is NaN. An
+infinite pixel makes the logits of its image infinite or NaN. Which gradients are NaN then is not promised, except
+that of the last bias. Logits of any size have a finite loss: the largest is subtracted before ``exp``. Over one
+class, loss and gradients are exactly 0.
+
+Labels that are no class are refused (``check_labels``), and so are parameters and states that do not have exactly the
+names and shapes of the net (``vgg.params.check_params``, ``check_state``), by a ``VGGError`` that names the label or
+the array. A refusal changes nothing.
 """
 
 from __future__ import annotations
@@ -53,7 +64,8 @@ class Learner(Protocol):
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> SupportsFloat:
         """Train on one batch; the loss before the step, which ``float()`` may wait for. uint8 images are
-        scaled, normalised and resized inside; floating ones are taken as they are. ``masks``, by the name of the
+        scaled, normalised and resized inside; floating ones are taken as they are, whatever the recipe's mean and
+        standard deviation. ``masks``, by the name of the
         dropout layer, are what it multiplies by, in place of what the framework would draw.
         """
         ...
@@ -91,8 +103,8 @@ class Backend(Protocol):
 
     Of batch norm, ``running_var``: ``population`` or ``unbiased``, and ``momentum``: ``float32`` where a float64 layer
     rounds it to that. ``dropout``: ``float32`` where a float64 layer rounds 1 / (1 - rate) to that.
-    ``denormals``: ``flushed`` where numbers below the smallest normal one become 0. ``nan``: ``swallowed`` where a ReLU
-    or a max-pool makes a number of what is none.
+    ``denormals``: ``flushed`` where numbers below the smallest normal one become 0, in float64 or in float32.
+    ``nan``: ``swallowed`` where a ReLU or a max-pool makes a number of it.
     """
 
     PRECISIONS: Mapping[str, tuple[str, ...]]
@@ -139,6 +151,8 @@ class Backend(Protocol):
         """A training step for this model in the recipe's precision; the model is the learner's from then on.
 
         ``dump``, ``forward``, ``trace`` and ``loss_and_grads`` of that model speak of the learner's parameters of now.
+        The model has parameters of ``recipe.dtype``: float64 for float64, float32 for all other precisions. A worker
+        refuses every other combination.
         """
         ...
 

@@ -255,6 +255,11 @@ def declared_mode(worker: Jobs) -> Mode:
     return Mode(train=True, bessel=said["running_var"] == "unbiased", keep=keep)
 
 
+def swallows(worker: Jobs) -> bool:
+    """Whether NaN may be lost in a ReLU or a max-pool, as the backend declares."""
+    return declared(worker)["nan"] == "swallowed"
+
+
 def dropout_scale(said: str, rate: float) -> float:
     """What dropout multiplies by, in float64 or rounded to float32 on the way."""
     return float(np.float32(1) / np.float32(1 - rate)) if said == "float32" else 1 / (1 - rate)

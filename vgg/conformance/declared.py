@@ -115,6 +115,29 @@ def not_a_number(worker: Jobs) -> Fact:
     return Fact(kind, lost, "" if kind == said else f"measured {kind}, wanted {said}")
 
 
+def denormals(worker: Jobs) -> Fact:
+    """Numbers below the smallest normal one, kept or flushed to zero: what comes in, and what a product makes."""
+    lost = [dtype for dtype in ("float64", "float32") if _flushes(worker, dtype)]
+    said, kind = declared(worker)["denormals"], "flushed" if lost else "kept"
+    wrong = "" if said == kind else f"DECLARED says {said}, measured {kind}"
+    return Fact(" and ".join(["flushed in " + lost[0], *lost[1:]]) if lost else kind, float(bool(lost)), wrong)
+
+
+def _flushes(worker: Jobs, dtype: str) -> bool:
+    """Whether any of them is lost on its way through a convolution, a ReLU and a dense layer."""
+    spec = Spec((Block((Conv(1, 1, 1, 0),), None),), input_shape=(1, 4, 4), classes=16, head=Head(()))
+    tiny = float(np.finfo(dtype).tiny)
+    params = {
+        "block1.conv1.weight": np.full((1, 1, 1, 1), 0.5, dtype),
+        "block1.conv1.bias": np.zeros(1, dtype),
+        "fc1.weight": np.eye(16, dtype=dtype),
+        "fc1.bias": np.zeros(16, dtype),
+    }
+    worker.build(spec, params, dtype=dtype)
+    x = np.stack([np.full((1, 4, 4), value, dtype) for value in (tiny / 4, tiny * 1.5)])
+    return not np.array_equal(worker.forward(x), x.reshape(2, 16) / 2)
+
+
 FACTS = {
     "running variance": running_variance,
     "momentum of statistics": statistics_momentum,
@@ -122,6 +145,7 @@ FACTS = {
     "ties": ties,
     "lrn": lrn,
     "nan": not_a_number,
+    "denormals": denormals,
 }
 
 
@@ -129,7 +153,7 @@ def _after_a_step(worker: Jobs, part: str) -> tuple[Array, Array]:
     """The statistic that the backend has after one step from the case's start, and the oracle's."""
     case = TRAJECTORIES["batch_norm"]
     worker.build(case.spec, case.params("float64"), dtype="float64")
-    worker.learner(Recipe())
+    worker.learner(Recipe(precision="float64"))
     worker.step(case.images("float64"), case.labels(), 0.0)
     return worker.state()[f"block3.bn2.{part}"], _statistic(part)
 

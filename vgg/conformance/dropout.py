@@ -85,7 +85,7 @@ def _steps(worker: Jobs, one: Case, params: Arrays, copies: tuple[int, ...]) -> 
     x, y = one.images("float64"), one.labels()
     before: Arrays = {}
     worker.build(one.spec, params, dtype="float64")
-    worker.learner(Recipe(momentum=0.5))
+    worker.learner(Recipe(momentum=0.5, precision="float64"))
     for count in copies:
         loss = worker.step(np.repeat(x, count, axis=0), np.repeat(y, count), 0.0)
         after = {n.removeprefix(VELOCITY): v for n, v in worker.state().items() if n.startswith(VELOCITY)}

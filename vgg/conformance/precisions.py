@@ -25,9 +25,8 @@ def precision(worker: Jobs, case: Case, name: str) -> Verdict:
     """
     dtype = Recipe(precision=name).dtype
     place = worker.build(case.spec, case.params(dtype), dtype=dtype)
-    known = worker.facts()["precisions"].get(place, ())
-    if name not in known:
-        return _refusal(worker, name, f"precision: got {name} on {place}, wanted one of {', '.join(known)}")
+    if name not in worker.facts()["precisions"].get(place, ()):
+        return refusal(worker, name, place)
     found, wanted, state = _step(worker, case, name, dtype)
     floors = gradient_floors({n: a for n, a in wanted.items() if n.startswith(VELOCITY)})
     verdict = compare(found, wanted, limit=gradient_limit(case.spec, name, case.batch), floors=floors)
@@ -38,7 +37,10 @@ def precision(worker: Jobs, case: Case, name: str) -> Verdict:
     return next((one for one in judged if not one.ok), verdict)
 
 
-def _refusal(worker: Jobs, name: str, wanted: str) -> Verdict:
+def refusal(worker: Jobs, name: str, place: str) -> Verdict:
+    """A learner in a precision that is not declared for ``place`` must be refused, in the words of a worker."""
+    known = worker.facts()["precisions"].get(place, ())
+    wanted = f"precision: got {name} on {place}, wanted one of {', '.join(known)}"
     try:
         worker.learner(Recipe(precision=name))
     except VGGError as error:

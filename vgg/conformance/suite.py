@@ -14,7 +14,19 @@ from ..compare import EXACT, Verdict
 from ..errors import VGGError
 from ..recipe import CHOICES, Recipe
 from ..spec import Spec
-from . import checks, dropout, precisions, promises, properties, trajectories
+from . import (
+    checks,
+    dropout,
+    extremes,
+    pixels,
+    poisons,
+    precisions,
+    promises,
+    properties,
+    refusals,
+    steps,
+    trajectories,
+)
 from .cases import CASES, DROPOUTS, FULL, LEARNERS, NARROW, RELAYED, STRUCTURES, TF32, TRAJECTORIES, WIDE, Case
 from .cell import Bench, Cell, Judge, NotJudgedError, on
 
@@ -55,6 +67,11 @@ def _all(examples: int) -> Iterator[tuple[str, Cell]]:
     for (name, case), dtype in product(DROPOUTS.items(), _DTYPES):
         yield f"modes {name} {dtype}", Cell(on(dropout.modes, case, dtype), "inference", (dtype,))
     yield from _learners()
+    yield from steps.cells()
+    yield from pixels.cells()
+    yield from refusals.cells()
+    yield from extremes.cells()
+    yield from poisons.cells()
     for name in registry.own_names():
         exchanged = _received(name, checks.written, checks.exchange, CASES["batch_norm"])
         yield f"exchange {name}", Cell(exchanged, "inference")

@@ -58,7 +58,7 @@ def relay(worker: Jobs, handed: tuple[Arrays, Mode], case: Case) -> Verdict:
 
 def _begin(worker: Jobs, case: Case, dtype: str) -> None:
     worker.build(case.spec, case.params(dtype), dtype=dtype)
-    worker.learner(Recipe(momentum=MOMENTUM, weight_decay=WEIGHT_DECAY))
+    worker.learner(Recipe(momentum=MOMENTUM, weight_decay=WEIGHT_DECAY, precision=dtype))
 
 
 def _stretch(worker: Jobs, case: Case, dtype: str, steps: range, *modes: Mode) -> Verdict:

@@ -1,0 +1,159 @@
+"""What is no ordinary number: NaN and infinity must come out, and every bit survives the way in and out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from .. import reference
+from ..client import Jobs
+from ..compare import EXACT, Limit, Verdict, compare
+from ..layers import expand
+from ..recipe import Recipe
+from ..spec import Head, Spec
+from .cases import Array, Arrays, Case
+from .cell import Cell, on
+from .checks import LR, refused, swallows
+from .extremes import DTYPES, LRN, NORMED, PLAIN, Change, Extreme, Numbers, as_learned, small, unchanged
+from .steps import worst
+
+
+def one_class(worker: Jobs, dtype: str) -> Verdict:
+    """Softmax over one class is 1: the loss and every gradient are exactly 0."""
+    case = Case(small(classes=1))
+    worker.build(case.spec, case.params(dtype), dtype=dtype)
+    loss, grads = worker.loss_and_grads(case.images(dtype), case.labels())
+    got = {"loss": np.array(loss), **grads}
+    return compare(got, {name: np.zeros_like(a) for name, a in got.items()}, limit=EXACT)
+
+
+def bits(worker: Jobs, dtype: str) -> Verdict:
+    """``dump`` gives what ``load`` took, and ``state`` what ``restore`` took, also of what is no ordinary number."""
+    case, info = PLAIN, np.finfo(dtype)
+    odd = [np.nan, np.inf, -np.inf, -0.0, 0.0, info.max, info.min, info.tiny, info.smallest_subnormal, -info.tiny / 2]
+    params = {n: np.resize(np.array(odd, dtype), a.shape) for n, a in case.params(dtype).items()}
+    worker.build(case.spec, params, dtype=dtype)
+    loaded = compare(_bytes(worker.dump()), _bytes(params), limit=EXACT)
+    worker.learner(Recipe(momentum=0.9, precision=dtype))
+    state = {n: a if n == "step" else np.resize(np.array(odd[::-1], dtype), a.shape) for n, a in worker.state().items()}
+    worker.restore(state)
+    return worst([loaded, compare(_bytes(worker.state()), _bytes(state), limit=EXACT)])
+
+
+def _bytes(arrays: Arrays) -> Arrays:
+    return {n: np.frombuffer(a.tobytes(), np.uint8) for n, a in arrays.items() if n != "step"}
+
+
+def _spoilt(name: str, value: float) -> Change:
+    """One number of a parameter is ``value``."""
+
+    def change(p: Arrays, x: Array, y: Array) -> Numbers:
+        spoilt = p[name].copy()
+        spoilt.flat[spoilt.size // 2] = value
+        return {**p, name: spoilt}, x, y
+
+    return change
+
+
+def _spoilt_pixel(value: float) -> Change:
+    """One pixel of the second image is ``value``."""
+
+    def change(p: Arrays, x: Array, y: Array) -> Numbers:
+        x = x.copy()
+        x[1, 0, 3, 4] = value
+        return p, x, y
+
+    return change
+
+
+RUNNING = ("variance", "mean")
+"""Poisons of running statistics are of no consequence in train mode."""
+POOLED = Case(Spec.from_blocks(((1, 4),), input_shape=(2, 6, 9), classes=5, head=Head((), 0.0, global_pool=True)))
+POISONS = {
+    "nan_pixel": Extreme(PLAIN, _spoilt_pixel(np.nan)),
+    "nan_pixel_normed": Extreme(NORMED, _spoilt_pixel(np.nan)),
+    "nan_pixel_lrn": Extreme(LRN, _spoilt_pixel(np.nan)),
+    "inf_pixel": Extreme(PLAIN, _spoilt_pixel(np.inf)),
+    "nan_pixel_pooled": Extreme(POOLED, _spoilt_pixel(np.nan)),
+    "nan_weight": Extreme(PLAIN, _spoilt("block1.conv1.weight", np.nan)),
+    "nan_hidden_bias": Extreme(PLAIN, _spoilt("fc1.bias", np.nan)),
+    "nan_last_bias": Extreme(PLAIN, _spoilt("fc2.bias", np.nan)),
+    "nan_scale": Extreme(NORMED, _spoilt("block2.bn1.weight", np.nan)),
+    "nan_variance": Extreme(NORMED, _spoilt("block1.bn1.running_var", np.nan)),
+    "nan_mean": Extreme(NORMED, _spoilt("block2.bn1.running_mean", np.nan)),
+}
+
+
+@np.errstate(all="ignore")
+def poison(worker: Jobs, name: str, dtype: str) -> Verdict:
+    """What is no number comes out, where it must and nowhere else, and makes the loss no number.
+
+    Where the backend declares that it swallows such, the others must be none the worse for it.
+    """
+    one = POISONS[name]
+    params, x, y = one.numbers(dtype)
+    worker.build(one.case.spec, params, dtype=dtype)
+    logits = reference.forward(one.case.spec, params, x).logits
+    last = list(worker.trace(x).values())[-1]
+    seen = {"logits": worker.forward(x), "the trace's logits": last}
+    lost, limit = swallows(worker), one.limit(dtype, back=False)
+    verdict = worst(_poisoned(what, got, logits, limit, lost=lost) for what, got in seen.items())
+    if lost or not verdict.ok:
+        return verdict
+    loss, grads = worker.loss_and_grads(x, y)
+    last_bias = grads[f"{expand(one.case.spec)[-1].name}.bias"]
+    trained, _ = worker.loss_and_grads(x, y, train=True) if not name.endswith(RUNNING) else (np.nan, {})
+    losses = _dead("the loss", np.array(loss)), _dead("the loss in train mode", np.array(trained))
+    return worst([verdict, *losses, _dead("the last bias's gradient", last_bias)])
+
+
+@np.errstate(all="ignore")
+def poisoned_steps(worker: Jobs, case: Case, dtype: str) -> Verdict:
+    """All poisons of a case by one learner: evaluation, and a step's loss; then a sound state, and all is well."""
+    worker.build(case.spec, case.params(dtype), dtype=dtype)
+    worker.learner(Recipe(momentum=0.9, precision=dtype))
+    still, lost = worker.state(), swallows(worker)
+
+    def verdicts() -> Iterator[Verdict]:
+        for name, one in POISONS.items():
+            if one.case is case:
+                params, x, y = one.numbers(dtype)
+                worker.restore({**still, **params})
+                logits = reference.forward(case.spec, params, x).logits
+                limit, what = one.limit(dtype, back=False), f"{name}: logits"
+                yield _poisoned(what, worker.evaluate(x), logits, limit, lost=lost)
+                if not lost and not name.endswith(RUNNING):
+                    yield _dead(f"{name}: the loss of a step", np.array(worker.step(x, y, LR)))
+        yield as_learned(worker, "afterwards", Extreme(case, unchanged), dtype, still)
+
+    return worst(verdicts())
+
+
+def _poisoned(what: str, got: Array, wanted: Array, limit: Limit, *, lost: bool) -> Verdict:
+    """No numbers where the oracle has none, unless they are ``lost``, and numbers that agree where it has some."""
+    here, there = (np.isfinite(a) for a in (got, wanted))
+    if not np.array_equal(here & there if lost else here, there):
+        return refused(what, f"finite at {_places(here)} of {got.shape}, wanted {_places(there)}")
+    rest = np.where(there, got, 0), np.where(there, wanted, 0)
+    return compare({what: rest[0]}, {what: rest[1]}, limit=limit)
+
+
+def _places(finite: Array) -> str:
+    return "nowhere" if not finite.any() else "rows " + ", ".join(str(r) for r in np.unique(np.nonzero(finite)[0]))
+
+
+def _dead(what: str, array: Array) -> Verdict:
+    alive = np.isfinite(array)
+    return refused(what, f"got {array[alive].flat[0]:.4g}, wanted no number") if alive.any() else Verdict(0.0, EXACT)
+
+
+def cells() -> Iterator[tuple[str, Cell]]:
+    """Every poison in both dtypes, by a model and by a learner."""
+    for dtype in DTYPES:
+        for name in POISONS:
+            yield f"extremes {name} {dtype}", Cell(on(poison, name, dtype), "gradients", (dtype,))
+        for name, case in {"plain": PLAIN, "normed": NORMED}.items():
+            yield f"extremes poisoned_{name} {dtype}", Cell(on(poisoned_steps, case, dtype), "training", (dtype,))
+        yield f"extremes one_class {dtype}", Cell(on(one_class, dtype), "gradients", (dtype,))
+        yield f"extremes bits {dtype}", Cell(on(bits, dtype), "training", (dtype,))

@@ -1,0 +1,154 @@
+"""What a backend must refuse, by a ``VGGError`` that names it, and be none the worse for it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+
+import numpy as np
+
+from ..backends import VELOCITY
+from ..client import Jobs
+from ..compare import EXACT, REFUSED, Verdict, compare
+from ..errors import VGGError
+from ..recipe import Recipe
+from ..spec import Head, Spec
+from .cases import Array, Arrays, Case
+from .cell import Cell, on
+from .checks import LR, built, refused
+
+Attempt = tuple[str, Callable[[], object], tuple[str, ...]]
+"""What is tried, in words; the call; and words that the refusal must have."""
+
+_SPEC = Spec.from_blocks(((1, 4),), input_shape=(2, 6, 9), classes=5, head=Head((7,), dropout=0.0), name="refusing")
+CASES = {"plain": Case(_SPEC), "batch_norm": Case(_SPEC.modified(batch_norm=True))}
+
+
+def labels(worker: Jobs, case: Case, train: bool) -> Verdict:
+    """Labels that are no class, by ``loss_and_grads``."""
+    x = built(worker, case, "float32")
+    attempts = [
+        (f"label {label}", partial(worker.loss_and_grads, x, y, train=train), ("label", str(label)))
+        for label, y in _wrong_labels(case)
+    ]
+    return _all_refused(attempts, partial(_model, worker, x))
+
+
+def learned_labels(worker: Jobs, case: Case) -> Verdict:
+    """Labels that are no class, by a learner's ``step``."""
+    x = _learning(worker, case)
+    attempts = [
+        (f"label {label}", partial(worker.step, x, y, LR), ("label", str(label))) for label, y in _wrong_labels(case)
+    ]
+    return _all_refused(attempts, partial(_learner, worker, x))
+
+
+def parameters(worker: Jobs, case: Case) -> Verdict:
+    """Parameters that are not the net's, by ``load``."""
+    x = built(worker, case, "float32")
+    other = Case(case.spec, seed=1).params("float32")
+    attempts = [(what, partial(worker.call, "load", a), (name,)) for what, name, a in _wrong_arrays(case, other)]
+    return _all_refused(attempts, partial(_model, worker, x))
+
+
+def states(worker: Jobs, case: Case) -> Verdict:
+    """States that are not the learner's, by ``restore``."""
+    x = _learning(worker, case)
+    state = {n: a if n == "step" else (a / 2).astype(a.dtype) for n, a in worker.state().items()}
+    wrong = [*_wrong_arrays(case, state), *_wrong_velocities(state)]
+    attempts = [(what, partial(worker.restore, arrays), (name,)) for what, name, arrays in wrong]
+    return _all_refused(attempts, partial(_learner, worker, x))
+
+
+def _learning(worker: Jobs, case: Case) -> Array:
+    """The images of a learner that has taken a step."""
+    x = built(worker, case, "float32")
+    worker.learner(Recipe(momentum=0.9))
+    worker.step(x, case.labels(), LR)
+    return x
+
+
+def _wrong_labels(case: Case) -> Iterator[tuple[int, Array]]:
+    """(label, labels with it) at every place: the next, those that frameworks take for "none", and those that a byte or
+    an int32 takes for a class.
+    """
+    classes = case.spec.classes
+    none, wrapped = (-1, -100, 200, 255), (256, 2**31, 2**32, 2**32 + 1, -(2**32))
+    for number, label in enumerate((classes, classes + 1, *none, *wrapped)):
+        y = case.labels()
+        y[number % len(y)] = label
+        yield label, y
+
+
+def _wrong_arrays(case: Case, arrays: Arrays) -> Iterator[tuple[str, str, Arrays]]:
+    """(what is wrong, the name that it is about, arrays)."""
+    names = [name for name in arrays if name != "step" and not name.startswith(VELOCITY)]
+    for name in (names[0], names[-1]):
+        yield f"no {name}", name, {n: a for n, a in arrays.items() if n != name}
+    for name in ("block1.bn1.num_batches_tracked", "block1.bn2.weight", "block2.conv1.weight", "fc3.bias", "Fc1.bias"):
+        yield f"also {name}", name, {**arrays, name: arrays["fc1.bias"]}
+    if not case.spec.batch_norm:
+        yield "a batch norm's", "block1.bn1.", {**arrays, **_batch_norm(arrays)}
+    for name, array in _misshapen(arrays).items():
+        yield f"{name} of shape {array.shape}", name, {**arrays, name: array}
+
+
+def _batch_norm(arrays: Arrays) -> Arrays:
+    bias = arrays["block1.conv1.bias"]
+    return {f"block1.bn1.{part}": np.ones_like(bias) for part in ("weight", "bias", "running_mean", "running_var")}
+
+
+def _misshapen(arrays: Arrays) -> Arrays:
+    """Arrays that a framework may well take: those that broadcast, or have as many elements."""
+    return {
+        "fc1.weight": np.ascontiguousarray(arrays["fc1.weight"].T),
+        "fc2.weight": arrays["fc2.weight"][:1],
+        "fc1.bias": arrays["fc1.bias"][:1],
+        "fc2.bias": arrays["fc2.bias"][None],
+        "block1.conv1.weight": np.ascontiguousarray(arrays["block1.conv1.weight"].transpose(2, 3, 1, 0)),
+        "block1.conv1.bias": np.concatenate([arrays["block1.conv1.bias"]] * 2),
+    }
+
+
+def _wrong_velocities(state: Arrays) -> Iterator[tuple[str, str, Arrays]]:
+    name = f"{VELOCITY}fc1.bias"
+    yield f"no {name}", "fc1.bias", {n: a for n, a in state.items() if n != name}
+    yield f"{name} of one number", "fc1.bias", {**state, name: state[name][:1]}
+    yield "the velocity of nothing", "fc9.bias", {**state, f"{VELOCITY}fc9.bias": state[name]}
+    yield "no step", "step", {n: a for n, a in state.items() if n != "step"}
+
+
+def _model(worker: Jobs, x: Array) -> Arrays:
+    return {**worker.dump(), "logits": worker.forward(x)}
+
+
+def _learner(worker: Jobs, x: Array) -> Arrays:
+    return {**worker.state(), "logits": worker.evaluate(x)}
+
+
+def _all_refused(attempts: Sequence[Attempt], seen: Callable[[], Arrays]) -> Verdict:
+    """Every attempt must raise, in its words, and leave what is ``seen`` as it was, bit for bit."""
+    before = seen()
+    for what, attempt, words in attempts:
+        try:
+            attempt()
+        except VGGError as error:
+            missing = [word for word in words if word not in str(error)]
+            if missing:
+                return refused(what, f"refused by {str(error)[:200]!r}, wanted an error with {', '.join(missing)}")
+        else:
+            return refused(what, "accepted, wanted an error")
+        unharmed = compare(seen(), before, limit=EXACT)
+        if not unharmed.ok:
+            return refused(what, f"refused, but not without a change: {unharmed.reason}")
+    return Verdict(0.0, REFUSED)
+
+
+def cells() -> Iterator[tuple[str, Cell]]:
+    """Labels and parameters, by a model and by a learner."""
+    for name, case in CASES.items():
+        train = case.spec.batch_norm
+        yield f"refusals labels {name}", Cell(on(labels, case, train), "gradients", ("float32",))
+        yield f"refusals parameters {name}", Cell(on(parameters, case), "inference", ("float32",))
+        yield f"refusals states {name}", Cell(on(states, case), "training", ("float32",))
+    yield "refusals steps", Cell(on(learned_labels, CASES["plain"]), "training", ("float32",))
