@@ -1,0 +1,161 @@
+"""What mutants are made of and judged on: the oracle in this process, or a real backend in its environment."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
+from dataclasses import replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any, NamedTuple, cast
+
+import mutating
+from kill_matrix import cells
+from mutating import ROOT, Mutant
+from sabotage import ORACLE, Bench, Inside, _copied, around
+
+import vgg.reference
+from vgg import BackendError, registry
+from vgg.client import Array, Jobs, Worker
+from vgg.compare import Verdict
+from vgg.conformance.cell import Bench as SuiteBench
+from vgg.conformance.cell import Judge
+from vgg.wire import Arrays
+from vgg.worker import Session
+
+REFERENCE, TORCH = Path(vgg.reference.__file__), ROOT / "vgg" / "backends" / "torch.py"
+
+
+class Inner(Inside):
+    """A mutant of the oracle, in this process. Whatever it raises is its failure, as in a process of its own.
+
+    ``unbiased``: it declares torch's running variance, so that the oracle's code for that runs too.
+    """
+
+    def __init__(self, mutant: Mutant | None, raised: list[str], unbiased: bool = False) -> None:
+        with TemporaryDirectory() as folder:
+            reference = _copied("vgg._sabotaged", _mutated(REFERENCE, mutant, folder))
+            oracle = _copied("sabotaged_oracle", _mutated(ORACLE, mutant, folder))
+        oracle.reference, self.raised = reference, raised
+        if unbiased:
+            oracle.DECLARED = {"running_var": "unbiased"}
+            around(oracle, "_mode", lambda original, *a, **k: original(*a, **k)._replace(bessel=True))
+        self.session = Session("sabotaged_oracle", lambda _: None)
+
+    def call(self, job: str, arrays: Mapping[str, Array] | None = None, **arguments: Any) -> tuple[Any, Arrays]:
+        try:
+            return super().call(job, arrays, **arguments)
+        except (AttributeError, BackendError, LookupError, NameError, TypeError) as error:
+            self.raised.append(str(error))
+            raise BackendError(str(error)) from error
+
+
+class InnerBench(Bench):
+    """A mutant of the oracle beside the healthy one; ``raised`` is what it has raised."""
+
+    def __init__(self, mutant: Mutant | None, raised: list[str], unbiased: bool = False) -> None:
+        self.mutant, self.unbiased, self.raised = mutant, unbiased, raised
+        self._worker, self._healthy = Inner(mutant, self.raised, unbiased), Inner(None, [])
+
+    def fresh(self) -> AbstractContextManager[Inside]:
+        return nullcontext(Inner(self.mutant, self.raised, self.unbiased))
+
+
+class Outer(Worker):
+    """A mutant of torch's backend, in its environment."""
+
+    def __init__(self, entry: registry.Entry, raised: list[str]) -> None:
+        super().__init__(entry, timeout=60)
+        self.raised = raised
+
+    def call(self, job: str, arrays: Mapping[str, Array] | None = None, **arguments: Any) -> tuple[Any, Arrays]:
+        try:
+            return super().call(job, arrays, **arguments)
+        except BackendError as error:
+            self.raised.append(str(error))
+            raise
+
+
+class OuterBench:
+    """A mutant of torch's backend beside the healthy oracle; ``raised`` is what it has raised."""
+
+    def __init__(self, entry: registry.Entry, stack: ExitStack) -> None:
+        self.entry, self.stack, self.raised, self.healthy = entry, stack, list[str](), Inner(None, [])
+        self._worker: Worker | None = None
+
+    def worker(self) -> Worker:
+        if not self._worker or not self._worker.alive:
+            self._worker = self.stack.enter_context(self.fresh())
+        return self._worker
+
+    def fresh(self) -> Worker:
+        return Outer(self.entry, self.raised)
+
+    def source(self, name: str) -> Jobs:
+        return self.healthy
+
+
+SomeBench = InnerBench | OuterBench
+
+
+@contextmanager
+def _outer(mutant: Mutant | None) -> Iterator[SomeBench]:
+    entry = registry.find("torch")
+    with TemporaryDirectory() as folder, ExitStack() as stack:
+        if mutant:
+            module = Path(folder, "mutated_torch.py")
+            absolute = re.sub(r"^from \.\.(?=\w)", "from vgg.", mutant.source, flags=re.MULTILINE)
+            module.write_text(absolute.replace("from . import", "from vgg.backends import"))
+            sys.path.insert(0, folder)
+            entry = replace(entry, module=module.stem)
+        yield OuterBench(entry, stack)
+
+
+def _mutated(path: Path, mutant: Mutant | None, folder: str) -> Path:
+    """``path``, or if ``mutant`` is of that file, a file in ``folder`` with its text."""
+    if not mutant or ROOT / mutant.file != path:
+        return path
+    changed = Path(folder, path.name)
+    changed.write_text(mutant.source)
+    return changed
+
+
+def _inner_cells() -> dict[str, Judge]:
+    """The suite's, and those of batch norm once more for torch's running variance."""
+
+    def unbiased(cell: Judge) -> Judge:
+        def judge(bench: SuiteBench) -> Verdict:
+            inner = cast("InnerBench", bench)
+            return cell(InnerBench(inner.mutant, inner.raised, unbiased=True))
+
+        return judge
+
+    suite = cells()
+    again = {name: cell for name, cell in suite.items() if "batch_norm" in name or "variance" in name}
+    return {**suite, **{f"{name} unbiased": unbiased(cell) for name, cell in again.items()}}
+
+
+def _of_interest(function: str) -> bool:
+    """Of torch: what builds, loads, dumps and learns, with the helpers of that."""
+    others = ("module", "forward", "trace", "loss_and_grads", "_pure", "facts", "learner")
+    return function not in others
+
+
+class Target(NamedTuple):
+    """The files that are mutated, which of their functions, and how a mutant (none: the healthy code) is judged."""
+
+    files: tuple[Path, ...]
+    wanted: Callable[[str], bool]
+    bench: Callable[[Mutant | None], AbstractContextManager[SomeBench]]
+    suite: Callable[[], dict[str, Judge]]
+
+    def mutants(self) -> list[Mutant]:
+        return [mutant for path in self.files for mutant in mutating.mutants(path, self.wanted)]
+
+
+TARGETS = {
+    "oracle": Target((REFERENCE, ORACLE), bool, lambda mutant: nullcontext(InnerBench(mutant, [])), _inner_cells),
+    "torch": Target((TORCH,), _of_interest, _outer, cells),
+}
