@@ -67,7 +67,7 @@ class Outer(Worker):
     """A mutant of torch's backend, in its environment."""
 
     def __init__(self, entry: registry.Entry, raised: list[str]) -> None:
-        super().__init__(entry, timeout=60)
+        super().__init__(entry, timeout=120, variables={"OMP_NUM_THREADS": "1"})
         self.raised = raised
 
     def call(self, job: str, arrays: Mapping[str, Array] | None = None, **arguments: Any) -> tuple[Any, Arrays]:
@@ -137,10 +137,16 @@ def _inner_cells() -> dict[str, Judge]:
     return {**suite, **{f"{name} unbiased": unbiased(cell) for name, cell in again.items()}}
 
 
+_LEFT_OUT = {
+    *("module", "forward", "trace", "loss_and_grads", "_pure", "facts", "learner"),
+    *("_device", "_replicated", "_mean", "_allow_tf32"),  # a GPU's and replicas'
+    *("_layout", "_normalises"),  # what is fast, and which warning there is
+}
+"""Of torch's backend, what does not build, load, dump or learn on a CPU."""
+
+
 def _of_interest(function: str) -> bool:
-    """Of torch: what builds, loads, dumps and learns, with the helpers of that."""
-    others = ("module", "forward", "trace", "loss_and_grads", "_pure", "facts", "learner")
-    return function not in others
+    return function not in _LEFT_OUT
 
 
 class Target(NamedTuple):
