@@ -1,0 +1,35 @@
+"""Saboteurs that are mutants which no check had killed."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from sabotage import around, caught_by
+
+from vgg.wire import Arrays
+
+
+@caught_by("structure")
+def a_pooled_heads_width_is_the_maps(b: Any, r: Any) -> None:
+    """``load`` puts it right."""
+    around(b, "build", lambda original, spec, **k: replace(original(_flattened(spec), **k), spec=spec))
+
+
+def _flattened(spec: Any) -> Any:
+    return replace(spec, head=replace(spec.head, global_pool=False))
+
+
+@caught_by("backward")
+def relu_has_a_slope_at_zero(b: Any, r: Any) -> None:
+    def kept(row: Any, own: Arrays, x: Any, tape: Any, mode: Any) -> Any:
+        tape.saved[row.name] = x >= 0
+        return np.maximum(x, 0)
+
+    r._FORWARD["relu"] = kept
+
+
+@caught_by("learning")
+def a_learner_evaluates_in_float64(b: Any, r: Any) -> None:
+    around(b.Learner, "evaluate", lambda original, *a: original(*a).astype(np.float64))
