@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
 import sys
+import time
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, ExitStack, contextmanager, nullcontext
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any, NamedTuple, cast
+from unittest.mock import patch
 
 import mutating
 from kill_matrix import cells
@@ -22,10 +26,12 @@ from vgg.client import Array, Jobs, Worker
 from vgg.compare import Verdict
 from vgg.conformance.cell import Bench as SuiteBench
 from vgg.conformance.cell import Judge
+from vgg.environments import launch
 from vgg.wire import Arrays
 from vgg.worker import Session
 
 REFERENCE, TORCH = Path(vgg.reference.__file__), ROOT / "vgg" / "backends" / "torch.py"
+NURSERY = Path(__file__).with_name("nursery.py")
 
 
 class Inner(Inside):
@@ -67,7 +73,7 @@ class Outer(Worker):
     """A mutant of torch's backend, in its environment."""
 
     def __init__(self, entry: registry.Entry, raised: list[str]) -> None:
-        super().__init__(entry, timeout=120, variables={"OMP_NUM_THREADS": "1"})
+        super().__init__(entry, timeout=120)
         self.raised = raised
 
     def call(self, job: str, arrays: Mapping[str, Array] | None = None, **arguments: Any) -> tuple[Any, Arrays]:
@@ -98,6 +104,26 @@ class OuterBench:
 
 
 SomeBench = InnerBench | OuterBench
+
+
+@contextmanager
+def _torchs_nursery() -> Iterator[None]:
+    """Within it, workers are forked from a process that has imported torch."""
+    with TemporaryDirectory(prefix="vgg-", ignore_cleanup_errors=True) as home:
+        Path(home, "vgg").symlink_to(Path(vgg.__file__).parent)
+        path, entry = Path(home, "socket"), registry.find("torch")
+        command, environ = launch(entry, "auto", home)
+        serving = [*command, str(NURSERY), "serve", str(path), "torch", "vgg.worker"]
+        variables = {"OMP_NUM_THREADS": "1", "CUDA_VISIBLE_DEVICES": "-1"}
+        with subprocess.Popen(serving, env={**environ, **variables}, stdin=subprocess.PIPE) as server:
+            while not path.exists() and server.poll() is None:
+                time.sleep(0.1)
+            with patch("vgg.client.launch", lambda _entry, _env, home: _asking(path, home)):
+                yield
+
+
+def _asking(path: Path, home: str) -> tuple[list[str], dict[str, str]]:
+    return [sys.executable, str(NURSERY), str(path)], {**os.environ, "PYTHONPATH": home}
 
 
 @contextmanager
@@ -156,6 +182,7 @@ class Target(NamedTuple):
     wanted: Callable[[str], bool]
     bench: Callable[[Mutant | None], AbstractContextManager[SomeBench]]
     suite: Callable[[], dict[str, Judge]]
+    ready: Callable[[], AbstractContextManager[None]] = nullcontext
 
     def mutants(self) -> list[Mutant]:
         return [mutant for path in self.files for mutant in mutating.mutants(path, self.wanted)]
@@ -163,5 +190,5 @@ class Target(NamedTuple):
 
 TARGETS = {
     "oracle": Target((REFERENCE, ORACLE), bool, lambda mutant: nullcontext(InnerBench(mutant, [])), _inner_cells),
-    "torch": Target((TORCH,), _of_interest, _outer, cells),
+    "torch": Target((TORCH,), _of_interest, _outer, cells, _torchs_nursery),
 }

@@ -176,7 +176,8 @@ def main() -> None:
     parser.add_argument("--survivors", action="store_true", help="keep what FILE holds, except what lived")
     options = parser.parse_args()
     warnings.simplefilter("ignore")  # a mutant may well divide by zero
-    run(options.target, options.file, options)
+    with TARGETS[options.target].ready():
+        run(options.target, options.file, options)
 
 
 if __name__ == "__main__":
