@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 import libcst as cst
-from libcst.metadata import MetadataWrapper
+from libcst.metadata import ByteSpanPositionProvider, MetadataWrapper
 from mutmut.mutation.file_mutation import MutationVisitor
 from mutmut.mutation.mutators import mutation_operators
 from mutmut.mutation.pragma_handling import IgnoredCode
@@ -37,7 +37,6 @@ class Mutant:
     before: str
     after: str
     nth: int = 1
-    operator: str = field(default="", compare=False)
     source: str = field(default="", repr=False, compare=False)
 
     @property
@@ -56,15 +55,15 @@ class Reason(NamedTuple):
 @lru_cache(maxsize=4)
 def mutants(path: Path, wanted: Callable[[str], bool] = bool) -> tuple[Mutant, ...]:
     """Every mutant of the functions of ``path`` whose name is ``wanted``, no two of the same text."""
-    source, alike, seen = path.read_text(), Counter[Mutant](), set[str]()
+    source, alike, seen = path.read_text(), Counter[Mutant](), {path.read_text()}
     functions, unmutated, made = _functions(source), _unmutated(source), []
-    for operator, text in _texts(source):
+    for text in _texts(source):
         first, last, before, after = _difference(source, text)
         function = next((name for start, end, name in functions if start <= first <= end), "module")
         if text in seen or not wanted(function) or unmutated.issuperset(range(first, last + 1)):
             continue
         seen.add(text)
-        mutant = Mutant(str(path.relative_to(ROOT)), function, before, after, operator=operator, source=text)
+        mutant = Mutant(str(path.relative_to(ROOT)), function, before, after, source=text)
         alike[mutant] += 1
         made.append(replace(mutant, nth=alike[mutant]))
     return tuple(made)
@@ -87,27 +86,20 @@ class _Visitor(MutationVisitor):
         return not isinstance(node, cst.FunctionDef) and super()._skip_node_and_children(node)
 
 
-def _texts(source: str) -> Iterator[tuple[str, str]]:
-    """(operator, the whole mutated text) of everything that the operators make, except what is no Python."""
-    wrapper = MetadataWrapper(cst.parse_module(source))
-    module = wrapper.module
-    codes = [module.code_for_node(statement) for statement in module.body]
-    places = {node: i for i, statement in enumerate(module.body) for node in _walk(statement)}
-    for kind, operator in mutation_operators:
-        visitor = _Visitor([(kind, operator)], IgnoredCode(set(), set(), set()))
-        wrapper.visit(visitor)
-        for mutation in visitor.mutations:
-            i = places[mutation.original_node]
-            changed = module.body[i].deep_replace(mutation.original_node, mutation.mutated_node)
-            code = module.code_for_node(changed)
-            if code != codes[i] and _parses(code):
-                yield operator.__name__.removeprefix("operator_"), "".join([*codes[:i], code, *codes[i + 1 :]])
-
-
-def _walk(node: cst.CSTNode) -> Iterator[cst.CSTNode]:
-    yield node
-    for child in node.children:
-        yield from _walk(child)
+def _texts(source: str) -> Iterator[str]:
+    """The whole text of everything that the operators make, except what is no Python."""
+    wrapper, data = MetadataWrapper(cst.parse_module(source)), source.encode()
+    visitor = _Visitor(mutation_operators, IgnoredCode(set(), set(), set()))
+    wrapper.visit(visitor)
+    spans = wrapper.resolve(ByteSpanPositionProvider)
+    for mutation in visitor.mutations:
+        span, mutated = spans[mutation.original_node], mutation.mutated_node
+        bare = mutated.with_changes(lpar=[], rpar=[]) if getattr(mutated, "lpar", ()) else mutated
+        code = wrapper.module.code_for_node(bare)
+        code = code.strip() if isinstance(mutated, cst.BaseCompOp) else code
+        text = (data[: span.start] + code.encode() + data[span.start + span.length :]).decode()
+        if _parses(text):
+            yield text
 
 
 def _parses(text: str) -> bool:
