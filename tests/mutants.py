@@ -35,6 +35,8 @@ from vgg.provenance import provenance
 BATCH = 25
 SLOWER, SECONDS = 20, 10
 """A cell may take so many times the processor time that it takes of a healthy backend, and so much at least."""
+CHEAP = 0.1
+"""Seconds: cells are not told apart by less, so that the order is much the same from run to run."""
 PATIENCE = 900.0
 """Seconds without a word from a mutant's process."""
 MEMORY = 16 << 30
@@ -117,11 +119,12 @@ def healthy_seconds(target: Target, suite: Mapping[str, Judge]) -> dict[str, flo
 
 
 def ordered(mutant: Mutant, suite: Mapping[str, Judge], seconds: Mapping[str, float], killer: str) -> list[str]:
-    """The former killer first; of a learner's mutant then what trains; the cheapest before the others."""
+    """The former killer first; of a learner's mutant then what trains; the cheap before the others, else as it was."""
     learns = "Learner" in mutant.function
 
-    def rank(name: str) -> tuple[bool, bool, float]:
-        return name != killer, learns and getattr(suite[name], "level", "") != "training", seconds.get(name, 0.0)
+    def rank(name: str) -> tuple[bool, bool, int]:
+        trains = getattr(suite[name], "level", "") == "training"
+        return name != killer, learns and not trains, round(seconds.get(name, 0.0) / CHEAP)
 
     return sorted(suite, key=rank)
 

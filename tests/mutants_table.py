@@ -13,12 +13,14 @@ from mutating import ROOT, Reason, reasons
 PUBLISHED = ROOT / "benchmarks" / "results" / "mutants.json"
 SURVIVED = "survived"
 HEADING = "## Mutants"
-_TEXT = """A saboteur is as good as our imagination; a mutant is made by a tool, which changes one thing in one line.
-Each mutant is judged by the suite, cell by cell, the cheapest first, until one kills it. An exception is a
-kill that any test which runs the line would make; so it is counted apart. Equivalent are mutants that
-compute the same, unreached are those that differ only where the suite does not run: on a GPU, on several
-replicas. Not mutated are annotations, aliases of types, docstrings, decorators and the words of a `raise`.
-The score is the share of kills among all that are not equivalent."""
+_TEXT = """A saboteur is a fault that somebody thought of; a mutant is one that a tool makes, by one change in one
+line. The suite judges each mutant cell by cell, the cheapest first, until a cell kills it. A kill by an
+exception is one that any test which runs the line would make, so these are counted apart. Of the mutants
+that live, some are equivalent: they compute the same. What others do, the contract of a backend allows, and
+some are unreached: they differ only where the suite does not run. Annotations, aliases of types,
+docstrings, decorators and the words of a `raise` are not mutated; of torch, neither is what needs a GPU or
+replicas, nor what is not called by `build`, `load`, `dump` or the learner. The score is the share of kills
+among the mutants that are not equivalent."""
 
 
 def section(result: Mapping[str, Any], why: Mapping[str, Reason]) -> str:
@@ -47,6 +49,7 @@ def _counts(run: Mapping[str, Any], why: Mapping[str, Reason]) -> dict[str, str]
         "... by an exception": str(hows["exception"]),
         "... by taking for ever, or by dying": str(hows["time"] + hows["death"]),
         "equivalent": str(kinds["equivalent"]),
+        "allowed": str(kinds["allowed"]),
         "unreached": str(kinds["unreached"]),
         "survived without a reason": str(kinds[SURVIVED]),
         "score": f"{killed / (total - kinds['equivalent']):.1%}",

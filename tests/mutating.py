@@ -46,7 +46,11 @@ class Mutant:
 
 
 class Reason(NamedTuple):
-    """Why a mutant lives: it is ``equivalent``, or ``unreached`` by what the suite can run; and that in a line."""
+    """Why a mutant lives, in a line, and of which kind that is.
+
+    ``equivalent``: it computes the same. ``allowed``: what it does otherwise, the contract of a backend leaves open.
+    ``unreached``: it differs only where the suite does not run it.
+    """
 
     kind: str
     text: str
