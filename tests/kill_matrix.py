@@ -1,7 +1,7 @@
 """Saboteurs against checks: how many cells of each check catch each fault.
 
-``python tests/kill_matrix.py docs/kill-matrix.md`` writes the whole matrix; with ``--mutants`` only the section on mutants
-below it, from the committed run of ``tests/mutants.py``.
+``python tests/kill_matrix.py docs/kill-matrix.md`` writes the whole matrix; with ``--mutants`` only the section on
+mutants below it, from the committed run of ``tests/mutants.py``.
 """
 
 from __future__ import annotations

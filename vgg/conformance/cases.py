@@ -67,6 +67,17 @@ class Dark(Case):
         return {name: array * (name != first) for name, array in super().params(dtype).items()}
 
 
+class Uneven(Case):
+    """Images of which each is a hundred thousand times as bright as the one before: so differ their logits, and only
+    those of one image may be set against each other.
+    """
+
+    def images(self, dtype: str) -> Array:
+        """(batch, C, H, W)."""
+        brightness: Array = 1e5 ** np.arange(self.batch)[:, None, None, None]
+        return (super().images("float64") * brightness).astype(dtype)
+
+
 _PLAIN = Spec.from_blocks(((1, 5), (1, 7), (2, 11)), head=Head((19, 17)), name="plain", **_ODD)
 _MIXED = Spec(
     (
@@ -89,8 +100,10 @@ CASES = {
 }
 """Forward and backward, in float64 and float32, in eval and train mode."""
 
-DARK = Dark(_PLAIN)
-"""Backward alone: where ReLU's input is exactly zero, all frameworks say that its gradient is, too."""
+SHARP = {"dark": Dark(_PLAIN), "uneven": Uneven(_PLAIN, batch=2)}
+"""Backward alone, in float64: where ReLU's input is exactly zero, all frameworks say that its gradient is, too; and a
+softmax takes the largest logit of each image, not of all.
+"""
 
 _TINY: dict[str, Any] = {**_ODD, "input_shape": (3, 7, 11)}
 DROPOUTS = {

@@ -15,7 +15,7 @@ from ..errors import VGGError
 from ..recipe import CHOICES, Recipe
 from ..spec import Spec
 from . import checks, dropout, precisions, properties, trajectories
-from .cases import CASES, DARK, DROPOUTS, LEARNERS, NARROW, RELAYED, STRUCTURES, TF32, TRAJECTORIES, Case
+from .cases import CASES, DROPOUTS, LEARNERS, NARROW, RELAYED, SHARP, STRUCTURES, TF32, TRAJECTORIES, Case
 from .cell import Bench, Cell, Judge, NotJudgedError, on
 
 EXAMPLES = 10
@@ -50,7 +50,8 @@ def _all(examples: int) -> Iterator[tuple[str, Cell]]:
         yield f"structure {name}", Cell(on(checks.structure, case), "inference", ("float32",))
     for name, case in CASES.items():
         yield from _numbers(name, case)
-    yield "backward dark float64 eval", Cell(on(checks.backward, DARK, "float64", False), "gradients")
+    for name, case in SHARP.items():
+        yield f"backward {name} float64 eval", Cell(on(checks.backward, case, "float64", False), "gradients")
     for name, dtype in product(("plain", "batch_norm", "global_pool"), _DTYPES):
         yield f"round_trip {name} {dtype}", Cell(on(checks.round_trip, CASES[name], dtype), "inference", (dtype,))
     for (name, case), dtype in product(DROPOUTS.items(), _DTYPES):
