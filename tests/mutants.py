@@ -145,14 +145,14 @@ def run(name: str, path: Path, options: Namespace) -> None:
     else:
         seconds, killers = healthy_seconds(target, suite), {}
     done = {key: was for key, was in _read(path, name)["mutants"].items() if key in made and _stands(was, options)}
-    trial, left = Trial(target, suite, seconds), [key for key in made if key not in done]
+    trial, left, made_by = Trial(target, suite, seconds), [key for key in made if key not in done], provenance()
     for first in range(0, len(left), BATCH):
         for key in left[first : first + BATCH]:
             order = ordered(made[key], suite, seconds, killers.get(key, "").partition(" ")[2])
             done[key] = trial.outcome(made[key], order)
             sys.stderr.write(f"{done[key]}: {key}\n")
         outcomes = {key: done[key] for key in made if key in done}
-        result = {**provenance(), "tool": mutating.TOOL, "cells": seconds, "mutants": outcomes}
+        result = {**made_by, "tool": mutating.TOOL, "cells": seconds, "mutants": outcomes}
         write_atomically(path, json.dumps({**_json(path), name: result}, indent=1).encode() + b"\n")
 
 
