@@ -99,7 +99,7 @@ def killing(cell: Judge, bench: SomeBench) -> str:
     try:
         verdict = cell(bench)
     except Exception as error:  # noqa: BLE001 - what a check stumbles over is a failure
-        reason = str(error)
+        reason = f"{type(error).__name__}: {error}"
     else:
         reason = verdict.reason
     raised = any(text in reason for text in bench.raised)
