@@ -43,3 +43,13 @@ def softmax_starts_from_the_batchs_largest_logit(b: Any, r: Any) -> None:
 @caught_by("learning")
 def a_learner_evaluates_in_float64(b: Any, r: Any) -> None:
     around(b.Learner, "evaluate", lambda original, *a: original(*a).astype(np.float64))
+
+
+@caught_by("precision")
+def a_loss_scale_halves_after_an_overflow(b: Any, r: Any) -> None:
+    def scaled(original: Any, learner: Any, grads: Arrays) -> Any:
+        rounded = original(learner, grads)
+        b.LOSS_SCALE /= 1 if all(np.isfinite(g).all() for g in rounded.values()) else 2
+        return rounded
+
+    around(b.Learner, "_gradients", scaled)
