@@ -1,6 +1,7 @@
 """Saboteurs against checks: how many cells of each check catch each fault.
 
-``python tests/kill_matrix.py docs/kill-matrix.md`` writes the whole matrix.
+``python tests/kill_matrix.py docs/kill-matrix.md`` writes the whole matrix; with ``--mutants`` only the section on
+mutants below it, from the committed run of ``tests/mutants.py``.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import mutants_table
 from sabotage import SABOTEURS, Bench, Saboteur
 
 from vgg import registry
@@ -85,8 +87,21 @@ def main(document: Path) -> None:
     told, counts = provenance(), f"{len(SABOTEURS)} saboteurs, {len(checks())} checks, {len(cells())} cells"
     made = f"`python tests/kill_matrix.py docs/kill-matrix.md`, {told['date'][:10]}, commit {told['commit']}"
     text = "How many cells of each check catch each saboteur; in bold, the check meant for it."
-    write_atomically(document, f"# Kill matrix\n\n{text} {counts}. Made by {made}.\n\n{table()}\n".encode())
+    _write(document, f"# Kill matrix\n\n{text} {counts}. Made by {made}.\n\n{table()}\n\n")
+
+
+def matrix(document: Path) -> str:
+    """The document as it stands, without the section on mutants."""
+    return document.read_text().partition(mutants_table.HEADING)[0]
+
+
+def _write(document: Path, saboteurs: str) -> None:
+    write_atomically(document, f"{saboteurs.rstrip()}\n\n{mutants_table.published()}".encode())
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    path = Path(sys.argv[1])
+    if "--mutants" in sys.argv:
+        _write(path, matrix(path))
+    else:
+        main(path)

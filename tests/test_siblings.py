@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import inspect
 import sys
 from pathlib import Path
 from typing import Any
@@ -60,6 +61,21 @@ def test_public_functions_are_the_contract_in_its_order(backend: str) -> None:
 def test_functions_take_what_the_contract_says(backend: str, name: str) -> None:
     arguments = functions(tree(backend).body)[name].args
     assert [a.arg for a in (*arguments.args, *arguments.kwonlyargs)] == SIGNATURES[name]
+
+
+@pytest.mark.parametrize("name", SIGNATURES)
+@pytest.mark.parametrize("backend", own_names())
+def test_defaults_are_the_contracts(backend: str, name: str) -> None:
+    arguments = functions(tree(backend).body)[name].args
+    defaults = {
+        argument.arg: ast.literal_eval(value)
+        for argument, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
+        if value
+    }
+    wanted = inspect.signature(getattr(vgg.backends.Backend, name)).parameters.values()
+    assert defaults == {
+        parameter.name: parameter.default for parameter in wanted if parameter.default != parameter.empty
+    }
 
 
 @pytest.mark.parametrize("backend", own_names())

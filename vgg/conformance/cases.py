@@ -54,6 +54,30 @@ class Case:
         return np.random.RandomState([self.seed, stream])
 
 
+class Dark(Case):
+    """Black images, on which the first convolution, which has no bias, gives zeros: there ReLU has no slope."""
+
+    def images(self, dtype: str) -> Array:
+        """(batch, C, H, W), zeros."""
+        return np.zeros((self.batch, *self.spec.input_shape), dtype)
+
+    def params(self, dtype: str) -> Arrays:
+        """The parameters of a ``Case``, without the first bias."""
+        first = "block1.conv1.bias"
+        return {name: array * (name != first) for name, array in super().params(dtype).items()}
+
+
+class Uneven(Case):
+    """Images of which each is a hundred thousand times as bright as the one before: so differ their logits, and only
+    those of one image may be set against each other.
+    """
+
+    def images(self, dtype: str) -> Array:
+        """(batch, C, H, W)."""
+        brightness: Array = 1e5 ** np.arange(self.batch)[:, None, None, None]
+        return (super().images("float64") * brightness).astype(dtype)
+
+
 _PLAIN = Spec.from_blocks(((1, 5), (1, 7), (2, 11)), head=Head((19, 17)), name="plain", **_ODD)
 _MIXED = Spec(
     (
@@ -75,6 +99,11 @@ CASES = {
     "global_pool": Case(_PLAIN.modified(global_pool=True, hidden=(), batch_norm=True)),
 }
 """Forward and backward, in float64 and float32, in eval and train mode."""
+
+SHARP = {"dark": Dark(_PLAIN), "uneven": Uneven(_PLAIN, batch=2)}
+"""Backward alone, in float64: where ReLU's input is exactly zero, all frameworks say that its gradient is, too; and a
+softmax takes the largest logit of each image, not of all.
+"""
 
 _TINY: dict[str, Any] = {**_ODD, "input_shape": (3, 7, 11)}
 DROPOUTS = {
@@ -133,6 +162,8 @@ def _small(name: str) -> Case:
 
 
 STRUCTURES = {name: _small(name) for name in arch_names() if "narrow" not in name} | {
-    "vgg11_narrow": Case(arch("vgg11_narrow").modified(hidden=(13, 11)), batch=1)
+    "vgg11_narrow": Case(arch("vgg11_narrow").modified(hidden=(13, 11)), batch=1),
+    "global_pool": CASES["global_pool"],
 }
-"""Every architecture by name; the last at the book's input, 224 -> 7, without the 42 million parameters of its head."""
+"""Every architecture by name, vgg11_narrow at the book's 224 -> 7 without the 42 million parameters of its head;
+and the head that none of them has."""

@@ -172,9 +172,11 @@ def learning(worker: Jobs, case: Case, momentum: float, sides: tuple[int, int] =
     moving = {VELOCITY + name: v for name, v in velocity.items()} if momentum else {}
     wanted = {"loss": np.array(loss), **moving, **weights}
     wanted["logits"] = reference.forward(case.spec, weights, x).logits
-    got = {"loss": np.array(worker.step(pixels, y, LR, drawn)), **worker.state(), "logits": worker.evaluate(pixels)}
+    step = np.array(worker.step(pixels, y, LR, drawn), "float32")
+    got = {"loss": step, **worker.state(), "logits": worker.evaluate(pixels)}
+    found, floors = {n: a for n, a in got.items() if n in wanted}, gradient_floors(moving)
     limit = gradient_limit(case.spec, "float32", case.batch)
-    return compare({n: a for n, a in got.items() if n in wanted}, wanted, limit=limit, floors=gradient_floors(moving))
+    return compare(found, wanted, limit=limit, dtype="float32", floors=floors)
 
 
 def resuming(worker: Jobs, fresh: Callable[[], AbstractContextManager[Jobs]], case: Case) -> Verdict:

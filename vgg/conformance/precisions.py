@@ -16,6 +16,9 @@ from .checks import LR, declared_mode, refused
 
 UPDATE = Limit(4 * ROUNDOFF["float32"], "4 roundoffs of float32: of the rate, its product with the velocity, the sum")
 
+OVERFLOWS = 16
+"""Steps: a scale that each halves has by then lost all that gradients exceed the range by."""
+
 
 def precision(worker: Jobs, case: Case, name: str) -> Verdict:
     """One step, then evaluation: loss, gradients, statistics and logits as near to the oracle as that format allows.
@@ -87,12 +90,15 @@ def _rounded(found: Arrays, wanted: Arrays, float32: Limit, name: str) -> Verdic
 
 
 def _overflow(worker: Jobs, case: Case) -> Verdict:
-    """Activations that fp16 can hold, and a gradient that is beyond it once the loss is scaled."""
+    """Activations that fp16 can hold, and a gradient that is beyond it once the loss is scaled: which it is by the same
+    factor however many steps have overflowed.
+    """
     before = case.params("float32")
     worker.build(case.spec, {**before, "fc1.weight": 1000 * before["fc1.weight"]})
     worker.learner(Recipe(momentum=0.9, precision="fp16"))
     held = worker.state()
-    worker.step(case.images("float32"), case.labels(), LR, masks(case.spec, case.batch, 0, 0))
+    for _ in range(OVERFLOWS):
+        worker.step(case.images("float32"), case.labels(), LR, masks(case.spec, case.batch, 0, 0))
     after = worker.state()
     trained = [n for n in held if n != "step" and "running_" not in n]
     return compare({n: after[n] for n in trained}, {n: held[n] for n in trained}, limit=EXACT)

@@ -27,7 +27,7 @@ from . import (
     steps,
     trajectories,
 )
-from .cases import CASES, DROPOUTS, FULL, LEARNERS, NARROW, RELAYED, STRUCTURES, TF32, TRAJECTORIES, WIDE, Case
+from .cases import CASES, DROPOUTS, FULL, LEARNERS, NARROW, RELAYED, SHARP, STRUCTURES, TF32, TRAJECTORIES, WIDE, Case
 from .cell import Bench, Cell, Judge, NotJudgedError, on
 
 EXAMPLES = 10
@@ -62,6 +62,8 @@ def _all(examples: int) -> Iterator[tuple[str, Cell]]:
         yield f"structure {name}", Cell(on(checks.structure, case), "inference", ("float32",))
     for name, case in CASES.items():
         yield from _numbers(name, case)
+    for name, case in SHARP.items():
+        yield f"backward {name} float64 eval", Cell(on(checks.backward, case, "float64", False), "gradients")
     for name, dtype in product(("plain", "batch_norm", "global_pool"), _DTYPES):
         yield f"round_trip {name} {dtype}", Cell(on(checks.round_trip, CASES[name], dtype), "inference", (dtype,))
     for (name, case), dtype in product(DROPOUTS.items(), _DTYPES):
