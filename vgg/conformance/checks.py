@@ -151,13 +151,15 @@ def _call(worker: Jobs, x: Array, y: Array) -> Arrays:
     return {"loss": np.array(loss), **grads, "logits": worker.forward(x, train=True), **worker.trace(x, train=True)}
 
 
-def learning(worker: Jobs, case: Case, momentum: float, sides: tuple[int, int] = (9, 70)) -> Verdict:
-    """The way users train: float32, uint8 pixels (N, C, *sides). One step, then evaluation, against the oracle: loss,
-    whole state, logits. Without momentum a velocity is of no use, and may hold anything.
+def learning(
+    worker: Jobs, case: Case, momentum: float, sides: tuple[int, int] = (9, 70), dtype: str = "float32"
+) -> Verdict:
+    """The way users train, on uint8 pixels (N, C, *sides). One step, then evaluation, against the oracle: loss, whole
+    state, logits. Without momentum a velocity is of no use, and may hold anything.
     """
-    recipe = Recipe(lr=LR, momentum=momentum, mean=0.3, std=0.4)
-    weights = {name: array.astype(np.float64) for name, array in case.params("float32").items()}
-    worker.build(case.spec, case.params("float32"))
+    recipe = Recipe(lr=LR, momentum=momentum, mean=0.3, std=0.4, precision=dtype)
+    weights = {name: array.astype(np.float64) for name, array in case.params(dtype).items()}
+    worker.build(case.spec, case.params(dtype), dtype=dtype)
     worker.learner(recipe)
     channels, *wanted_sides = case.spec.input_shape
     pixels = np.random.RandomState(0).randint(0, 256, (case.batch, channels, *sides)).astype(np.uint8)
@@ -172,11 +174,11 @@ def learning(worker: Jobs, case: Case, momentum: float, sides: tuple[int, int] =
     moving = {VELOCITY + name: v for name, v in velocity.items()} if momentum else {}
     wanted = {"loss": np.array(loss), **moving, **weights}
     wanted["logits"] = reference.forward(case.spec, weights, x).logits
-    step = np.array(worker.step(pixels, y, LR, drawn), "float32")
+    step = np.array(worker.step(pixels, y, LR, drawn), dtype)
     got = {"loss": step, **worker.state(), "logits": worker.evaluate(pixels)}
     found, floors = {n: a for n, a in got.items() if n in wanted}, gradient_floors(moving)
-    limit = gradient_limit(case.spec, "float32", case.batch)
-    return compare(found, wanted, limit=limit, dtype="float32", floors=floors)
+    limit = gradient_limit(case.spec, dtype, case.batch)
+    return compare(found, wanted, limit=limit, dtype=dtype, floors=floors)
 
 
 def resuming(worker: Jobs, fresh: Callable[[], AbstractContextManager[Jobs]], case: Case) -> Verdict:

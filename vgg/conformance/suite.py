@@ -91,6 +91,7 @@ def _learners() -> Iterator[tuple[str, Cell]]:
     for name, case in LEARNERS.items():
         more = (0.0, case.spec.input_shape[1:]) if name == "global_pool" else (0.9,)
         yield f"learning {name}", Cell(on(checks.learning, case, *more), "training", ("float32",))
+    yield "learning float64", Cell(on(checks.learning, LEARNERS["plain"], 0.9, (9, 70), "float64"), "training")
     for name in CHOICES["precision"]:
         case = TF32 if name == "tf32" else NARROW
         yield (
