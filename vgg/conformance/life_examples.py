@@ -1,0 +1,1 @@
+FIXED = {"float64": (), "float32": ()}
