@@ -12,6 +12,7 @@ from functools import partial
 from pathlib import Path
 
 import faults_of_layers
+import faults_of_lives
 import faults_of_training
 from sabotage import SABOTEURS, Bench, Saboteur
 
@@ -26,7 +27,7 @@ from vgg.conformance.suite import judged
 from vgg.params import write_atomically
 from vgg.provenance import provenance
 
-__all__ = ["faults_of_layers", "faults_of_training"]  # importing them enlists their saboteurs
+__all__ = ["faults_of_layers", "faults_of_lives", "faults_of_training"]  # importing them enlists their saboteurs
 
 
 def cells() -> dict[str, Judge]:

@@ -16,52 +16,54 @@ _POOLED = Spec((Block((Conv(6, lrn=True),), Pool(2, 1)),), (2, 7, 6), 4, Head(()
 _DEEP = Spec((Block((Conv(4),), Pool(3, 1)),), (1, 6, 7), 2, Head((5, 4, 6), 0.1), name="deep")
 
 
-def _recipe(dtype: str, momentum: float, decay: float, seed: int = 0) -> Recipe:
-    return Recipe(
-        lr=0.5, momentum=momentum, weight_decay=decay, seed=seed, mean=0.1307, std=0.3081, precision=dtype
-    )
+def _recipe(dtype: str, momentum: float, decay: float, seed: int = 0, mean: float = 0.1307) -> Recipe:
+    spread = {"mean": mean, "std": mean + 0.2}
+    return Recipe(lr=0.5, momentum=momentum, weight_decay=decay, seed=seed, precision=dtype, **spread)
 
 
 def _days(dtype: str) -> Life:
     """Steps and evaluations in turn, of more and of fewer images; the state now and then; back to an older one."""
+    one, other = (3, 4) if dtype == "float64" else (7, 16)
     return Life(
         (Net(_PLAIN, _recipe(dtype, 0.9, 1e-6, seed=7), seed=1, heavy=True),),
         (
             Evaluate(5),
-            Step(3),
+            Step(one),
             Evaluate(5),
             Evaluate(5),
-            Step(3),
-            Step(4, lr=0.1),
-            Evaluate(8),
+            Step(one),
+            Step(other, lr=0.1),
+            Evaluate(33),
             State(),
-            Step(3, lr=0.001),
-            Step(4, lr=0.03),
+            Step(one, lr=0.001),
+            Step(other, lr=0.03),
             Evaluate(5),
             Step(1),
             State(),
             Step(1, own=True),
-            Step(3, lr=0.0),
+            Step(one, lr=0.0),
             Evaluate(2),
             State(),
             Restore(0),
-            Step(4),
+            Step(other),
             Step(1, own=True),
             Restore(1),
-            Evaluate(8),
+            Evaluate(33),
             Look(5),
-            Step(3, count=2),
+            Step(one, count=2),
             State(),
         ),
     )
 
 
 def _pictures(dtype: str) -> Life:
-    """Pixels of two sizes, larger and smaller than the network's, and floats; a fresh learner, and another recipe."""
-    small, large = (5, 13), (17, 7)
+    """Pixels of two sizes, other than the network's on one axis or both, and floats; a fresh learner, and another recipe."""
+    small, large = (5, 13), (17, 7) if dtype == "float64" else _PIXELS.input_shape[1:]
+    later = (0.99, 1e-4) if dtype == "float64" else (0.0, 0.1)
     return Life(
         (Net(_PIXELS, _recipe(dtype, 0.5, 1e-3), seed=2, heavy=True),),
         (
+            Evaluate(9),
             Step(4, small),
             Step(4, large),
             Evaluate(9, large),
@@ -77,7 +79,7 @@ def _pictures(dtype: str) -> Life:
             Evaluate(9, large),
             Step(4, large, own=True),
             State(),
-            Renew(_recipe(dtype, 0.99, 1e-4)),
+            Renew(_recipe(dtype, *later, mean=0.5)),
             Step(4, small, lr=0.001),
             Evaluate(4, small),
             Step(4, small),

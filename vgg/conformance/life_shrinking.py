@@ -10,7 +10,7 @@ from ..errors import VGGError
 from ..spec import Block, Conv, Head, Spec
 from .life import Action, Evaluate, Life, Look, Net, Renew, Restore, Step
 
-TRIES = 120
+TRIES = 90
 """Lives that are lived on the way, at most: each may take a framework seconds."""
 
 

@@ -11,8 +11,7 @@ from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 
 import numpy as np
-from hypothesis import HealthCheck, Phase, given, settings
-from hypothesis import seed as seeded
+from hypothesis import Phase
 
 from .. import reference
 from ..backends import VELOCITY
@@ -29,6 +28,7 @@ from .life_examples import FIXED
 from .life_oracle import Answer, Yardstick, least_limit
 from .life_shrinking import shortest
 from .life_strategies import random_lives
+from .properties import drawn
 
 EXAMPLES = 2
 """Random lives per precision, unless told otherwise, beside the fixed ones."""
@@ -66,7 +66,8 @@ def lives(worker: Callable[[], Jobs], dtype: str, examples: int = EXAMPLES, seed
     try:
         for life in FIXED[dtype]:
             live(life)
-        _random(live, dtype, examples, seed)
+        if examples:
+            drawn(live, random_lives(dtype), examples, seed, phases=[Phase.generate])
     except Exception:
         if not walks or walks[-1].verdict.ok:
             raise
@@ -81,22 +82,6 @@ def replay(worker: Jobs, life: Life) -> Verdict:
     walk = Walk(worker, life)
     walk.to_its_end()
     return walk.verdict
-
-
-def _random(live: Callable[[Life], None], dtype: str, examples: int, seed: int | None) -> None:
-    if not examples:
-        return
-    test = given(random_lives(dtype))(live)
-    if seed is not None:
-        test = seeded(seed)(test)
-    settings(
-        max_examples=examples,
-        derandomize=seed is None,
-        database=None,
-        deadline=None,
-        phases=[Phase.generate],
-        suppress_health_check=list(HealthCheck),
-    )(test)()
 
 
 def _reported(worker: Callable[[], Jobs], walk: Walk) -> Verdict:

@@ -14,7 +14,7 @@ from ..compare import EXACT, Verdict
 from ..errors import VGGError
 from ..recipe import CHOICES, Recipe
 from ..spec import Spec
-from . import checks, dropout, precisions, properties, trajectories
+from . import checks, dropout, lives, precisions, properties, trajectories
 from .cases import CASES, DROPOUTS, LEARNERS, NARROW, RELAYED, STRUCTURES, TF32, TRAJECTORIES, Case
 from .cell import Bench, Cell, Judge, NotJudgedError, on
 
@@ -60,6 +60,7 @@ def _all(examples: int) -> Iterator[tuple[str, Cell]]:
         yield f"exchange {name}", Cell(exchanged, "inference")
         relayed = _received(name, trajectories.half_way, trajectories.relay, RELAYED)
         yield f"relay {name}", Cell(relayed, "training")
+    yield from lives.cells()
     yield "properties", Cell(lambda b: properties.properties(b.worker, examples), "gradients")
 
 
