@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from typing import Any
 
 import numpy as np
-from hypothesis import HealthCheck, assume, given, settings
+from hypothesis import HealthCheck, Phase, assume, given, settings
+from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
 from .. import reference
@@ -19,17 +20,14 @@ from ..spec import Block, Conv, Head, Pool, Spec
 from .cases import Case
 
 
-def properties(worker: Callable[[], Jobs], examples: int) -> Verdict:
-    """``examples`` random specs, the same in every run: activations, loss and gradients in float64, eval mode.
+def properties(worker: Callable[[], Jobs], examples: int, seed: int | None = None) -> Verdict:
+    """``examples`` random specs, the same in every run unless there is a ``seed``: activations, loss and gradients in
+    float64, eval mode.
 
     ``worker`` is asked for anew each time, since a spec may kill one.
     """
     worst, failing, largest = Verdict(0.0, forward_limit(_SMALLEST, "float64")), None, _SMALLEST
 
-    @settings(
-        max_examples=examples, derandomize=True, database=None, deadline=None, suppress_health_check=list(HealthCheck)
-    )
-    @given(specs())
     def agree(spec: Spec) -> None:
         nonlocal worst, failing, largest
         verdict = judged(worker(), spec)
@@ -40,12 +38,26 @@ def properties(worker: Callable[[], Jobs], examples: int) -> Verdict:
         largest = max(largest, spec, key=_macs)
 
     try:
-        agree()
+        drawn(agree, specs(), examples, seed)
     except Exception:
         if failing is None:
             raise
         return _reported(*failing)
     return Verdict(worst.error, worst.limit, f"{examples} specs, the largest {largest.to_json()}")
+
+
+def drawn(
+    test: Callable[[Any], None],
+    strategy: st.SearchStrategy[Any],
+    examples: int,
+    seed: int | None,
+    phases: Collection[Phase] = tuple(Phase),
+) -> None:
+    """Call ``test`` with ``examples`` values of ``strategy``, the same in every run unless there is a ``seed``."""
+    quiet: dict[str, Any] = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
+    test = given(strategy)(test)
+    test = test if seed is None else seeded(seed)(test)
+    settings(max_examples=examples, derandomize=seed is None, phases=phases, **quiet)(test)()
 
 
 def judged(worker: Jobs, spec: Spec) -> Verdict:

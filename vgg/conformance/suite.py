@@ -18,6 +18,7 @@ from . import (
     checks,
     dropout,
     extremes,
+    lives,
     pixels,
     poisons,
     precisions,
@@ -80,6 +81,7 @@ def _all(examples: int) -> Iterator[tuple[str, Cell]]:
         relayed = _received(name, trajectories.half_way, trajectories.relay, RELAYED)
         yield f"relay {name}", Cell(relayed, "training")
     yield from promises.cells()
+    yield from lives.cells()
     yield "properties", Cell(lambda b: properties.properties(b.worker, examples), "gradients")
 
 
