@@ -11,6 +11,7 @@ from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 
+import faults_of_claims
 import faults_of_layers
 import faults_of_training
 from sabotage import SABOTEURS, Bench, Saboteur
@@ -26,7 +27,7 @@ from vgg.conformance.suite import judged
 from vgg.params import write_atomically
 from vgg.provenance import provenance
 
-__all__ = ["faults_of_layers", "faults_of_training"]  # importing them enlists their saboteurs
+__all__ = ["faults_of_claims", "faults_of_layers", "faults_of_training"]  # importing them enlists their saboteurs
 
 
 def cells() -> dict[str, Judge]:
@@ -34,7 +35,7 @@ def cells() -> dict[str, Judge]:
     the oracle.
     """
     _, *others = registry.own_names()
-    again = {f"{check} {name}" for check in ("exchange", "relay") for name in others}
+    again = {name for name in all_cells() if name.split()[0] in ("exchange", "relay") and name.split()[1] in others}
     facts = {f"declared {name}": partial(_fact, fact) for name, fact in FACTS.items()}
     return {**{name: cell for name, cell in all_cells().items() if name not in again}, **facts}
 

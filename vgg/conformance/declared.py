@@ -12,8 +12,8 @@ from .. import reference
 from ..client import Jobs
 from ..compare import EXACT, FLOAT64_LIMIT, Verdict, compare
 from ..recipe import Recipe
-from ..spec import BATCH_NORM_MOMENTUM, LRN_BETA, LRN_K, LRN_SIZE, Block, Conv, Head, Pool, Spec
-from .cases import CASES, DROPOUTS, TRAJECTORIES, Array
+from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_BETA, LRN_K, LRN_SIZE, Block, Conv, Head, Pool, Spec
+from .cases import CASES, DROPOUTS, TRAJECTORIES, Array, Arrays, Case
 from .checks import AMISS, DECLARATIONS, built, declared, declared_mode, dropout_scale, seen_mask
 
 
@@ -48,6 +48,18 @@ def running_variance(worker: Jobs) -> Fact:
         said: _statistic("running_var", bessel=said == "unbiased", keep=keep) for said in DECLARATIONS["running_var"]
     }
     return _nearest(kinds, new, exact, declared(worker)["running_var"])
+
+
+def epsilon(worker: Jobs) -> Fact:
+    """Batch norm's 1e-5 in the model's float64, or rounded to float32: in eval and train mode, beside variances of
+    1e-7.
+    """
+    rounded = float(np.float32(BATCH_NORM_EPSILON))
+    kinds = {"float64": _faintly(reference.Mode()), "float32": _faintly(reference.Mode(epsilon=rounded))}
+    worker.build(_FAINT.spec, _faint(), dtype="float64")
+    x = _FAINT.images("float64")
+    normal = np.stack([worker.trace(x, train=train)["block1.bn1"] for train in (False, True)])
+    return _nearest(kinds, normal, kinds["float64"], declared(worker)["epsilon"])
 
 
 def statistics_momentum(worker: Jobs) -> Fact:
@@ -100,16 +112,43 @@ def lrn(worker: Jobs) -> Fact:
     ratio = np.divide(wanted, relu, out=np.ones_like(relu), where=relu > 0)
     grown = ratio ** (-1 / LRN_BETA) - LRN_K  # alpha times the sum of squares
     kinds = {"undivided": wanted, "divided": relu * (LRN_K + grown / LRN_SIZE) ** -LRN_BETA}
-    return _nearest(kinds, worker.trace(x)["block1.lrn1"], wanted, "undivided")  # no backend may declare another
+    fact = _nearest(kinds, worker.trace(x)["block1.lrn1"], wanted, None)
+    wrong = "measured divided, wanted undivided: no backend may declare another" if fact.text == "divided" else ""
+    return fact._replace(wrong=fact.wrong or wrong)
 
 
 FACTS = {
     "running variance": running_variance,
     "momentum of statistics": statistics_momentum,
+    "epsilon of batch norm": epsilon,
     "scale of dropout": dropouts_scale,
     "ties": ties,
     "lrn": lrn,
 }
+
+
+LEVELS = {"running variance": "training", "momentum of statistics": "training", "ties": "gradients"}
+"""What a backend must claim to be measured; for the other facts, ``inference``. All are measured in float64."""
+
+_FAINT = Case(
+    Spec((Block((Conv(3),)),), input_shape=(2, 6, 7), classes=3, head=Head(()), batch_norm=True, name="faint")
+)
+"""A batch norm right behind the images, with variances that do not hide epsilon."""
+
+
+def _faint() -> Arrays:
+    """Its parameters: a convolution whose output varies by 1e-7, and running variances of as much."""
+    params = _FAINT.params("float64")
+    params["block1.conv1.weight"] *= 1e-4
+    params["block1.bn1.running_var"] *= 1e-7
+    return params
+
+
+def _faintly(mode: reference.Mode) -> Array:
+    """(2, N, C, H, W): the oracle's batch norm in eval mode and in train mode."""
+    modes = [mode._replace(train=train) for train in (False, True)]
+    x, params = _FAINT.images("float64"), _faint()
+    return np.stack([reference.forward(_FAINT.spec, params, x, one).activations["block1.bn1"] for one in modes])
 
 
 def _after_a_step(worker: Jobs, part: str) -> tuple[Array, Array]:
@@ -133,7 +172,8 @@ def _nearest(kinds: dict[str, Array], got: Array, common: Array, wanted: str | N
     found = {name: compare({"": got}, {"": array}, limit=FLOAT64_LIMIT) for name, array in kinds.items()}
     kind = min(found, key=lambda name: found[name].error)
     size = compare({"": got}, {"": common}, limit=math.inf).error
+    said = f"DECLARED says {wanted}, " if wanted else ""
     if not found[kind].ok:
-        return Fact("none", size, f"measured none of {', '.join(kinds)}{found[kind].reason}")
-    wrong = "" if wanted in (None, kind) else f"measured {kind}, wanted {wanted}"
+        return Fact("none", size, f"{said}measured none of {', '.join(kinds)}{found[kind].reason}")
+    wrong = "" if wanted in (None, kind) else f"{said}measured {kind}"
     return Fact(kind, size, wrong)

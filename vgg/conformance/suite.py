@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -14,7 +15,7 @@ from ..compare import EXACT, Verdict
 from ..errors import VGGError
 from ..recipe import CHOICES, Recipe
 from ..spec import Spec
-from . import checks, dropout, precisions, properties, trajectories
+from . import checks, claims, dropout, precisions, properties, trajectories
 from .cases import CASES, DROPOUTS, LEARNERS, NARROW, RELAYED, STRUCTURES, TF32, TRAJECTORIES, Case
 from .cell import Bench, Cell, Judge, NotJudgedError, on
 
@@ -35,9 +36,11 @@ def judged(cell: Judge, bench: Bench) -> Verdict:
         return Verdict(math.inf, EXACT, "", f"cannot be judged: {type(error).__name__}: {error}")
 
 
-def cells(examples: int = EXAMPLES, *, thorough: bool = False) -> dict[str, Cell]:
-    """The whole suite; ``thorough``: with the cells that take longer."""
-    return {name: cell for name, cell in _all(examples) if thorough or not cell.thorough}
+def cells(examples: int = EXAMPLES, *, thorough: bool = False, seed: int | None = None) -> dict[str, Cell]:
+    """The whole suite; ``thorough``: with the cells that take longer; ``seed``: of what is drawn at random, which is
+    otherwise the same in every run.
+    """
+    return {name: cell for name, cell in _all(examples, seed) if thorough or not cell.thorough}
 
 
 def given(spec: Spec) -> dict[str, Cell]:
@@ -45,7 +48,8 @@ def given(spec: Spec) -> dict[str, Cell]:
     return dict(_numbers("given " + re.sub(r"\W+", "_", spec.name), Case(spec, batch=2)))
 
 
-def _all(examples: int) -> Iterator[tuple[str, Cell]]:
+def _all(examples: int, seed: int | None) -> Iterator[tuple[str, Cell]]:
+    yield from claims.cells()
     for name, case in STRUCTURES.items():
         yield f"structure {name}", Cell(on(checks.structure, case), "inference", ("float32",))
     for name, case in CASES.items():
@@ -56,11 +60,18 @@ def _all(examples: int) -> Iterator[tuple[str, Cell]]:
         yield f"modes {name} {dtype}", Cell(on(dropout.modes, case, dtype), "inference", (dtype,))
     yield from _learners()
     for name in registry.own_names():
-        exchanged = _received(name, checks.written, checks.exchange, CASES["batch_norm"])
-        yield f"exchange {name}", Cell(exchanged, "inference")
+        for dtype in _DTYPES:
+            handed, taken = partial(checks.written, dtype=dtype), partial(checks.exchange, dtype=dtype)
+            exchanged = _received(name, handed, taken, CASES["batch_norm"])
+            yield f"exchange {name} {dtype}", Cell(exchanged, "inference", (dtype,))
         relayed = _received(name, trajectories.half_way, trajectories.relay, RELAYED)
         yield f"relay {name}", Cell(relayed, "training")
-    yield "properties", Cell(lambda b: properties.properties(b.worker, examples), "gradients")
+    for dtype in _DTYPES:
+        yield f"properties {dtype}", Cell(_properties(examples, dtype, seed), "inference", (dtype,))
+
+
+def _properties(examples: int, dtype: str, seed: int | None) -> Judge:
+    return lambda bench: properties.properties(bench.worker, examples, dtype, seed)
 
 
 def _learners() -> Iterator[tuple[str, Cell]]:
