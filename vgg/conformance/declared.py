@@ -16,6 +16,8 @@ from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_BETA, LRN_K, LRN
 from .cases import CASES, DROPOUTS, TRAJECTORIES, Array, Arrays, Case
 from .checks import AMISS, DECLARATIONS, built, declared, declared_mode, dropout_scale, seen_mask
 
+NOT_CLAIMED = "not claimed"
+
 
 class Fact(NamedTuple):
     """What was measured, in words and as a relative size; what is wrong with it (nothing: an empty text), and whether
@@ -26,6 +28,15 @@ class Fact(NamedTuple):
     size: float
     wrong: str = ""
     known: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """In the words of the matrix."""
+        if self.text == NOT_CLAIMED:
+            return NOT_CLAIMED
+        if self.wrong:
+            return "known failure" if self.known else "failed"
+        return "unexpected pass" if self.known else "passed"
 
     def verdict(self) -> Verdict:
         """A failure only where the measurement contradicts the declaration."""
@@ -127,8 +138,20 @@ FACTS = {
 }
 
 
-LEVELS = {"running variance": "training", "momentum of statistics": "training", "ties": "gradients"}
-"""What a backend must claim to be measured; for the other facts, ``inference``. All are measured in float64."""
+NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "running variance": ("training", ("float64",)),
+    "momentum of statistics": ("training", ("float64",)),
+    "ties": ("gradients", ("float64",)),
+    "nan": ("inference", ("float32",)),
+    "denormals": ("inference", ("float64", "float32")),
+}
+"""The level and the dtypes that a backend must claim to be measured; other facts need inference in float64."""
+
+
+def needs(name: str) -> tuple[str, tuple[str, ...]]:
+    """Return the level and the dtypes that a backend must claim for the fact of that name."""
+    return NEEDS.get(name, ("inference", ("float64",)))
+
 
 _FAINT = Case(
     Spec((Block((Conv(3),)),), input_shape=(2, 6, 7), classes=3, head=Head(()), batch_norm=True, name="faint")

@@ -115,7 +115,8 @@ def _received(
         except checks.AMISS as error:
             if source is worker:
                 raise
-            raise NotJudgedError(f"{name} had nothing sound to hand over: {error}") from error
+            reason = str(error).removeprefix(f"{name}: ")
+            raise NotJudgedError(f"{name} had nothing sound to hand over: {reason}") from error
         return check(worker, given, case)
 
     return judge
