@@ -154,7 +154,7 @@ def test_in_a_pytest_of_ones_own_a_cell_that_did_not_run_is_no_pass(tmp_path: Pa
     assert done.returncode == pytest.ExitCode.TESTS_FAILED
     assert (found["ok"], found["judged"]["oracle"][0]) == (False, 1)
     assert [row["oracle"]["outcome"] for row in found["checks"].values()] == ["passed", "not judged"]
-    assert f"{BACKWARD}: oracle was not judged: it did not run to its end" in done.stdout
+    assert f"oracle: 1 did not run to its end: {BACKWARD}" in done.stdout
     assert "oracle: judged 1 of " in done.stdout
 
 
@@ -186,6 +186,37 @@ def _pytest(folder: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     (folder / "pytest.ini").touch()
     conftest = ["-p", "conftest"] if (folder / "conftest.py").exists() else []
     return subprocess.run([*command, *conftest, *arguments], capture_output=True, text=True, check=False, cwd=folder)
+
+
+def test_collecting_alone_is_no_failure(tmp_path: Path) -> None:
+    done = _pytest(tmp_path, "--vgg-backend", "torch", "--collect-only", "-q")
+    assert done.returncode == 0, done.stdout
+    assert "test_conformance[torch-claims]" in done.stdout
+
+
+def test_without_assertions_random_specs_fail_all_the_same(check: Check, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("PYTHONOPTIMIZE", "1")
+    status, result, _ = check("faulty", "-k", "faulty-properties-float64", fault="keys")
+    assert (status, result["checks"]["properties float64"]["faulty"]["outcome"]) == (1, "failed")
+
+
+def test_random_specs_that_a_profile_leaves_out_are_drawn(check: Check, tmp_path: Path) -> None:
+    (tmp_path / "sitecustomize.py").write_text(
+        "from hypothesis import Phase, settings\n"
+        "settings.register_profile('none', phases=[Phase.explicit], max_examples=1)\n"
+        "settings.load_profile('none')\n"
+    )
+    status, result, _ = check("oracle", "-k", "oracle-properties-float64")
+    assert status == 0
+    assert result["checks"]["properties float64"]["oracle"]["where"].startswith("10 specs, the largest")
+
+
+def test_a_claim_that_changes_with_a_workers_death_is_no_way_out() -> None:
+    board = Board(["a"], {"one": ("inference", ()), "two": ("training", ())}, begun=True)
+    board.claims["a"] = ("training", ["float64"])
+    board.note("one", "a", Verdict(0.0, EXACT))
+    board.leave("two", "a", "not claimed: training", "not claimed")
+    assert (board.outcome("a", "two"), board.status()) == ("not judged", 1)
 
 
 # Where results go

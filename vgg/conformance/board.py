@@ -58,7 +58,7 @@ class Board(Tally):
         with suppress(BackendError):  # if it is of consequence, a cell will say so
             facts = self.workers[backend].facts()
             self.frameworks[backend] = facts["framework"]
-            self.claims[backend] = facts["level"], facts["dtypes"]
+            self.claims.setdefault(backend, (facts["level"], facts["dtypes"]))  # later ones are no way out
         return self.workers[backend]
 
     def start(self, backend: str) -> Worker:
@@ -110,7 +110,7 @@ class Board(Tally):
         for backend, seconds in found["seconds"].items():
             self.seconds[backend] = self.seconds.get(backend, 0.0) + seconds
         self.frameworks |= found["frameworks"]
-        self.claims |= {backend: tuple(claim) for backend, claim in found["claims"].items()}
+        self.claims = {backend: tuple(claim) for backend, claim in found["claims"].items()} | self.claims
         self.left_out |= {(backend, check) for backend, check in found["left_out"]}
         self.begun |= found["begun"]
 

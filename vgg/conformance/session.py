@@ -39,13 +39,11 @@ class Results:
     """A plugin that keeps the board and prints no count of its own: ``vgg check`` prints it last."""
 
     board: Board | None = None
-    ok = False
     interrupted = False
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
         """Take it along."""
         self.board = session.config.stash.get(KEY, None)
-        self.ok = session.exitstatus == pytest.ExitCode.OK
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
         """Tell Ctrl-C from a collection that failed."""
@@ -97,7 +95,7 @@ def collected(config: pytest.Config, items: list[pytest.Item]) -> None:
     if config.getoption("--vgg-spec"):
         items[:] = [item for item in items if "vgg_fact" not in _parameters(item)]
     cells = {(backend, check) for item in items if (check := _check(item)) for backend in (_backend(item),)}
-    state.begun |= bool(cells)
+    state.begun |= bool(cells) and not config.getoption("--collect-only")
     if any("::" in argument for argument in config.args):
         state.left_out |= {(backend, check) for backend in state.backends for check in state.needs} - cells
 

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
 JUDGED = ("passed", "refused", "failed", "known failure", "unexpected pass")
 WRONG = ("failed", "unexpected pass")
 FACT = "declared "
+UNFINISHED = "did not run to its end"
 DONE, FAILED, NOTHING = 0, 1, 2
 """Exit statuses: all is well; something failed or was not judged; nothing was judged of some backend."""
 Row = TypeVar("Row")
@@ -56,7 +57,8 @@ class Tally:
         if check.startswith(FACT) and backend in (row := self.facts.get(check.removeprefix(FACT), {})):
             return row[backend].outcome
         if backend in (cells := self.cells.get(check, {})):
-            return str(cells[backend]["outcome"])
+            changed = cells[backend]["outcome"] == "not claimed" and not self.unclaimed(backend, check)
+            return "not judged" if changed else str(cells[backend]["outcome"])
         if (backend, check) in self.left_out:
             return "left out"
         return "not claimed" if self.unclaimed(backend, check) else "not judged"
@@ -72,16 +74,20 @@ class Tally:
             for check in self.needs:
                 absent = check not in self.cells or backend not in self.cells[check]
                 if absent and not check.startswith(FACT) and self.outcome(backend, check) == "not judged":
-                    self.leave(check, backend, "it did not run to its end")
+                    self.leave(check, backend, UNFINISHED)
 
     def unjudged(self) -> Iterator[str]:
         """Why what was not judged was not."""
-        for check in self.needs:
-            for backend in self.backends:
-                if self.begun and self.outcome(backend, check) == "not judged":
-                    cell = self.cells.get(check, {}).get(backend, {"reason": "it did not run to its end"})
-                    known = ", which is known" if "known" in cell else ""
-                    yield f"{check}: {backend} was not judged: {cell['reason']}{known}"
+        for backend in self.backends if self.begun else ():
+            lost = [check for check in self.needs if self.outcome(backend, check) == "not judged"]
+            reasons = {check: self.cells.get(check, {}).get(backend, {"reason": UNFINISHED}) for check in lost}
+            unfinished = [check for check, cell in reasons.items() if cell["reason"] == UNFINISHED]
+            for check in [check for check in lost if check not in unfinished]:
+                known = ", which is known" if "known" in reasons[check] else ""
+                yield f"{check}: {backend} was not judged: {reasons[check]['reason']}{known}"
+            if unfinished:
+                more = ", ..." if len(unfinished) > 3 else ""
+                yield f"{backend}: {len(unfinished)} {UNFINISHED}: {', '.join(unfinished[:3])}{more}"
 
     def status(self) -> int:
         """``DONE``, ``FAILED`` or ``NOTHING``."""
