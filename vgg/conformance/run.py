@@ -27,10 +27,11 @@ def run(options: Sequence[str]) -> tuple[int, Results]:
     fixed = ["-c", str(here / "check.ini"), "--rootdir", str(here.parent), "--noconftest", "--import-mode=append"]
     with _deaf():
         status = pytest.main([*fixed, str(here / "test_conformance.py"), *options], plugins=[results])
-    return _status(status, results), results
+    return exit_status(status, results), results
 
 
-def _status(status: int, results: Results) -> int:
+def exit_status(status: int, results: Results) -> int:
+    """Return the exit status of ``vgg check`` after a session that ended with pytest's ``status``."""
     if results.interrupted:
         return INTERRUPTED
     if status == pytest.ExitCode.USAGE_ERROR or results.board is None:
