@@ -40,7 +40,15 @@ def test_whatever_is_claimed_the_claim_is_kept(level: str, dtypes: tuple[str, ..
 
 ASKED: dict[str, Callable[[Inside], object]] = {
     "dtype: got float64, wanted one of float32": lambda w: w.build(CASE.spec, dtype="float64"),
-    "level: got inference, as the backend claims, wanted gradients": lambda w: w.loss_and_grads(_x(), CASE.labels()),
+    "forward: VGGError: level: got inference, as the backend claims, wanted gradients": lambda w: w.forward(
+        _x(), train=True
+    ),
+    "trace: VGGError: level: got inference, as the backend claims, wanted gradients": lambda w: w.trace(
+        _x(), train=True
+    ),
+    "loss_and_grads: VGGError: level: got inference, as the backend claims, wanted gradients": lambda w: (
+        w.loss_and_grads(_x(), CASE.labels())
+    ),
     "level: got inference, as the backend claims, wanted training": lambda w: w.learner(Recipe()),
     "level: got inference, as the backend claims, wanted training, which train needs": lambda w: w.call(
         "train", {}, out="", device="cpu", recipe=Recipe().to_dict(), spec=CASE.spec.to_dict()
@@ -87,8 +95,9 @@ class Careless(Inside):
 
     def call(self, job: str, *arguments: Any, **named: Any) -> Any:
         beyond = {"build": named.get("dtype") != "float32", "loss_and_grads": True, "learner": True}
+        beyond |= {"forward": named.get("train", False)}
         if self.fault == "grants" and beyond.get(job):
-            return 0.0, {}
+            return 0.0, {"logits": np.zeros(0)}
         if self.fault == "changes" and beyond.get(job):
             self.session.slot.model.params["fc1.bias"] += 1
         try:
@@ -104,6 +113,7 @@ class Careless(Inside):
     [
         ("grants", "a model in float64: got it, wanted a refusal, since the backend does not claim it"),
         ("grants", "gradients: got it"),
+        ("grants", "train mode: got it"),
         ("grants", "a learner: got it"),
         ("traces", "a model in float64: refused by"),
         ("mumbles", "a learner: refused by 'no such thing'"),

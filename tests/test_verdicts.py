@@ -141,7 +141,7 @@ def test_a_backend_that_claims_less_is_asked_less_and_judged_in_all_of_it(check:
     assert status == 0, printed
     assert {name for name, outcome in outcomes.items() if outcome in ("passed", "refused")} == claimed
     assert {outcome for name, outcome in outcomes.items() if name not in claimed} == {"not claimed"}
-    assert {"claims", "structure alexnet", "forward mixed float32 train", "properties float32"} <= claimed
+    assert {"claims", "structure alexnet", "forward mixed float32 eval", "properties float32"} <= claimed
     assert result["claims"]["modest"] == {"level": "inference", "dtypes": ["float32"]}
     assert printed.splitlines()[-1].startswith("modest: inference, float32: judged ")
     skipped = [case for case in ET.parse(path).getroot()[0] if case.find("skipped") is not None]

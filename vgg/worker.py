@@ -118,10 +118,12 @@ class Session:
         return None, _arrays(self.backend.dump(self.slot.model))
 
     def forward(self, arrays: wire.Arrays, train: bool) -> Reply:
+        self._claims_mode(train)
         with _unchanged(arrays):
             return None, _arrays({"logits": self.backend.forward(self.slot.model, arrays["x"], train=train)})
 
     def trace(self, arrays: wire.Arrays, train: bool) -> Reply:
+        self._claims_mode(train)
         with _unchanged(arrays):
             activations = _arrays(self.backend.trace(self.slot.model, arrays["x"], train=train))
         return list(activations), activations
@@ -201,6 +203,10 @@ class Session:
         if not self._reaches(level):
             wanted = f"{level}, which {job} needs"
             raise mismatch("level", f"{self.level}, as the backend claims", wanted, "ask a backend that claims it")
+
+    def _claims_mode(self, train: bool) -> None:
+        if train:
+            self._claims_level("gradients", "train mode")
 
     def _claims_dtype(self, dtype: str) -> None:
         if dtype not in self.dtypes:

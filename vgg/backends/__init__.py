@@ -33,8 +33,8 @@ VELOCITY = "velocity/"
 
 
 LEVELS = ("inference", "gradients", "training")
-"""What a backend may claim by ``LEVEL``, each with all before it: ``build``, ``load``, ``dump``, ``forward`` and
-``trace``; ``loss_and_grads``; ``learner``.
+"""What a backend may claim by ``LEVEL``, each with all before it: ``build``, ``load``, ``dump``, and ``forward`` and
+``trace`` in eval mode; train mode and ``loss_and_grads``; ``learner``.
 """
 
 DTYPES = ("float64", "float32")

@@ -43,6 +43,8 @@ def claims(worker: Jobs) -> Verdict:
         if other not in facts["dtypes"]
     }
     if facts["level"] == "inference":
+        beyond["train mode"] = lambda: worker.forward(x, train=True)
+        beyond["a trace in train mode"] = lambda: worker.trace(x, train=True)
         beyond["gradients"] = lambda: worker.loss_and_grads(x, y)
     if facts["level"] != "training":
         beyond["a learner"] = lambda: worker.learner(Recipe(precision=dtype))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -62,14 +62,15 @@ def running_variance(worker: Jobs) -> Fact:
 
 
 def epsilon(worker: Jobs) -> Fact:
-    """Batch norm's 1e-5 in the model's float64, or rounded to float32: in eval and train mode, beside variances of
-    1e-7.
+    """Batch norm's 1e-5 in the model's float64, or rounded to float32: beside variances of 1e-7, in eval mode, and in
+    train mode of a backend that claims it.
     """
+    modes = (False,) if worker.facts()["level"] == "inference" else (False, True)
     rounded = float(np.float32(BATCH_NORM_EPSILON))
-    kinds = {"float64": _faintly(reference.Mode()), "float32": _faintly(reference.Mode(epsilon=rounded))}
+    kinds = {"float64": _faintly(modes), "float32": _faintly(modes, epsilon=rounded)}
     worker.build(_FAINT.spec, _faint(), dtype="float64")
     x = _FAINT.images("float64")
-    normal = np.stack([worker.trace(x, train=train)["block1.bn1"] for train in (False, True)])
+    normal = np.stack([worker.trace(x, train=train)["block1.bn1"] for train in modes])
     return _nearest(kinds, normal, kinds["float64"], declared(worker)["epsilon"])
 
 
@@ -142,6 +143,7 @@ NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "running variance": ("training", ("float64",)),
     "momentum of statistics": ("training", ("float64",)),
     "ties": ("gradients", ("float64",)),
+    "scale of dropout": ("gradients", ("float64",)),
     "nan": ("inference", ("float32",)),
     "denormals": ("inference", ("float64", "float32")),
 }
@@ -167,11 +169,11 @@ def _faint() -> Arrays:
     return params
 
 
-def _faintly(mode: reference.Mode) -> Array:
-    """(2, N, C, H, W): the oracle's batch norm in eval mode and in train mode."""
-    modes = [mode._replace(train=train) for train in (False, True)]
-    x, params = _FAINT.images("float64"), _faint()
-    return np.stack([reference.forward(_FAINT.spec, params, x, one).activations["block1.bn1"] for one in modes])
+def _faintly(modes: Sequence[bool], **mode: float) -> Array:
+    """(modes, N, C, H, W): the oracle's batch norm in eval mode (False) and in train mode (True)."""
+    x, params, eval_ = _FAINT.images("float64"), _faint(), reference.Mode()._replace(**mode)
+    tapes = [reference.forward(_FAINT.spec, params, x, eval_._replace(train=train)) for train in modes]
+    return np.stack([tape.activations["block1.bn1"] for tape in tapes])
 
 
 def _after_a_step(worker: Jobs, part: str) -> tuple[Array, Array]:

@@ -57,7 +57,7 @@ def _all(examples: int, seed: int | None) -> Iterator[tuple[str, Cell]]:
     for name, dtype in product(("plain", "batch_norm", "global_pool"), _DTYPES):
         yield f"round_trip {name} {dtype}", Cell(on(checks.round_trip, CASES[name], dtype), "inference", (dtype,))
     for (name, case), dtype in product(DROPOUTS.items(), _DTYPES):
-        yield f"modes {name} {dtype}", Cell(on(dropout.modes, case, dtype), "inference", (dtype,))
+        yield f"modes {name} {dtype}", Cell(on(dropout.modes, case, dtype), "gradients", (dtype,))
     yield from _learners()
     for name in registry.own_names():
         for dtype in _DTYPES:
@@ -99,7 +99,8 @@ def _learners() -> Iterator[tuple[str, Cell]]:
 
 def _numbers(name: str, case: Case) -> Iterator[tuple[str, Cell]]:
     for (check, level), dtype, (mode, train) in product(_NUMBERS.items(), _DTYPES, _MODES.items()):
-        yield f"{check.__name__} {name} {dtype} {mode}", Cell(on(check, case, dtype, train), level, (dtype,))
+        needed = "gradients" if train else level
+        yield f"{check.__name__} {name} {dtype} {mode}", Cell(on(check, case, dtype, train), needed, (dtype,))
 
 
 def _received(
