@@ -66,7 +66,7 @@ def _accurate(stage: Stage, model: Any, dtype: str, what: str) -> None:
 def _used(stage: Stage, model: Any, dtype: str, number: int = 2) -> Arrays:
     """Ask all that a backend of any level can do of ``model``; return what it gives."""
     x, backend = images(number, dtype), stage.backend
-    traced = {f"trace() {name}": array for name, array in backend.trace(model, x, train=True).items()}
+    traced = {f"trace() {name}": array for name, array in backend.trace(model, x, train=stage.modes[-1]).items()}
     return {"logits": backend.forward(model, x), **traced, **backend.dump(model)}
 
 

@@ -87,8 +87,8 @@ def loss_and_grads(stage: Stage, dtype: str) -> None:
 
 
 def _asked(stage: Stage, dtype: str, what: str, ask: Callable[..., Arrays]) -> None:
-    """``what`` in both modes, and the model after it."""
-    for train in (False, True) if dtype == "float64" or ask is _forward else (True,):
+    """``what`` in each mode, and the model after it."""
+    for train in stage.modes if dtype == "float64" or ask is _forward else stage.modes[-1:]:
         model = stage.model(dtype)
         called(stage, partial(ask, stage.backend, model, train), dtype, what)
         stage.same(stage.backend.dump(model), stage.dumped(dtype), f"dump() after {what}")
@@ -156,8 +156,8 @@ def refusals(stage: Stage, dtype: str) -> None:
         for what, wrong in misfits(params(dtype, seed=1)).items()
     }
     for what, image in wrong_images(x).items():
-        attempts[f"forward() of {what}"] = partial(backend.forward, model, image, train=True)
-        attempts[f"trace() of {what}"] = partial(backend.trace, model, image, train=True)
+        attempts[f"forward() of {what}"] = partial(backend.forward, model, image, train=stage.modes[-1])
+        attempts[f"trace() of {what}"] = partial(backend.trace, model, image, train=stage.modes[-1])
     refused(attempts)
     stage.same(backend.dump(model), stage.dumped(dtype), "dump() after refusals")
     stage.same({"logits": backend.forward(model, x)}, logits, "forward() after refusals")

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..backends import VELOCITY
+from ..backends import LEVEL, VELOCITY
 from ..compare import gradient_limit
 from ..conformance.cases import Case
 from ..masks import masks
@@ -52,11 +52,13 @@ class Batch(NamedTuple):
 class Stage:
     """A backend with models and learners that are made once each, since some frameworks compile for seconds.
 
-    Whoever asks for one gets it as new: with the case's parameters, or at the start state.
+    Whoever asks for one gets it as new: with the case's parameters, or at the start state. ``modes`` are those that
+    the backend claims: eval mode (False), and train mode (True) if it has gradients.
     """
 
     def __init__(self, backend: Any, device: str) -> None:
         self.backend, self.device = backend, device
+        self.modes = (False,) if getattr(backend, "LEVEL", LEVEL) == "inference" else (False, True)
         self._models: dict[tuple[str, int], Any] = {}
         self._learners: dict[tuple[str, int], tuple[Any, Any]] = {}
         self._dumped: dict[tuple[str, int], Arrays] = {}
