@@ -19,6 +19,7 @@ from . import (
     dropout,
     extremes,
     lives,
+    masking,
     pixels,
     poisons,
     precisions,
@@ -28,7 +29,7 @@ from . import (
     steps,
     trajectories,
 )
-from .cases import CASES, DROPOUTS, FULL, LEARNERS, NARROW, RELAYED, SHARP, STRUCTURES, TF32, TRAJECTORIES, WIDE, Case
+from .cases import CASES, FULL, LEARNERS, NARROW, RELAYED, SHARP, STRUCTURES, TF32, TRAJECTORIES, WIDE, Case
 from .cell import Bench, Cell, Judge, NotJudgedError, on
 
 EXAMPLES = 10
@@ -67,9 +68,9 @@ def _all(examples: int) -> Iterator[tuple[str, Cell]]:
         yield f"backward {name} float64 eval", Cell(on(checks.backward, case, "float64", False), "gradients")
     for name, dtype in product(("plain", "batch_norm", "global_pool"), _DTYPES):
         yield f"round_trip {name} {dtype}", Cell(on(checks.round_trip, CASES[name], dtype), "inference", (dtype,))
-    for (name, case), dtype in product(DROPOUTS.items(), _DTYPES):
-        yield f"modes {name} {dtype}", Cell(on(dropout.modes, case, dtype), "inference", (dtype,))
+    yield from dropout.cells()
     yield from _learners()
+    yield from masking.cells()
     yield from steps.cells()
     yield from pixels.cells()
     yield from refusals.cells()
@@ -88,8 +89,6 @@ def _all(examples: int) -> Iterator[tuple[str, Cell]]:
 def _learners() -> Iterator[tuple[str, Cell]]:
     for (name, case), dtype in product(TRAJECTORIES.items(), _DTYPES):
         yield f"trajectory {name} {dtype}", Cell(on(trajectories.trajectory, case, dtype), "training", (dtype,))
-    for name, case in DROPOUTS.items():
-        yield f"masking {name}", Cell(on(dropout.masking, case), "training")
     for name, case in LEARNERS.items():
         more = (0.0, case.spec.input_shape[1:]) if name == "global_pool" else (0.9,)
         yield f"learning {name}", Cell(on(checks.learning, case, *more), "training", ("float32",))

@@ -1,0 +1,292 @@
+"""Whether dropout masks are what they should be: every unit kept for itself, at the rate, whatever the others do.
+
+Every number that is looked at has a known distribution if units are independent: a sum over distinct units, or over
+products of distinct pairs of them, is binomial. So each has a bound on how rare it is, and the rarest of all decides:
+its chance times the number of all numbers (Bonferroni) must not be below ``FALSE_ALARM``. No limit is estimated.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterable, Iterator
+from functools import lru_cache
+from itertools import combinations, product
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..compare import Limit, Verdict
+
+Kept = NDArray[np.bool_]
+Counts = NDArray[np.int64]
+Floats = NDArray[np.float64]
+Spectra = NDArray[np.complex128]
+
+FALSE_ALARM = 1e-9
+"""The chance, at most, that independent units at the rate are refused in one judgement."""
+LIMIT = Limit(
+    -math.log10(FALSE_ALARM), "minus log10 of the chance that independent units look so: one judgement in 1e9"
+)
+AXES = ("draw", "layer", "image", "unit")
+_TILTS = np.concatenate([-np.logspace(3, -2, 21), np.linspace(0.02, 0.48, 24)])
+
+
+_Place = Callable[[int], str]
+_Row = tuple[str, _Place, Spectra, Spectra]
+
+
+class Finding(NamedTuple):
+    """The rarest of ``numbers``: log10 of a bound on its chance, and what it is."""
+
+    log10: float
+    numbers: int
+    what: str
+
+
+def independence(kept: Kept, rate: float) -> Verdict:
+    """Judge masks (draws, layers, images, units), True where a unit is kept, that drop at ``rate``.
+
+    Counts over all subsets of the axes, their extremes and their dispersion; all pairs of masks at all cyclic lags of
+    the units, as they are and mirrored; every mask with itself likewise; sums over all pairs that lie equally far
+    apart; and pairs that keep equally many units, as permuted masks do.
+    """
+    rarer = kept if rate > 0.5 else ~kept
+    spectra, chance = np.fft.rfft(rarer), min(rate, 1 - rate)
+    findings = [*_counted(kept, 1 - rate), *_paired(rarer, spectra, chance**2), *_alone(rarer, spectra, chance**2)]
+    return _verdict([*findings, *_pooled(kept, spectra, 1 - rate, chance**2)])
+
+
+def unrelated(one: Kept, other: Kept, rates: tuple[float, float]) -> Verdict:
+    """Judge two sets of masks (draws, layers, images, units), each at its rate, against each other: all
+    pairs at all lags, as they are and mirrored; and the sum over those at the same place in both. Of masks that are
+    wider than the others the first units are looked at.
+    """
+    units = min(one.shape[-1], other.shape[-1])
+    rarer = [(kept if rate > 0.5 else ~kept)[..., :units] for kept, rate in zip((one, other), rates, strict=True)]
+    chance = math.prod(min(rate, 1 - rate) for rate in rates)
+    spectra = [np.fft.rfft(flags.reshape(-1, units)) for flags in rarer]
+    places = [_place(flags) for flags in rarer]
+    shared = tuple(slice(min(sizes)) for sizes in zip(*(flags.shape for flags in rarer), strict=True))
+    both = rarer[0][shared] & rarer[1][shared]
+    total = np.array([np.count_nonzero(both)])
+    together = Finding(float(rarity(total, both.size, chance)[0]), 2, f"{_share(total[0], both.size, chance)} in all")
+    pairs = _rarest_pair(
+        ((places[0](i), places[1], spectrum, spectra[1]) for i, spectrum in enumerate(spectra[0])), units, chance
+    )
+    return _verdict([together, pairs])
+
+
+def rarity(counts: Counts, trials: Counts | int, chance: float) -> Floats:
+    """For each count, log10 of a bound on the chance that a binomial variable lies as far on that side of its mean.
+
+    Beyond the mean the terms fall faster than geometrically, by the ratio of the first two.
+    """
+    above = counts >= trials * chance
+    r, p = np.where(above, counts, trials - counts), np.where(above, chance, 1 - chance)
+    ratio = (trials - r) * p / ((r + 1) * (1 - p))
+    log = _log_pmf(r, np.asarray(trials), p) - np.log1p(-np.minimum(ratio, 1 - 1e-9))
+    rare: Floats = np.minimum(log, 0.0) / math.log(10)
+    return rare
+
+
+def dispersion(counts: Counts, trials: int, chance: float) -> float:
+    """log10 of a bound on the chance that so many binomial counts are so close to their mean, or so far from it.
+
+    It is Chernoff's: exp(n log E[exp(t z)] - t sum(z)) for any t, with z the squared distance of one count.
+    """
+    squares, log_mgf = _tilted(trials, chance)
+    exponents = counts.size * log_mgf - _TILTS * squares[counts].sum()
+    return float(min(exponents.min(), 0.0) / math.log(10))
+
+
+def _verdict(findings: Iterable[Finding]) -> Verdict:
+    findings = list(findings)
+    rarest = min(findings, key=lambda finding: finding.log10)
+    error = max(0.0, -rarest.log10 - math.log10(sum(finding.numbers for finding in findings)))
+    reason = f"{rarest.what}: independent units show such a thing once in 1e{error:.0f} judgements"
+    return Verdict(error, LIMIT, rarest.what, "" if error <= LIMIT else reason)
+
+
+def _counted(kept: Kept, chance: float) -> Iterator[Finding]:
+    """How many units are kept, over every subset of the axes."""
+    long = [axis for axis, size in enumerate(kept.shape) if size > 1]
+    for axes in (axes for size in range(1, len(long) + 1) for axes in combinations(long, size)):
+        counts, trials = np.ravel(kept.sum(axis=axes)), math.prod(kept.shape[axis] for axis in axes)
+        of = " of one ".join(("", *(AXES[axis] for axis in long if axis not in axes)))
+        rare = rarity(counts, trials, chance)
+        worst = int(rare.argmin())
+        yield Finding(float(rare[worst]), 2 * counts.size, f"{_share(counts[worst], trials, chance, 'kept')}{of}")
+        if counts.size > 1:
+            spread = f"the number of units kept{of} has variance {np.square(counts - trials * chance).mean():.3g}"
+            wanted = f"wanted about {trials * chance * (1 - chance):.3g}"
+            yield Finding(dispersion(counts, trials, chance), 2, f"{spread}, {wanted}")
+
+
+def _paired(rarer: Kept, spectra: Spectra, chance: float) -> Iterator[Finding]:
+    """All pairs of masks."""
+    units, place = rarer.shape[-1], _place(rarer)
+    flat = spectra.reshape(-1, spectra.shape[-1])
+    if len(flat) > 1:
+        others = ((place(i), lambda j, i=i: place(i + 1 + j), flat[i], flat[i + 1 :]) for i in range(len(flat) - 1))
+        yield _rarest_pair(others, units, chance)
+
+
+def _rarest_pair(pairs: Iterable[_Row], units: int, chance: float) -> Finding:
+    """Each of ``pairs`` is a mask's place and spectrum, and the places and spectra of those that it is set against."""
+    counts, whats, numbers = [], [], 0
+    for place, places, spectrum, others in pairs:
+        for way, first in (("shifted", spectrum.conj()), ("mirrored and shifted", spectrum)):
+            together = np.rint(np.fft.irfft(first * others, units)).astype(np.int64)
+            numbers += 2 * together.size
+            for index in (int(together.argmin()), int(together.argmax())):
+                counts.append(together.flat[index])
+                whats.append((place, places(index // units), way, index % units))
+    rare = rarity(np.array(counts), units, chance)
+    worst = int(rare.argmin())
+    place, other, way, lag = whats[worst]
+    what = f"{_share(counts[worst], units, chance)} in {place} and in {other} {way} by {lag}"
+    return Finding(float(rare[worst]), numbers, what)
+
+
+def _alone(rarer: Kept, spectra: Spectra, chance: float) -> Iterator[Finding]:
+    """Every mask with itself, shifted and mirrored: each alone, and the sum over all."""
+    units = rarer.shape[-1]
+    columns = np.ascontiguousarray(rarer.reshape(-1, units).T)
+    counts, trials, lags = [], [], []
+    for lag, phase in product(range(1, units), (0, 1)):
+        at = np.arange(units - lag)
+        at = at[at // lag % 2 == phase]  # no unit is in two pairs
+        if at.size:
+            counts.append(np.count_nonzero(columns[at] & columns[at + lag], axis=0))
+            trials.append(at.size)
+            lags.append(lag)
+    yield from _summed(np.array(counts), np.array(trials), chance, [f"in masks shifted by {lag}" for lag in lags])
+    yield from _summed(
+        *_mirrored(columns, spectra.reshape(-1, spectra.shape[-1])),
+        chance,
+        [f"in masks mirrored and shifted by {lag}" for lag in range(units)],
+    )
+
+
+def _summed(counts: Counts, trials: Counts, chance: float, whats: list[str]) -> Iterator[Finding]:
+    """Counts (pairings, masks) of so many trials each, and their sums over all masks."""
+    for numbers, of in ((counts, "one mask"), (counts.sum(axis=1, keepdims=True), "all masks")):
+        tried = np.broadcast_to(trials[:, None] * (counts.shape[1] // numbers.shape[1]), numbers.shape)
+        rare = rarity(numbers, tried, chance)
+        row, column = divmod(int(rare.argmin()), numbers.shape[1])
+        share = _share(numbers[row, column], int(tried[row, column]), chance)
+        yield Finding(float(rare.min()), 2 * numbers.size, f"{share} {whats[row]}, of {of}")
+
+
+def _mirrored(columns: Kept, spectra: Spectra) -> tuple[Counts, Counts]:
+    """For every shift of the mirrored mask (units, masks): in how many of the pairs that fall on each other, of those
+    of two units, both are dropped; and how many pairs there are.
+    """
+    units = len(columns)
+    itself = 2 * np.arange(units) % units  # the shift that puts a unit on itself
+    fixed = np.zeros(columns.shape, np.int64)
+    np.add.at(fixed, itself, columns)
+    together = np.rint(np.fft.irfft(spectra**2, units)).astype(np.int64).T
+    return (together - fixed) // 2, (units - np.bincount(itself, minlength=units)) // 2
+
+
+def _pooled(kept: Kept, spectra: Spectra, keeps: float, chance: float) -> Iterator[Finding]:
+    """Sums over pairs of masks that lie equally far apart, no mask in two pairs; and how many keep equally many."""
+    units, counts = kept.shape[-1], kept.sum(axis=-1)
+    sums: dict[int, list[tuple[str, Spectra]]] = {}
+    for offset in _offsets(kept.shape[:-1]):
+        for phase in (0, 1):
+            (one, other), of = _halves(counts, offset, phase), f"in masks that are {_apart(offset)} apart"
+            if one.size > 1:
+                yield _equally_many(one, other, units, keeps, of)
+                first, second = _halves(spectra, offset, phase)
+                for way, turned in (("", first.conj()), (" and mirrored", first)):
+                    total = (turned * second).reshape(-1, spectra.shape[-1]).sum(axis=0)
+                    sums.setdefault(one.size, []).append((f"{of}{way}", total))
+    for size, totals in sums.items():
+        together = np.rint(np.fft.irfft(np.array([total for _, total in totals]), units)).astype(np.int64)
+        yield from _extreme(together, size * units, chance, [of for of, _ in totals])
+
+
+def _extreme(together: Counts, trials: int, chance: float, whats: list[str]) -> Iterator[Finding]:
+    """Of counts (pairings, lags) of so many trials each, the smallest and the largest."""
+    for index in (int(together.argmin()), int(together.argmax())):
+        row, lag = divmod(index, together.shape[1])
+        count = together[row, lag]
+        what = f"{_share(count, trials, chance)} {whats[row]}, shifted by {lag}"
+        yield Finding(float(rarity(count, trials, chance)), together.size, what)
+
+
+def _offsets(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
+    """All ways in which two masks of (draws, layers, images) can lie apart, each once."""
+    nothing = (0,) * len(shape)
+    return (offset for offset in product(*(range(1 - size, size) for size in shape)) if offset > nothing)
+
+
+def _halves(array: NDArray[Any], offset: tuple[int, ...], phase: int) -> tuple[NDArray[Any], NDArray[Any]]:
+    """(one, other) of all pairs that lie ``offset`` apart, but every other one along the first axis that they differ
+    in: no mask is in two of them.
+    """
+    axis, step = next((axis, step) for axis, step in enumerate(offset) if step)
+    one, other = (
+        array[tuple(slice(max(-sign * step, 0), -max(sign * step, 0) or None) for step in offset)] for sign in (1, -1)
+    )
+    every_other = np.flatnonzero(np.arange(one.shape[axis]) // step % 2 == phase)
+    return one.take(every_other, axis), other.take(every_other, axis)
+
+
+def _equally_many(one: Counts, other: Counts, units: int, keeps: float, of: str) -> Finding:
+    """How many pairs of masks keep equally many units, or one as many as the other drops."""
+    alike, opposite = _ties(units, keeps)
+    counts = np.array([np.count_nonzero(one == other), np.count_nonzero(one + other == units)])
+    rare = [float(rarity(count, one.size, chance)) for count, chance in zip(counts, (alike, opposite), strict=True)]
+    what = f"{counts[0]} of {one.size} pairs keep equally many units, {counts[1]} as many as the other drops, {of}"
+    return Finding(min(rare), 4, what)
+
+
+@lru_cache(maxsize=64)
+def _ties(units: int, keeps: float) -> tuple[float, float]:
+    """The chances that two masks keep equally many units, and that one keeps as many as the other drops."""
+    pmf = np.exp(_log_pmf(np.arange(units + 1), np.asarray(units), keeps))
+    return float(pmf @ pmf), max(float(pmf @ pmf[::-1]), 1e-12)
+
+
+def _apart(offset: tuple[int, ...]) -> str:
+    return " and ".join(f"{step} {axis}s" for step, axis in zip(offset, AXES, strict=False) if step)
+
+
+def _place(flags: Kept) -> _Place:
+    def place(index: int) -> str:
+        where = np.unravel_index(index, flags.shape[:-1])
+        return ", ".join(f"{axis} {number}" for axis, number in zip(AXES, where, strict=False))
+
+    return place
+
+
+def _share(count: Any, trials: int, chance: float, done: str = "coincide") -> str:
+    return f"{count} of {trials} units {done}, wanted about {trials * chance:.0f},"
+
+
+@lru_cache(maxsize=64)
+def _log_factorials(size: int) -> Floats:
+    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, size)))])
+
+
+def _log_pmf(counts: Counts, trials: Counts, chance: float | Floats) -> Floats:
+    log = _log_factorials(1 << int(trials.max()).bit_length())
+    of_counts = log[trials] - log[counts] - log[trials - counts]
+    log_pmf: Floats = of_counts + counts * np.log(chance) + (trials - counts) * np.log1p(-np.asarray(chance))
+    return log_pmf
+
+
+@lru_cache(maxsize=256)
+def _tilted(trials: int, chance: float) -> tuple[Floats, Floats]:
+    """For each count its squared distance from the mean, in variances, and the log of the moment generating function
+    of that at every tilt.
+    """
+    counts = np.arange(trials + 1)
+    squares = np.square(counts - trials * chance) / (trials * chance * (1 - chance))
+    exponents = _log_pmf(counts, np.asarray(trials), chance) + _TILTS[:, None] * squares
+    most = exponents.max(axis=1, keepdims=True)
+    return squares, np.log(np.exp(exponents - most).sum(axis=1)) + most[:, 0]
