@@ -53,8 +53,14 @@ def independence(kept: Kept, rate: float) -> Verdict:
     """
     rarer = kept if rate > 0.5 else ~kept
     spectra, chance = np.fft.rfft(rarer), min(rate, 1 - rate)
-    findings = [*_counted(kept, 1 - rate), *_paired(rarer, spectra, chance**2), *_alone(rarer, spectra, chance**2)]
-    return _verdict([*findings, *_pooled(kept, spectra, 1 - rate, chance**2)])
+    families = [
+        _counted(kept, 1 - rate),
+        _paired(rarer, spectra, chance**2),
+        _alone(rarer, spectra, chance**2),
+        _pooled(kept.shape, spectra, chance**2),
+        _permuted(kept, 1 - rate),
+    ]
+    return _verdict(families)
 
 
 def unrelated(one: Kept, other: Kept, rates: tuple[float, float]) -> Verdict:
@@ -69,12 +75,8 @@ def unrelated(one: Kept, other: Kept, rates: tuple[float, float]) -> Verdict:
     places = [_place(flags) for flags in rarer]
     shared = tuple(slice(min(sizes)) for sizes in zip(*(flags.shape for flags in rarer), strict=True))
     both = rarer[0][shared] & rarer[1][shared]
-    total = np.array([np.count_nonzero(both)])
-    together = Finding(float(rarity(total, both.size, chance)[0]), 2, f"{_share(total[0], both.size, chance)} in all")
-    pairs = _rarest_pair(
-        ((places[0](i), places[1], spectrum, spectra[1]) for i, spectrum in enumerate(spectra[0])), units, chance
-    )
-    return _verdict([together, pairs])
+    rows = ((places[0](i), places[1], spectrum, spectra[1]) for i, spectrum in enumerate(spectra[0]))
+    return _verdict([_same_place(both, chance), [_rarest_pair(rows, units, chance)]])
 
 
 def rarity(counts: Counts, trials: Counts | int, chance: float) -> Floats:
@@ -100,12 +102,28 @@ def dispersion(counts: Counts, trials: int, chance: float) -> float:
     return float(min(exponents.min(), 0.0) / math.log(10))
 
 
-def _verdict(findings: Iterable[Finding]) -> Verdict:
-    findings = list(findings)
-    rarest = min(findings, key=lambda finding: finding.log10)
-    error = max(0.0, -rarest.log10 - math.log10(sum(finding.numbers for finding in findings)))
-    reason = f"{rarest.what}: independent units show such a thing once in 1e{error:.0f} judgements"
-    return Verdict(error, LIMIT, rarest.what, "" if error <= LIMIT else reason)
+def _verdict(families: Iterable[Iterable[Finding]]) -> Verdict:
+    """Each family has an equal share of ``FALSE_ALARM``, and so has each number in it: else a family of few numbers
+    would pay for those of many.
+    """
+    judged = [findings for family in families if (findings := list(family))]
+    error, what = 0.0, ""
+    for findings in judged:
+        rarest = min(findings, key=lambda finding: finding.log10)
+        chances = len(judged) * sum(finding.numbers for finding in findings)
+        error, what = max((error, what), (-rarest.log10 - math.log10(chances), rarest.what))
+    reason = f"{what}: independent units show such a thing once in 1e{error:.0f} judgements"
+    return Verdict(error, LIMIT, what, "" if error <= LIMIT else reason)
+
+
+def _same_place(both: Kept, chance: float) -> Iterator[Finding]:
+    """Units that two sets of masks drop, or keep, at the same place: per draw and layer, and in all."""
+    for axes, of in (((2, 3), "in a layer of a draw"), ((0, 1, 2, 3), "in all")):
+        counts = np.ravel(both.sum(axis=axes))
+        trials = both.size // counts.size
+        rare = rarity(counts, trials, chance)
+        worst = int(rare.argmin())
+        yield Finding(float(rare[worst]), 2 * counts.size, f"{_share(counts[worst], trials, chance)} {of}")
 
 
 def _counted(kept: Kept, chance: float) -> Iterator[Finding]:
@@ -116,7 +134,8 @@ def _counted(kept: Kept, chance: float) -> Iterator[Finding]:
         of = " of one ".join(("", *(AXES[axis] for axis in long if axis not in axes)))
         rare = rarity(counts, trials, chance)
         worst = int(rare.argmin())
-        yield Finding(float(rare[worst]), 2 * counts.size, f"{_share(counts[worst], trials, chance, 'kept')}{of}")
+        share = _share(counts[worst], trials, chance, "kept")
+        yield Finding(float(rare[worst]), 2 * counts.size, f"{share}{of}")
         if counts.size > 1:
             spread = f"the number of units kept{of} has variance {np.square(counts - trials * chance).mean():.3g}"
             wanted = f"wanted about {trials * chance * (1 - chance):.3g}"
@@ -191,22 +210,28 @@ def _mirrored(columns: Kept, spectra: Spectra) -> tuple[Counts, Counts]:
     return (together - fixed) // 2, (units - np.bincount(itself, minlength=units)) // 2
 
 
-def _pooled(kept: Kept, spectra: Spectra, keeps: float, chance: float) -> Iterator[Finding]:
-    """Sums over pairs of masks that lie equally far apart, no mask in two pairs; and how many keep equally many."""
-    units, counts = kept.shape[-1], kept.sum(axis=-1)
+def _pooled(shape: tuple[int, ...], spectra: Spectra, chance: float) -> Iterator[Finding]:
+    """Sums over pairs of masks that lie equally far apart, no mask in two pairs."""
     sums: dict[int, list[tuple[str, Spectra]]] = {}
-    for offset in _offsets(kept.shape[:-1]):
-        for phase in (0, 1):
-            (one, other), of = _halves(counts, offset, phase), f"in masks that are {_apart(offset)} apart"
-            if one.size > 1:
-                yield _equally_many(one, other, units, keeps, of)
-                first, second = _halves(spectra, offset, phase)
-                for way, turned in (("", first.conj()), (" and mirrored", first)):
-                    total = (turned * second).reshape(-1, spectra.shape[-1]).sum(axis=0)
-                    sums.setdefault(one.size, []).append((f"{of}{way}", total))
+    for offset, phase in product(_offsets(shape[:-1]), (0, 1)):
+        first, second = _halves(spectra, offset, phase)
+        size = first.size // spectra.shape[-1]
+        for way, turned in (("", first.conj()), (" and mirrored", first)):
+            total = (turned * second).reshape(-1, spectra.shape[-1]).sum(axis=0)
+            sums.setdefault(size, []).append((f"in masks that are {_apart(offset)} apart{way}", total))
     for size, totals in sums.items():
-        together = np.rint(np.fft.irfft(np.array([total for _, total in totals]), units)).astype(np.int64)
-        yield from _extreme(together, size * units, chance, [of for of, _ in totals])
+        if size > 1:
+            together = np.rint(np.fft.irfft(np.array([total for _, total in totals]), shape[-1])).astype(np.int64)
+            yield from _extreme(together, size * shape[-1], chance, [of for of, _ in totals])
+
+
+def _permuted(kept: Kept, chance: float) -> Iterator[Finding]:
+    """Of pairs of masks that lie equally far apart, how many keep equally many units, as permuted ones do."""
+    units, counts = kept.shape[-1], kept.sum(axis=-1)
+    for offset, phase in product(_offsets(counts.shape), (0, 1)):
+        one, other = _halves(counts, offset, phase)
+        if one.size > 1:
+            yield _equally_many(one, other, units, chance, f"in masks that are {_apart(offset)} apart")
 
 
 def _extreme(together: Counts, trials: int, chance: float, whats: list[str]) -> Iterator[Finding]:

@@ -120,23 +120,34 @@ _WIDE, _ODD, _ONE = (384,) * 3, (375,) * 3, (2048,)
 LIVES = {
     "float64": (
         Life(Draw(0.25, "float64", 2, 12, _ODD, sides=(4, 5)), leaps=(8, 64)),
-        Life(Draw(0.9, "float64", 3, 33, _WIDE), 2),
+        Life(Draw(0.9, "float64", 3, 33, _ODD), 2),
     ),
     "float32": (
         Life(Draw(0.5, "float32", 0, 12, _WIDE), 4, leaps=(16, 1024)),
         Life(Draw(0.3, "float32", 1, 9, _WIDE, sides=(3, 2), batch_norm=True)),
-        Life(Draw(0.1, "float32", 70001, 1, _ONE), 24, leaps=(128, 65536)),
+        Life(Draw(0.5, "float32", 65536, 1, _ONE), 24, leaps=(128, 65536)),
     ),
     "tf32": (Life(Draw(0.5, "tf32", 4, 16, _WIDE)),),
     "bf16": (Life(Draw(0.3, "bf16", 5, 10, _WIDE, sides=(2, 3))),),
     "fp16": (Life(Draw(0.1, "fp16", 6, 12, _WIDE)),),
 }
 """Every rate, batches of one, of more than eight and of more than 32, floating images and pixels, widths that 128
-divides and odd ones."""
+divides and odd ones. Lives of one precision have seeds of their own, and what begins alike in their masks, lines up."""
+
+RATES = (0.5, 0.25, 0.3, 0.1, 0.9)
+
+
+def _thorough(precision: str) -> tuple[Life, ...]:
+    """Every rate, each on pixels and floating images by turns; and seeds that differ in one bit, or by one."""
+    sides = ((5, 4), None)
+    rates = [Life(Draw(rate, precision, 10 + i, 10, _WIDE, sides[i % 2])) for i, rate in enumerate(RATES)]
+    seeds = [Life(Draw(0.5, precision, seed, 2, _ONE), 2) for seed in (20, 21, 276, 20 + (1 << 16), 20 + (1 << 31))]
+    return (*rates, *seeds)
 
 
 def cells() -> Iterator[tuple[str, Cell]]:
-    """Every precision."""
+    """Every precision; thoroughly at every rate."""
     for precision in CHOICES["precision"]:
-        lives = LIVES[precision]
-        yield f"masking {precision}", Cell(on(masking, lives), "training", (Recipe(precision=precision).dtype,))
+        dtypes = (Recipe(precision=precision).dtype,)
+        yield f"masking {precision}", Cell(on(masking, LIVES[precision]), "training", dtypes)
+        yield f"masking rates {precision}", Cell(on(masking, _thorough(precision)), "training", dtypes, thorough=True)
