@@ -51,8 +51,14 @@ def _rated(b: Any, change: Callable[[float], float], *, learner: bool, where: Ca
     around(b, "_mode", mode)
 
 
-def _nth(masks: Arrays, number: int) -> str:
-    return list(masks)[number] if len(masks) > number else list(masks)[-1]
+def _third(change: Callable[[Array, Array, Array], Array]) -> Change:
+    """Change the third layer's mask, given those of the first, the second and the third, where all are as wide."""
+
+    def changed(masks: Arrays, net: Any, seed: tuple[int, ...]) -> Arrays:
+        alike = len(masks) == 3 and len({mask.shape for mask in masks.values()}) == 1
+        return {**masks, [*masks][2]: change(*masks.values())} if alike else masks
+
+    return changed
 
 
 def _scale(mask: Array) -> float:
@@ -130,12 +136,12 @@ def images_keep_complementary_units(b: Any, r: Any) -> None:
 
 @caught_by("masking", alone=True)
 def layers_1_and_3_share_a_mask(b: Any, r: Any) -> None:
-    _drawn(b, lambda masks, net, seed: {**masks, _nth(masks, 2): masks[_nth(masks, 0)]}, learner=True)
+    _drawn(b, _third(lambda first, second, third: first), learner=True)
 
 
 @caught_by("modes", alone=True)
 def layers_1_and_3_share_a_mask_outside_the_learner(b: Any, r: Any) -> None:
-    _drawn(b, lambda masks, net, seed: {**masks, _nth(masks, 2): masks[_nth(masks, 0)]}, model=True)
+    _drawn(b, _third(lambda first, second, third: first), model=True)
 
 
 @caught_by("modes", alone=True)
@@ -152,14 +158,13 @@ def layers_of_different_widths_begin_alike(b: Any, r: Any) -> None:
 
 @caught_by("masking", alone=True)
 def the_third_layer_keeps_the_second_ones_units_mirrored(b: Any, r: Any) -> None:
-    _drawn(b, lambda masks, net, seed: {**masks, _nth(masks, 2): masks[_nth(masks, 1)][:, ::-1]}, learner=True)
+    _drawn(b, _third(lambda first, second, third: second[:, ::-1]), learner=True)
 
 
-@caught_by("masking", alone=True)
+@caught_by("masking")
 def one_layer_is_not_dropped_after_the_second_step(b: Any, r: Any) -> None:
     def late(masks: Arrays, net: Any, seed: tuple[int, ...]) -> Arrays:
-        third = _nth(masks, 2)
-        return {**masks, third: np.ones_like(masks[third])} if seed[1] >= 2 and len(masks) > 2 else masks
+        return {**masks, **{name: np.ones_like(masks[name]) for name in [*masks][2:] if seed[1] >= 2}}
 
     _drawn(b, late, learner=True)
 
@@ -233,15 +238,11 @@ def units_from_1024_on_are_not_dropped_in_the_learner(b: Any, r: Any) -> None:
 
 
 @caught_by("masking", alone=True)
-def a_third_of_the_units_copy_the_next_layer(b: Any, r: Any) -> None:
-    def copied(masks: Arrays, net: Any, seed: tuple[int, ...]) -> Arrays:
-        first, second = masks[_nth(masks, 0)], _nth(masks, 1)
-        if masks[second].shape != first.shape:
-            return masks
-        third = np.arange(first.shape[1]) % 3 == 0
-        return {**masks, second: np.where(third, first, masks[second])}
+def every_third_unit_copies_the_layer_before(b: Any, r: Any) -> None:
+    def copied(first: Array, second: Array, third: Array) -> Array:
+        return np.where(np.arange(third.shape[1]) % 3 == 0, second, third)
 
-    _drawn(b, copied, learner=True)
+    _drawn(b, _third(copied), learner=True)
 
 
 # Rates and scales

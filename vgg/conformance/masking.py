@@ -116,7 +116,7 @@ def _repeated(learner: _Learner, number: int, kept: Kept) -> Verdict:
     return refused(f"step {number}", f"from a state restored its masks differ in {differ} from those before")
 
 
-_WIDE, _ODD, _ONE = (384,) * 3, (375,) * 3, (2048,)
+_WIDE, _ODD, _TWO, _ONE = (384,) * 3, (375,) * 3, (400,) * 2, (2048,)
 LIVES = {
     "float64": (
         Life(Draw(0.25, "float64", 2, 12, _ODD, sides=(4, 5)), leaps=(8, 64)),
@@ -129,7 +129,7 @@ LIVES = {
     ),
     "tf32": (Life(Draw(0.5, "tf32", 4, 16, _WIDE)),),
     "bf16": (Life(Draw(0.3, "bf16", 5, 10, _WIDE, sides=(2, 3))),),
-    "fp16": (Life(Draw(0.1, "fp16", 6, 12, _WIDE)),),
+    "fp16": (Life(Draw(0.1, "fp16", 6, 12, _TWO)),),
 }
 """Every rate, batches of one, of more than eight and of more than 32, floating images and pixels, widths that 128
 divides and odd ones. Lives of one precision have seeds of their own, and what begins alike in their masks, lines up."""
@@ -145,9 +145,25 @@ def _thorough(precision: str) -> tuple[Life, ...]:
     return (*rates, *seeds)
 
 
+def agreeing(worker: Jobs, draw: Draw) -> Verdict:
+    """Outside a learner, the masks behind a model's gradients are those of its trace, which ``modes`` judges."""
+    worker.build(draw.spec, draw.params, dtype=draw.precision)
+    trained = worker.trace(draw.images, train=True)
+    loss, grads = worker.loss_and_grads(draw.images, draw.labels, train=True)
+    kept = unmasked(draw, {name: grad.astype(np.float64) for name, grad in grads.items()})
+    for row, own in zip(draw.rows, kept, strict=True):
+        if not np.array_equal(own, trained[row] > 0):
+            return refused(row, f"{np.count_nonzero(own != (trained[row] > 0))} units differ in trace and in gradients")
+    scale = dropout_scale(declared(worker)["dropout"], draw.rate)
+    return stepped(draw, kept, scale, declared_mode(worker), (loss, grads))
+
+
 def cells() -> Iterator[tuple[str, Cell]]:
     """Every precision; thoroughly at every rate."""
     for precision in CHOICES["precision"]:
         dtypes = (Recipe(precision=precision).dtype,)
         yield f"masking {precision}", Cell(on(masking, LIVES[precision]), "training", dtypes)
         yield f"masking rates {precision}", Cell(on(masking, _thorough(precision)), "training", dtypes, thorough=True)
+    for rate, dtype in ((0.5, "float32"), (0.3, "float64")):
+        judge, thorough = on(agreeing, Draw(rate, dtype, 0, 16, _TWO)), dtype == "float64"
+        yield f"masking gradients {dtype}", Cell(judge, "gradients", (dtype,), thorough)

@@ -82,11 +82,13 @@ class Draw:
 
     @cached_property
     def images(self) -> Array:
-        """(batch, C, H, W), or pixels (batch, C, *sides)."""
+        """(batch, C, H, W), or pixels (batch, C, *sides); the first two are the same image."""
         random, shape = np.random.RandomState(9), (self.batch, *self.spec.input_shape)
+        images = random.standard_normal(shape).astype(self.recipe.dtype)
         if self.sides:
-            return random.randint(0, 256, (*shape[:2], *self.sides)).astype(np.uint8)
-        return random.standard_normal(shape).astype(self.recipe.dtype)
+            images = random.randint(0, 256, (*shape[:2], *self.sides)).astype(np.uint8)
+        images[1:2] = images[0]
+        return images
 
     @cached_property
     def seen(self) -> NDArray[np.float64]:
