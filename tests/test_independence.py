@@ -11,7 +11,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from vgg.conformance.independence import FALSE_ALARM, LIMIT, Kept, dispersion, independence, rarity, unrelated
+from vgg.conformance.binomial import dispersion, rarity
+from vgg.conformance.independence import FALSE_ALARM, LIMIT, Kept, independence, unrelated
 
 RATES = (0.5, 0.25, 0.3, 0.1, 0.9)
 SHAPE = (3, 3, 12, 384)

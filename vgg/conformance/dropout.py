@@ -67,11 +67,11 @@ def _alike(draw: Draw, logits: Array, trained: Arrays) -> Verdict:
 
 _DRAWS = {
     "half": (0.5, "float64", 12, (384, 384, 384)),
-    "quarter": (0.25, "float32", 9, (375, 500, 375)),
+    "quarter": (0.25, "float32", 5, (375, 500, 375)),
     "three tenths": (0.3, "float32", 17, (384, 384, 384)),
     "tenth": (0.1, "float64", 16, (384, 384)),
     "nine tenths": (0.9, "float32", 33, (384, 384, 384)),
-    "wide": (0.5, "float32", 10, (4096,)),
+    "wide": (0.5, "float32", 8, (4096,)),
 }
 """Rate, dtype, batch and the widths of the hidden layers."""
 
@@ -80,4 +80,4 @@ def cells() -> Iterator[tuple[str, Cell]]:
     """Every rate in one dtype; thoroughly in the other one, too."""
     for (name, (rate, usual, batch, hidden)), dtype in product(_DRAWS.items(), ("float64", "float32")):
         draw = Draw(rate, dtype, 0, batch, hidden, batch_norm=name == "quarter")
-        yield f"modes {name} {dtype}", Cell(on(modes, draw), "inference", (dtype,), thorough=dtype != usual)
+        yield f"modes {name} {dtype}", Cell(on(modes, draw), "gradients", (dtype,), thorough=dtype != usual)

@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterable, Iterator
-from functools import lru_cache
 from itertools import combinations, product
 from typing import Any, NamedTuple
 
@@ -17,10 +16,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from ..compare import Limit, Verdict
+from .binomial import Counts, dispersion, rarity, ties
 
 Kept = NDArray[np.bool_]
-Counts = NDArray[np.int64]
-Floats = NDArray[np.float64]
 Spectra = NDArray[np.complex128]
 
 FALSE_ALARM = 1e-9
@@ -29,9 +27,6 @@ LIMIT = Limit(
     -math.log10(FALSE_ALARM), "minus log10 of the chance that independent units look so: one judgement in 1e9"
 )
 AXES = ("draw", "layer", "image", "unit")
-_TILTS = np.concatenate([-np.logspace(3, -2, 21), np.linspace(0.02, 0.48, 24)])
-
-
 _Place = Callable[[int], str]
 _Row = tuple[str, _Place, Spectra, Spectra]
 
@@ -77,29 +72,6 @@ def unrelated(one: Kept, other: Kept, rates: tuple[float, float]) -> Verdict:
     both = rarer[0][shared] & rarer[1][shared]
     rows = ((places[0](i), places[1], spectrum, spectra[1]) for i, spectrum in enumerate(spectra[0]))
     return _verdict([_same_place(both, chance), [_rarest_pair(rows, units, chance)]])
-
-
-def rarity(counts: Counts, trials: Counts | int, chance: float) -> Floats:
-    """For each count, log10 of a bound on the chance that a binomial variable lies as far on that side of its mean.
-
-    Beyond the mean the terms fall faster than geometrically, by the ratio of the first two.
-    """
-    above = counts >= trials * chance
-    r, p = np.where(above, counts, trials - counts), np.where(above, chance, 1 - chance)
-    ratio = (trials - r) * p / ((r + 1) * (1 - p))
-    log = _log_pmf(r, np.asarray(trials), p) - np.log1p(-np.minimum(ratio, 1 - 1e-9))
-    rare: Floats = np.minimum(log, 0.0) / math.log(10)
-    return rare
-
-
-def dispersion(counts: Counts, trials: int, chance: float) -> float:
-    """log10 of a bound on the chance that so many binomial counts are so close to their mean, or so far from it.
-
-    It is Chernoff's: exp(n log E[exp(t z)] - t sum(z)) for any t, with z the squared distance of one count.
-    """
-    squares, log_mgf = _tilted(trials, chance)
-    exponents = counts.size * log_mgf - _TILTS * squares[counts].sum()
-    return float(min(exponents.min(), 0.0) / math.log(10))
 
 
 def _verdict(families: Iterable[Iterable[Finding]]) -> Verdict:
@@ -263,18 +235,11 @@ def _halves(array: NDArray[Any], offset: tuple[int, ...], phase: int) -> tuple[N
 
 def _equally_many(one: Counts, other: Counts, units: int, keeps: float, of: str) -> Finding:
     """How many pairs of masks keep equally many units, or one as many as the other drops."""
-    alike, opposite = _ties(units, keeps)
+    alike, opposite = ties(units, keeps)
     counts = np.array([np.count_nonzero(one == other), np.count_nonzero(one + other == units)])
     rare = [float(rarity(count, one.size, chance)) for count, chance in zip(counts, (alike, opposite), strict=True)]
     what = f"{counts[0]} of {one.size} pairs keep equally many units, {counts[1]} as many as the other drops, {of}"
     return Finding(min(rare), 4, what)
-
-
-@lru_cache(maxsize=64)
-def _ties(units: int, keeps: float) -> tuple[float, float]:
-    """The chances that two masks keep equally many units, and that one keeps as many as the other drops."""
-    pmf = np.exp(_log_pmf(np.arange(units + 1), np.asarray(units), keeps))
-    return float(pmf @ pmf), max(float(pmf @ pmf[::-1]), 1e-12)
 
 
 def _apart(offset: tuple[int, ...]) -> str:
@@ -291,27 +256,3 @@ def _place(flags: Kept) -> _Place:
 
 def _share(count: Any, trials: int, chance: float, done: str = "coincide") -> str:
     return f"{count} of {trials} units {done}, wanted about {trials * chance:.0f},"
-
-
-@lru_cache(maxsize=64)
-def _log_factorials(size: int) -> Floats:
-    return np.concatenate([[0.0], np.cumsum(np.log(np.arange(1, size)))])
-
-
-def _log_pmf(counts: Counts, trials: Counts, chance: float | Floats) -> Floats:
-    log = _log_factorials(1 << int(trials.max()).bit_length())
-    of_counts = log[trials] - log[counts] - log[trials - counts]
-    log_pmf: Floats = of_counts + counts * np.log(chance) + (trials - counts) * np.log1p(-np.asarray(chance))
-    return log_pmf
-
-
-@lru_cache(maxsize=256)
-def _tilted(trials: int, chance: float) -> tuple[Floats, Floats]:
-    """For each count its squared distance from the mean, in variances, and the log of the moment generating function
-    of that at every tilt.
-    """
-    counts = np.arange(trials + 1)
-    squares = np.square(counts - trials * chance) / (trials * chance * (1 - chance))
-    exponents = _log_pmf(counts, np.asarray(trials), chance) + _TILTS[:, None] * squares
-    most = exponents.max(axis=1, keepdims=True)
-    return squares, np.log(np.exp(exponents - most).sum(axis=1)) + most[:, 0]

@@ -58,9 +58,8 @@ class Rounding:
         }
 
     def kept(self, arrays: Float64s) -> Float64s:
-        """As a state holds them; of a life that diverges, infinite ones."""
-        with np.errstate(over="ignore"):
-            return {name: a.astype(self.dtype).astype(np.float64) for name, a in arrays.items()}
+        """As a state holds them."""
+        return {name: a.astype(self.dtype).astype(np.float64) for name, a in arrays.items()}
 
 
 @dataclass

@@ -63,6 +63,7 @@ class Walk:
         self.verdict = Verdict(0.0, least_limit(life.nets[0].spec, life.dtype, 1))
         self.pairs: dict[int, Pair] = {}
 
+    @np.errstate(over="ignore", invalid="ignore")  # of those that diverge
     def to_its_end(self) -> None:
         """Live all actions, or until the two part."""
         try:

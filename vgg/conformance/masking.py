@@ -119,17 +119,18 @@ def _repeated(learner: _Learner, number: int, kept: Kept) -> Verdict:
 _WIDE, _ODD, _TWO, _ONE = (384,) * 3, (375,) * 3, (400,) * 2, (2048,)
 LIVES = {
     "float64": (
-        Life(Draw(0.25, "float64", 2, 12, _ODD, sides=(4, 5)), leaps=(8, 64)),
+        Life(Draw(0.1, "float64", 2, 16, _ODD, sides=(4, 5)), leaps=(8, 64)),
         Life(Draw(0.9, "float64", 3, 33, _ODD), 2),
+        Life(Draw(0.3, "float64", 4, 1, _ONE, sides=(3, 2), batch_norm=True), 6),
     ),
     "float32": (
         Life(Draw(0.5, "float32", 0, 12, _WIDE), 4, leaps=(16, 1024)),
-        Life(Draw(0.3, "float32", 1, 9, _WIDE, sides=(3, 2), batch_norm=True)),
-        Life(Draw(0.5, "float32", 65536, 1, _ONE), 24, leaps=(128, 65536)),
+        Life(Draw(0.3, "float32", 1, 5, _WIDE, sides=(3, 2), batch_norm=True)),
+        Life(Draw(0.25, "float32", 65536, 1, _ONE), 24, leaps=(128, 65536)),
     ),
     "tf32": (Life(Draw(0.5, "tf32", 4, 16, _WIDE)),),
-    "bf16": (Life(Draw(0.3, "bf16", 5, 10, _WIDE, sides=(2, 3))),),
-    "fp16": (Life(Draw(0.1, "fp16", 6, 12, _TWO)),),
+    "bf16": (Life(Draw(0.1, "bf16", 5, 10, _WIDE, sides=(2, 3))),),
+    "fp16": (Life(Draw(0.9, "fp16", 6, 32, _TWO)),),
 }
 """Every rate, batches of one, of more than eight and of more than 32, floating images and pixels, widths that 128
 divides and odd ones. Lives of one precision have seeds of their own, and what begins alike in their masks, lines up."""
