@@ -156,7 +156,7 @@ def layers_of_different_widths_begin_alike(b: Any, r: Any) -> None:
     _drawn(b, begun, model=True)
 
 
-@caught_by("masking", alone=True)
+@caught_by("masking")
 def the_third_layer_keeps_the_second_ones_units_mirrored(b: Any, r: Any) -> None:
     _drawn(b, _third(lambda first, second, third: second[:, ::-1]), learner=True)
 
@@ -206,7 +206,7 @@ def _exactly(mask: Array, axis: int) -> Array:
     return np.where(ranks < round(mask.shape[axis] / _scale(mask)), _scale(mask), 0.0)
 
 
-@caught_by("masking", alone=True)
+@caught_by("masking")
 def a_mask_keeps_exactly_its_share(b: Any, r: Any) -> None:
     def exact(masks: Arrays, net: Any, seed: tuple[int, ...]) -> Arrays:
         return {name: _exactly(mask, 1) for name, mask in masks.items()}
@@ -253,7 +253,7 @@ def a_rate_of_three_tenths_becomes_a_quarter(b: Any, r: Any) -> None:
     _rated(b, lambda rate: 0.25 if rate == 0.3 else rate, learner=False)
 
 
-@caught_by("masking", alone=True)
+@caught_by("masking")
 def a_rate_of_three_tenths_becomes_a_quarter_in_the_learner(b: Any, r: Any) -> None:
     _rated(b, lambda rate: 0.25 if rate == 0.3 else rate, learner=True)
 
@@ -268,7 +268,7 @@ def a_rate_of_nine_tenths_becomes_seven_eighths_in_the_learner(b: Any, r: Any) -
     _rated(b, lambda rate: 0.875 if rate == 0.9 else rate, learner=True)
 
 
-@caught_by("masking", alone=True)
+@caught_by("masking")
 def own_masks_are_not_rescaled_in_float32(b: Any, r: Any) -> None:
     def bare(masks: Arrays, net: Any, seed: tuple[int, ...]) -> Arrays:
         return {n: np.sign(m) for n, m in masks.items()} if net.dtype == "float32" else masks
@@ -276,7 +276,7 @@ def own_masks_are_not_rescaled_in_float32(b: Any, r: Any) -> None:
     _drawn(b, bare, learner=True)
 
 
-@caught_by("masking", alone=True)
+@caught_by("masking")
 def own_masks_are_rescaled_by_another_rate_in_float32(b: Any, r: Any) -> None:
     """At three tenths by that of a quarter; what is dropped is right."""
 
@@ -319,7 +319,7 @@ def dropout_is_off_in_fp16(b: Any, r: Any) -> None:
     _drawn(b, _each(lambda mask: np.ones_like(mask) if precision["is"] == "fp16" else mask), learner=True)
 
 
-@caught_by("masking", alone=True)
+@caught_by("masking")
 def dropout_is_off_for_a_single_image(b: Any, r: Any) -> None:
     _drawn(b, _each(lambda mask: np.ones_like(mask) if len(mask) == 1 else mask), learner=True)
 
@@ -356,7 +356,7 @@ def a_seed_and_the_next_one_draw_the_same(b: Any, r: Any) -> None:
     _seeded(b, lambda seed, step: (seed // 2 * 2 if seed > 1 else seed, step))
 
 
-@caught_by("masking", alone=True)
+@caught_by("masking")
 def seeds_are_added_to_steps(b: Any, r: Any) -> None:
     """Step 1 of seed 0 is step 0 of seed 1."""
     _seeded(b, lambda seed, step: (0, 65536 + seed + step))
@@ -388,11 +388,11 @@ def _counting(reset: str) -> Sabotage:
     return sabotage
 
 
-@caught_by("masking", alone=True)
+@caught_by("masking")
 def evaluation_starts_masks_anew(b: Any, r: Any) -> None:
     _counting("evaluate")(b, r)
 
 
-@caught_by("masking", alone=True)
+@caught_by("masking")
 def restoring_starts_masks_anew(b: Any, r: Any) -> None:
     _counting("restore")(b, r)
