@@ -207,7 +207,7 @@ def layers_share_one_dropout_mask(b: Any, r: Any) -> None:
     around(b, "_mode", shared)
 
 
-@caught_by("modes", alone=True)
+@caught_by("modes")
 def dropped_units_are_not_zero(b: Any, r: Any) -> None:
     """Outside the learner. The masks that are read off a trace are as wrong, and the oracle believes them."""
     _masks(b, lambda mask, seed: mask if len(seed) > 1 else np.where(mask > 0, mask, -1e-3))
