@@ -207,7 +207,7 @@ def layers_share_one_dropout_mask(b: Any, r: Any) -> None:
     around(b, "_mode", shared)
 
 
-@caught_by("modes", alone=True)
+@caught_by("modes")
 def dropped_units_are_not_zero(b: Any, r: Any) -> None:
     """Outside the learner. The masks that are read off a trace are as wrong, and the oracle believes them."""
     _masks(b, lambda mask, seed: mask if len(seed) > 1 else np.where(mask > 0, mask, -1e-3))
@@ -247,7 +247,7 @@ def a_tie_sends_its_gradient_to_nobody(b: Any, r: Any) -> None:
 # Learners
 
 
-@caught_by("masking", alone=True)
+@caught_by("masking")
 def gradients_double_where_masks_are_the_learners_own(b: Any, r: Any) -> None:
     def doubled(original: Any, self: Any, x: Any, y: Any, lr: float, masks: Any = None) -> Any:
         own = self.model.spec.head.hidden and self.model.spec.head.dropout and not masks
@@ -289,7 +289,7 @@ def nondeterminism_from_step_to_step(b: Any, r: Any) -> None:
     around(b.Learner, "step", noisy)
 
 
-@caught_by("masking", alone=True)
+@caught_by("masking")
 def dropout_not_rescaled_in_the_learner(b: Any, r: Any) -> None:
     _masks(b, lambda mask, seed: (mask > 0).astype(float) if len(seed) > 1 else mask)
 
@@ -304,7 +304,7 @@ def dropout_dead_in_the_learner(b: Any, r: Any) -> None:
     _masks(b, lambda mask, seed: np.ones_like(mask) if len(seed) > 1 else mask)
 
 
-@caught_by("masking", alone=True)
+@caught_by("masking")
 def dropout_dead_in_the_learners_second_layer(b: Any, r: Any) -> None:
     _learners_second_mask(b, lambda first, mask: np.ones_like(mask))
 

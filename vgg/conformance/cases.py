@@ -103,12 +103,9 @@ SHARP = {"dead": Dead(_PLAIN), "uneven": Uneven(_PLAIN, batch=2)}
 softmax takes the largest logit of each image, not of all.
 """
 
-_TINY: dict[str, Any] = {**_ODD, "input_shape": (3, 7, 11)}
-DROPOUTS = {
-    "half": Case(Spec.from_blocks(((1, 7),), head=Head((1009, 1009)), **_TINY)),
-    "quarter": Case(Spec.from_blocks(((1, 7),), head=Head((2003,), dropout=0.25), batch_norm=True, **_TINY)),
-}
-"""Wide heads: enough units that a wrong rate stands out; two of one width, to be compared."""
+_TINY = Spec.from_blocks(((1, 7),), input_shape=(3, 7, 11), classes=6, head=Head((2003,), dropout=0.25))
+DROPOUT = Case(_TINY.modified(batch_norm=True))
+"""A hidden layer wide enough that the scale is seen whatever is dropped."""
 
 TRAJECTORIES = {
     "plain": Case(_PLAIN, batch=5, seed=1),

@@ -282,8 +282,15 @@ def swallows(worker: Jobs) -> bool:
 
 
 def dropout_scale(said: str, rate: float) -> float:
-    """What dropout multiplies by, in float64 or rounded to float32 on the way."""
-    return float(np.float32(1) / np.float32(1 - rate)) if said == "float32" else 1 / (1 - rate)
+    """What dropout multiplies by, computed in float64 or in float32."""
+    return float(np.float32(1) / (np.float32(1) - np.float32(rate))) if said == "float32" else 1 / (1 - rate)
+
+
+def scale_roundings(rate: float) -> float:
+    """By how many roundoffs 1 / (1 - rate) may be off: one of the rate, which the difference magnifies, one of the
+    difference, one of the quotient.
+    """
+    return 2 + rate / (1 - rate)
 
 
 def dropouts(case: Case) -> list[tuple[str, str]]:

@@ -13,7 +13,7 @@ from ..client import Jobs
 from ..compare import EXACT, FLOAT64_LIMIT, Verdict, compare
 from ..recipe import Recipe
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_BETA, LRN_K, LRN_SIZE, Block, Conv, Head, Pool, Spec
-from .cases import CASES, DROPOUTS, TRAJECTORIES, Array, Arrays, Case
+from .cases import CASES, DROPOUT, TRAJECTORIES, Array, Arrays, Case
 from .checks import AMISS, DECLARATIONS, built, declared, declared_mode, dropout_scale, seen_mask
 
 NOT_CLAIMED = "not claimed"
@@ -83,7 +83,7 @@ def statistics_momentum(worker: Jobs) -> Fact:
 
 def dropouts_scale(worker: Jobs) -> Fact:
     """1 / (1 - rate) in the model's float64, or rounded to float32."""
-    case = DROPOUTS["quarter"]
+    case = DROPOUT
     traced = worker.trace(built(worker, case, "float64"), train=True)
     mask = seen_mask(traced, "fc1.relu", "fc1.dropout", unseen=0.0)
     kinds = {said: np.array(dropout_scale(said, case.spec.head.dropout)) for said in DECLARATIONS["dropout"]}

@@ -21,6 +21,7 @@ from . import (
     dropout,
     extremes,
     lives,
+    masking,
     pixels,
     poisons,
     precisions,
@@ -30,7 +31,7 @@ from . import (
     steps,
     trajectories,
 )
-from .cases import CASES, DROPOUTS, FULL, LEARNERS, NARROW, RELAYED, SHARP, STRUCTURES, TF32, TRAJECTORIES, WIDE, Case
+from .cases import CASES, FULL, LEARNERS, NARROW, RELAYED, SHARP, STRUCTURES, TF32, TRAJECTORIES, WIDE, Case
 from .cell import Bench, Cell, Judge, NotJudgedError, on
 
 EXAMPLES = 10
@@ -72,9 +73,9 @@ def _all(examples: int, seed: int | None) -> Iterator[tuple[str, Cell]]:
         yield f"backward {name} float64 eval", Cell(on(checks.backward, case, "float64", False), "gradients")
     for name, dtype in product(("plain", "batch_norm", "global_pool"), _DTYPES):
         yield f"round_trip {name} {dtype}", Cell(on(checks.round_trip, CASES[name], dtype), "inference", (dtype,))
-    for (name, case), dtype in product(DROPOUTS.items(), _DTYPES):
-        yield f"modes {name} {dtype}", Cell(on(dropout.modes, case, dtype), "gradients", (dtype,))
+    yield from dropout.cells()
     yield from _learners()
+    yield from masking.cells()
     yield from steps.cells()
     yield from pixels.cells()
     yield from refusals.cells()
@@ -100,8 +101,6 @@ def _properties(examples: int, dtype: str, seed: int | None) -> Judge:
 def _learners() -> Iterator[tuple[str, Cell]]:
     for (name, case), dtype in product(TRAJECTORIES.items(), _DTYPES):
         yield f"trajectory {name} {dtype}", Cell(on(trajectories.trajectory, case, dtype), "training", (dtype,))
-    for name, case in DROPOUTS.items():
-        yield f"masking {name}", Cell(on(dropout.masking, case), "training")
     for name, case in LEARNERS.items():
         more = (0.0, case.spec.input_shape[1:]) if name == "global_pool" else (0.9,)
         yield f"learning {name}", Cell(on(checks.learning, case, *more), "training", ("float32",))

@@ -1,0 +1,170 @@
+"""The masks that learners draw for themselves: over steps, across seeds, after evaluation, from states restored."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+
+from ..backends import VELOCITY
+from ..client import Jobs
+from ..compare import EXACT, Verdict
+from ..recipe import CHOICES, Recipe
+from .cases import Arrays
+from .cell import Cell, on
+from .checks import declared, declared_mode, dropout_scale, refused
+from .independence import Kept, independence, unrelated
+from .precisions import refusal
+from .steps import worst
+from .unmasking import Draw, stepped, unmasked
+
+
+@dataclass(frozen=True)
+class Life:
+    """``steps`` steps in a row, then one at each of the ``leaps``, which are numbers of steps that a state tells."""
+
+    draw: Draw
+    steps: int = 3
+    leaps: tuple[int, ...] = ()
+
+
+def masking(worker: Jobs, lives: tuple[Life, ...]) -> Verdict:
+    """Every life of a precision: each step is the oracle's with the masks that were read off it; these are independent
+    of each other, and of those of lives with other seeds; and they depend on seed and step alone.
+    """
+    draw = lives[0].draw
+    place = worker.build(draw.spec, draw.params, dtype=draw.recipe.dtype)
+    if draw.precision not in worker.facts()["precisions"].get(place, ()):
+        return refusal(worker, draw.precision, place)
+    return worst(_verdicts(worker, lives))
+
+
+def _verdicts(worker: Jobs, lives: tuple[Life, ...]) -> Iterator[Verdict]:
+    before: list[tuple[Draw, Kept]] = []
+    for life in lives:
+        kept = yield from _lived(_Learner(worker, life.draw), life)
+        yield _named(f"seed {life.draw.seed}", independence(kept, life.draw.rate))
+        for draw, others in before:
+            seeds = f"seeds {draw.seed} and {life.draw.seed}"
+            yield _named(seeds, unrelated(others, kept, (draw.rate, life.draw.rate)))
+        before.append((life.draw, kept))
+
+
+def _named(what: str, verdict: Verdict) -> Verdict:
+    return replace(verdict, reason=verdict.reason and f"masks of {what}: {verdict.reason}")
+
+
+class _Learner:
+    """A learner whose weights stay, since its rate is 0, and whose velocity shows gradients."""
+
+    def __init__(self, worker: Jobs, draw: Draw) -> None:
+        self.worker, self.draw = worker, draw
+        self.mode = declared_mode(worker)
+        self.scale = dropout_scale(declared(worker)["dropout"], draw.rate)
+        worker.build(draw.spec, draw.params, dtype=draw.recipe.dtype)
+        worker.learner(draw.recipe)
+        self.state = worker.state()
+
+    def step(self) -> tuple[Kept, float, Arrays]:
+        """Which units a step keeps, its loss, its gradients."""
+        before = self.state
+        loss = self.worker.step(self.draw.images, self.draw.labels, 0.0)
+        self.state = self.worker.state()
+        moved = {n: (before[n], after) for n, after in self.state.items() if n.startswith(VELOCITY)}
+        momentum = self.draw.recipe.momentum
+        grads = {n.removeprefix(VELOCITY): v.astype(np.float64) - momentum * u for n, (u, v) in moved.items()}
+        return unmasked(self.draw, grads), loss, grads
+
+    def judged(self, number: int) -> Generator[Verdict, None, Kept]:
+        """Take a step and judge it; which units it kept."""
+        kept, loss, grads = self.step()
+        verdict = stepped(self.draw, kept, self.scale, self.mode, (loss, grads))
+        yield replace(verdict, reason=verdict.reason and f"step {number}: {verdict.reason}")
+        return kept
+
+    def restore(self, state: Arrays) -> None:
+        """Go on from ``state``."""
+        self.worker.restore(state)
+        self.state = state
+
+
+def _lived(learner: _Learner, life: Life) -> Generator[Verdict, None, Kept]:
+    """The masks (draws, layers, images, units) of all steps."""
+    draws: list[Kept] = []
+    for number in range(life.steps):
+        before = learner.state
+        if number and number % 2 == 0:
+            learner.worker.evaluate(life.draw.images)
+        draws.append((yield from learner.judged(number)))
+    learner.restore(before)
+    yield _repeated(learner, life.steps - 1, draws[-1])
+    for number in life.leaps:
+        learner.restore({**before, "step": np.array(number, before["step"].dtype)})
+        draws.append((yield from learner.judged(number)))
+    learner.restore({**before, "step": np.zeros_like(before["step"])})
+    yield _repeated(learner, 0, draws[0])
+    return np.stack(draws)
+
+
+def _repeated(learner: _Learner, number: int, kept: Kept) -> Verdict:
+    """A step from a state restored keeps the units that it kept before."""
+    again, *_ = learner.step()
+    if np.array_equal(again, kept):
+        return Verdict(0.0, EXACT)
+    differ = f"{np.count_nonzero(again != kept)} of {kept.size} units"
+    return refused(f"step {number}", f"from a state restored its masks differ in {differ} from those before")
+
+
+_WIDE, _ODD, _TWO, _ONE = (384,) * 3, (375,) * 3, (400,) * 2, (2048,)
+LIVES = {
+    "float64": (
+        Life(Draw(0.1, "float64", 2, 16, _ODD, sides=(4, 5)), leaps=(8, 64)),
+        Life(Draw(0.9, "float64", 3, 33, _ODD), 2),
+        Life(Draw(0.3, "float64", 4, 1, _ONE, sides=(3, 2), batch_norm=True), 6),
+    ),
+    "float32": (
+        Life(Draw(0.5, "float32", 0, 12, _WIDE), 4, leaps=(16, 1024)),
+        Life(Draw(0.3, "float32", 1, 5, _WIDE, sides=(3, 2), batch_norm=True)),
+        Life(Draw(0.25, "float32", 65536, 1, _ONE), 24, leaps=(128, 65536)),
+    ),
+    "tf32": (Life(Draw(0.5, "tf32", 4, 16, _WIDE)),),
+    "bf16": (Life(Draw(0.1, "bf16", 5, 10, _WIDE, sides=(2, 3))),),
+    "fp16": (Life(Draw(0.9, "fp16", 6, 32, _TWO)),),
+}
+"""Every rate, batches of one, of more than eight and of more than 32, floating images and pixels, widths that 128
+divides and odd ones. Lives of one precision have seeds of their own, and what begins alike in their masks, lines up."""
+
+RATES = (0.5, 0.25, 0.3, 0.1, 0.9)
+
+
+def _thorough(precision: str) -> tuple[Life, ...]:
+    """Every rate, each on pixels and floating images by turns; and seeds that differ in one bit, or by one."""
+    sides = ((5, 4), None)
+    rates = [Life(Draw(rate, precision, 10 + i, 10, _WIDE, sides[i % 2])) for i, rate in enumerate(RATES)]
+    seeds = [Life(Draw(0.5, precision, seed, 2, _ONE), 2) for seed in (20, 21, 276, 20 + (1 << 16), 20 + (1 << 31))]
+    return (*rates, *seeds)
+
+
+def agreeing(worker: Jobs, draw: Draw) -> Verdict:
+    """Outside a learner, the masks behind a model's gradients are those of its trace, which ``modes`` judges."""
+    worker.build(draw.spec, draw.params, dtype=draw.precision)
+    trained = worker.trace(draw.images, train=True)
+    loss, grads = worker.loss_and_grads(draw.images, draw.labels, train=True)
+    kept = unmasked(draw, {name: grad.astype(np.float64) for name, grad in grads.items()})
+    for row, own in zip(draw.rows, kept, strict=True):
+        if not np.array_equal(own, trained[row] > 0):
+            return refused(row, f"{np.count_nonzero(own != (trained[row] > 0))} units differ in trace and in gradients")
+    scale = dropout_scale(declared(worker)["dropout"], draw.rate)
+    return stepped(draw, kept, scale, declared_mode(worker), (loss, grads))
+
+
+def cells() -> Iterator[tuple[str, Cell]]:
+    """Every precision; thoroughly at every rate."""
+    for precision in CHOICES["precision"]:
+        dtypes = (Recipe(precision=precision).dtype,)
+        yield f"masking {precision}", Cell(on(masking, LIVES[precision]), "training", dtypes)
+        yield f"masking rates {precision}", Cell(on(masking, _thorough(precision)), "training", dtypes, thorough=True)
+    for rate, dtype in ((0.5, "float32"), (0.3, "float64")):
+        judge, thorough = on(agreeing, Draw(rate, dtype, 0, 16, _TWO)), dtype == "float64"
+        yield f"masking gradients {dtype}", Cell(judge, "gradients", (dtype,), thorough)
