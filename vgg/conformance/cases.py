@@ -161,9 +161,12 @@ def _small(name: str) -> Case:
     return Case(spec.modified(narrow=16, input_shape=(2, 67, 101), hidden=(13, 11), classes=7), batch=2)
 
 
-STRUCTURES = {name: _small(name) for name in arch_names() if "narrow" not in name} | {
-    "vgg11_narrow": Case(arch("vgg11_narrow").modified(hidden=(13, 11)), batch=1),
-    "global_pool": CASES["global_pool"],
-}
-"""Every architecture by name, vgg11_narrow at the book's 224 -> 7 without the 42 million parameters of its head;
-and the head that none of them has."""
+STRUCTURES = (
+    {name: _small(name) for name in arch_names() if "narrow" not in name}
+    | {name: Case(arch(name).modified(hidden=(13, 11)), batch=1) for name in ("vgg11_narrow", "vgg11_narrow_bn")}
+    | {
+        "global_pool": CASES["global_pool"],
+    }
+)
+"""Every architecture by name, those of the chapter at the book's 224 -> 7 without the 42 million parameters of their
+head; and the head that none of them has."""

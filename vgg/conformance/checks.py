@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -62,7 +63,7 @@ def forward(worker: Jobs, case: Case, dtype: str, train: bool) -> Verdict:
     x = built(worker, case, dtype)
     traced = worker.trace(x, train=train)
     mode = _mode(worker, case, traced, train)
-    wanted = dict(reference.forward(case.spec, case.params(dtype), x, mode).activations)
+    wanted = dict(answers(case, dtype, mode)[2].activations)
     last = next(reversed(wanted))
     got = {**traced, "logits of forward()": worker.forward(x, train=train)}
     return compare(
@@ -74,12 +75,27 @@ def backward(worker: Jobs, case: Case, dtype: str, train: bool) -> Verdict:
     """The loss and every gradient, last layer first."""
     x, y = built(worker, case, dtype), case.labels()
     mode = _mode(worker, case, worker.trace(x, train=train) if train else {}, train)
-    loss, grads, _ = reference.loss_and_grads(case.spec, case.params(dtype), x, y, mode)
+    loss, grads, _ = answers(case, dtype, mode)
     got_loss, got = worker.loss_and_grads(x, y, train=train)
     wanted = {"loss": np.array(loss)} | dict(reversed(grads.items()))
     limit = gradient_limit(case.spec, dtype, case.batch)
     found = {"loss": np.array(got_loss, dtype), **got}
     return compare(found, wanted, limit=limit, dtype=dtype, floors=gradient_floors(grads))
+
+
+def answers(case: Case, dtype: str, mode: Mode) -> tuple[float, dict[str, reference.Array], reference.Tape]:
+    """Return the loss, gradients and tape of the oracle. Those without dropout masks are kept for the next cell."""
+    if mode.train and mode.masks:
+        return reference.loss_and_grads(case.spec, case.params(dtype), case.images(dtype), case.labels(), mode)
+    return _kept(case, dtype, mode.train, mode.bessel, mode.keep)
+
+
+@lru_cache(maxsize=4)
+def _kept(case: Case, dtype: str, *mode: Any) -> tuple[float, dict[str, reference.Array], reference.Tape]:
+    """Four, as a case has two dtypes and two modes; a tape of a real net may take 100 MB."""
+    train, bessel, keep = mode
+    how = Mode(train=train, bessel=bessel, keep=keep)
+    return reference.loss_and_grads(case.spec, case.params(dtype), case.images(dtype), case.labels(), how)
 
 
 def round_trip(worker: Jobs, case: Case, dtype: str) -> Verdict:

@@ -24,6 +24,7 @@ from . import (
     promises,
     properties,
     refusals,
+    sizes,
     steps,
     trajectories,
 )
@@ -80,6 +81,7 @@ def _all(examples: int) -> Iterator[tuple[str, Cell]]:
         relayed = _received(name, trajectories.half_way, trajectories.relay, RELAYED)
         yield f"relay {name}", Cell(relayed, "training")
     yield from promises.cells()
+    yield from sizes.cells()
     yield "properties", Cell(lambda b: properties.properties(b.worker, examples), "gradients")
 
 
