@@ -3,75 +3,123 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from functools import cached_property
 from itertools import product
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from ..spec import Block, Conv, Head, Pool, Spec
+from ..spec import Block, Conv, Head, Pool, Spec, arch
 from . import checks
-from .cases import STRUCTURES, Array, Case
+from .cases import STRUCTURES, Array, Arrays, Case
 from .cell import Cell, on
+from .switches import switches
 
-DTYPES = ("float64", "float32")
-CHECKS = {checks.forward: "inference", checks.backward: "gradients"}
+_MODES = ("eval", "train")
+Cells = Iterator[tuple[str, Cell]]
 
 
-class Spread(Case):
-    """Labels from the first class to the last, in a mixed order."""
+class Large(Case):
+    """A case of so many parameters that they are drawn once; those in float64 are shared, and cannot be written."""
+
+    def params(self, dtype: str) -> Arrays:
+        """Noisy canonical parameters, rounded to ``dtype``."""
+        return {name: array.astype(dtype, copy=False) for name, array in self._params.items()}
 
     def labels(self) -> Array:
-        """(batch,), int64."""
+        """(batch,), int64, from the first class to the last in a mixed order."""
         ends = np.linspace(0, self.spec.classes - 1, self.batch).astype(np.int64)
         return self._random(2).permutation(ends)
+
+    @cached_property
+    def _params(self) -> dict[str, NDArray[np.float64]]:
+        noisy = super()._params
+        for array in noisy.values():
+            array.flags.writeable = False
+        return noisy
+
+    def _noise(self, random: np.random.RandomState, shape: tuple[int, ...]) -> Array:
+        return random.standard_normal(shape) if len(shape) == 1 else np.zeros(())
 
 
 def _spec(shape: tuple[int, int, int], hidden: tuple[int, ...], classes: int, *blocks: Block, **more: Any) -> Spec:
     return Spec(blocks, shape, classes, Head(hidden, more.pop("dropout", 0.0)), **more)
 
 
-def _block(count: int, channels: int, pool: Pool | None = None) -> Block:
-    return Block((Conv(channels),) * count, pool)
+def _block(count: int, channels: int, pool: Pool | None = None, *, lrn: bool = False) -> Block:
+    return Block((Conv(channels, lrn=lrn),) * count, pool)
 
 
-_HALVED = Pool()
-_LAYERS = _spec(
-    (2, 19, 23), (9,) * 11, 6, _block(4, 6, _HALVED), _block(5, 6, _HALVED), _block(12, 6, _HALVED), dropout=0.5
-)
-_BLOCKS = _spec((2, 21, 17), (13,), 6, *(_block(1, 7, Pool(2, 1)) for _ in range(12)))
-_WIDTHS = _spec(
-    (3, 17, 18), (64,), 10, *(_block(n, width, _HALVED) for n, width in ((1, 64), (1, 128), (1, 256), (2, 512)))
-)
-_HEADS = _spec((2, 47, 45), (24, 4096, 40, 2051, 4100, 24), 1000, _block(1, 2))
-_SUMS = _spec((1, 190, 191), (12,), 7, _block(1, 2), batch_norm=True)
-_TALL = _spec((2, 1041, 6), (11,), 6, _block(1, 3, _HALVED), _block(1, 4))
-_BROAD = _spec((2, 6, 1043), (11,), 6, _block(1, 3, _HALVED), _block(1, 4))
-_CROWD = _spec((2, 6, 9), (7,), 300, _block(1, 3, _HALVED), _block(1, 5))
+_HALF, _LESS = Pool(), Pool(2, 1)
+_COUNTS = (1, 4, 1, 1, 5, 1, 1, 1, 1, 11, 1, 1)
+_DEEP = [_block(count, 6, _LESS if i % 3 == 0 else None) for i, count in enumerate(_COUNTS)]
+_WIDE = [_block(1, 64, _HALF, lrn=True), _block(1, 128, _HALF), _block(1, 256, _HALF), _block(1, 512)]
+
+_NARROW: dict[str, Any] = {"input_shape": (2, 67, 101), "hidden": (13, 11), "classes": 7}
+NAMED = {name: case for name, case in STRUCTURES.items() if name != "global_pool"} | {
+    name: Case(arch(name).modified(**_NARROW), batch=1) for name in ("vgg11_narrow", "vgg11_narrow_bn")
+}
+"""Every architecture by name, on images that are odd and not square; those of the chapter at their own widths."""
 
 SIZES = {
-    "layers": Case(_LAYERS, batch=4),
-    "blocks": Case(_BLOCKS, batch=8),
-    "widths": Case(_WIDTHS, batch=16),
-    "heads": Spread(_HEADS, batch=64),
-    "sums": Case(_SUMS, batch=36),
-    "tall": Case(_TALL, batch=32),
-    "broad": Case(_BROAD, batch=12),
-    "crowd": Spread(_CROWD, batch=256),
+    "deep": Large(_spec((2, 11, 13), (9,) * 10, 6, *_DEEP, dropout=0.25, batch_norm=True), batch=4),
+    "channels": Large(_spec((3, 9, 13), (64,), 10, *_WIDE, batch_norm=True), batch=16),
+    "heads": Large(_spec((2, 47, 45), (24, 4096, 40, 2051, 2056, 24), 1000, _block(1, 2)), batch=64),
+    "sums": Large(_spec((1, 260, 263), (3,), 7, _block(1, 2), batch_norm=True), batch=3),
+    "tall": Large(_spec((2, 1041, 6), (11,), 6, _block(1, 3, _HALF), _block(1, 4)), batch=32),
+    "broad": Large(_spec((2, 6, 1043), (11,), 6, _block(1, 3, _HALF), _block(1, 4)), batch=36),
+    "crowd": Large(_spec((2, 6, 9), (7,), 300, _block(1, 3, _HALF), _block(1, 5)), batch=256),
+    "widths": Large(arch("vgg16").modified(input_shape=(3, 32, 32), hidden=(128,), dropout=0.0), batch=2),
+    "book": Large(arch("vgg11_narrow"), batch=1),
+    "imagenet": Large(arch("vgg16").modified(dropout=0.0), batch=1),
 }
-"""Twelve convolutions and eleven hidden layers, of one width: names sorted as text would go unnoticed by their shapes.
-Twelve blocks; the paper's widths; dense layers of 4096 inputs and outputs and 1000 classes; sums over 1.3 million
-positions and 72,580 inputs; images of more than a thousand rows or columns; batches from 4 to 256.
+"""Twelve blocks, up to eleven convolutions in one, eleven dense layers, most of one width: names sorted as text go
+unnoticed by their shapes. The paper's widths, with batch norm and LRN, then those of VGG-16; dense layers of 2051 and
+4096 units and 1000 classes; sums over 68,380 positions an image and 136,760 inputs; images of more than a thousand rows
+or columns; batches from 4 to 256. Last, what people run: the book's net and VGG-16, as they are.
 """
 
+DEFAULT = {
+    ("deep", "float64", False),
+    ("deep", "float32", False),
+    ("channels", "float64", False),
+    ("channels", "float32", True),
+    ("heads", "float64", False),
+    ("heads", "float32", False),
+    ("sums", "float64", True),
+    ("sums", "float32", True),
+    ("tall", "float64", False),
+    ("broad", "float32", False),
+    ("crowd", "float64", False),
+    ("crowd", "float32", False),
+}
+"""Which cases are judged by default, in what dtype, in train mode or not. The others are thorough."""
+FORWARD, GRADIENTS = {("book", "float32", False)}, {("widths", "float32", False)}
+"""Those of which only one half is."""
 
-def cells() -> Iterator[tuple[str, Cell]]:
+
+def cells() -> Cells:
     """The numbers of every architecture by name, and of ``SIZES``."""
-    named = {name: case for name, case in STRUCTURES.items() if name != "global_pool"}
-    for (name, case), (check, level) in product(named.items(), CHECKS.items()):
-        yield f"{check.__name__} {name} float64 eval", Cell(on(check, case, "float64", False), level)
-    for name in ("layers", "blocks"):
-        yield f"structure {name}", Cell(on(checks.structure, SIZES[name]), "inference", ("float32",))
+    for name, case in NAMED.items():
+        yield from _forward(name, case, "float32")
+        yield from _gradients(name, case, "float64")
     for name, case in SIZES.items():
-        modes = {"eval": False} | ({"train": True} if case.spec.batch_norm else {})
-        for (check, level), dtype, (mode, train) in product(CHECKS.items(), DTYPES, modes.items()):
-            yield f"{check.__name__} {name} {dtype} {mode}", Cell(on(check, case, dtype, train), level, (dtype,))
+        trained = case.spec.batch_norm and name != "deep"
+        for dtype, train in product(("float64", "float32"), (False, True)[: 1 + trained]):
+            here = (name, dtype, train)
+            yield from _forward(name, case, dtype, train, thorough=here not in DEFAULT | FORWARD)
+            yield from _gradients(name, case, dtype, train, thorough=here not in DEFAULT | GRADIENTS)
+    yield "structure deep", Cell(on(checks.structure, SIZES["deep"]), "inference", ("float32",))
+    yield "round_trip deep float32", Cell(on(checks.round_trip, SIZES["deep"], "float32"), "inference", ("float32",))
+
+
+def _forward(name: str, case: Case, dtype: str, train: bool = False, *, thorough: bool = False) -> Cells:
+    judge = on(checks.forward, case, dtype, train)
+    yield f"forward {name} {dtype} {_MODES[train]}", Cell(judge, "inference", (dtype,), thorough)
+
+
+def _gradients(name: str, case: Case, dtype: str, train: bool = False, *, thorough: bool = False) -> Cells:
+    check = checks.backward if dtype == "float64" else switches
+    judge = on(check, case, dtype, train)
+    yield f"{check.__name__} {name} {dtype} {_MODES[train]}", Cell(judge, "gradients", (dtype,), thorough)
