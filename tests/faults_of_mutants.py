@@ -53,3 +53,12 @@ def a_loss_scale_halves_after_an_overflow(b: Any, r: Any) -> None:
         return rounded
 
     around(b.Learner, "_gradients", scaled)
+
+
+@caught_by("learning")
+def pixels_are_scaled_in_float32(b: Any, r: Any) -> None:
+    def scaled(original: Any, learner: Any, x: Any) -> Any:
+        images = original(learner, x)
+        return images.astype(np.float32).astype(np.float64) if x.dtype == np.uint8 else images
+
+    around(b.Learner, "_images", scaled)

@@ -36,7 +36,7 @@ def cells() -> dict[str, Judge]:
     the oracle.
     """
     _, *others = registry.own_names()
-    again = {f"{check} {name}" for check in ("exchange", "relay") for name in others}
+    again = {name for name in all_cells() if name.split()[0] in ("exchange", "relay") and name.split()[1] in others}
     facts = {f"declared {name}": partial(_fact, fact) for name, fact in FACTS.items()}
     return {**{name: cell for name, cell in all_cells().items() if name not in again}, **facts}
 

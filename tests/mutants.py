@@ -3,7 +3,8 @@
 ``python tests/mutants.py oracle benchmarks/results/mutants.json`` runs every mutant of the oracle plug-in and of the
 oracle's code; ``torch`` those of a real backend, in its environment. With ``--resume`` what the file holds stands; with
 ``--survivors`` all that does except what lived. ``--sample N --seed S`` runs a few that have no reason to live, each
-first against what killed it in the published run.
+first against what killed it in the published run. ``prune`` takes the reasons out that FILE no longer needs, and prints
+what lives without one.
 """
 
 from __future__ import annotations
@@ -25,8 +26,8 @@ from typing import Any
 
 import mutating
 from mutant_targets import TARGETS, SomeBench, Target
-from mutants_table import PUBLISHED, SURVIVED
-from mutating import Mutant
+from mutants_table import PUBLISHED
+from mutating import SURVIVED, Mutant
 
 from vgg.conformance.cell import Judge
 from vgg.params import write_atomically
@@ -171,13 +172,16 @@ def _json(path: Path) -> dict[str, Any]:
 def main() -> None:
     """Run mutants."""
     parser = ArgumentParser(description=(__doc__ or "").partition("\n")[0])
-    parser.add_argument("target", choices=TARGETS)
+    parser.add_argument("target", choices=[*TARGETS, "prune"])
     parser.add_argument("file", type=Path)
     parser.add_argument("--sample", type=int, metavar="N", help="run N mutants, drawn at random")
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--resume", action="store_true", help="keep what FILE holds")
     parser.add_argument("--survivors", action="store_true", help="keep what FILE holds, except what lived")
     options = parser.parse_args()
+    if options.target == "prune":
+        outcomes = {key: outcome for run in _json(options.file).values() for key, outcome in run["mutants"].items()}
+        sys.exit("\n".join(mutating.prune(outcomes)) or None)
     warnings.simplefilter("ignore")  # a mutant may well divide by zero
     with TARGETS[options.target].ready():
         run(options.target, options.file, options)

@@ -8,10 +8,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any
 
-from mutating import ROOT, Reason, reasons
+from mutating import ROOT, SURVIVED, Reason, reasons
 
 PUBLISHED = ROOT / "benchmarks" / "results" / "mutants.json"
-SURVIVED = "survived"
 HEADING = "## Mutants"
 _TEXT = """A saboteur is a fault that somebody thought of; a mutant is one that a tool makes, by one change in one
 line. The suite judges each mutant cell by cell, the cheapest first, until a cell kills it. A kill by an

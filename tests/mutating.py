@@ -8,21 +8,25 @@ from __future__ import annotations
 import ast
 import tomllib
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from importlib.metadata import version
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import libcst as cst
+import tomli_w
 from libcst.metadata import ByteSpanPositionProvider, MetadataWrapper
 from mutmut.mutation.file_mutation import MutationVisitor
 from mutmut.mutation.mutators import mutation_operators
 from mutmut.mutation.pragma_handling import IgnoredCode
 
+from vgg.params import write_atomically
+
 ROOT = Path(__file__).parent.parent
 REASONS = Path(__file__).with_name("mutants_reasons.toml")
+SURVIVED = "survived"
 TOOL = f"mutmut {version('mutmut')}"
 
 
@@ -76,11 +80,28 @@ def mutants(path: Path, wanted: Callable[[str], bool] = bool) -> tuple[Mutant, .
 def reasons() -> dict[str, Reason]:
     """By key, why mutants that no check kills live."""
     return {
-        Mutant(entry["file"], entry["function"], entry["before"], after).key: Reason(kind, entry["reason"])
+        key: Reason(kind, entry["reason"])
         for kind, entries in tomllib.loads(REASONS.read_text()).items()
         for entry in entries
-        for after in entry["after"]
+        for key in _keys(entry)
     }
+
+
+def _keys(entry: dict[str, Any]) -> dict[str, str]:
+    """What each mutant of an entry makes of the line, by the mutant's key."""
+    return {Mutant(entry["file"], entry["function"], entry["before"], after).key: after for after in entry["after"]}
+
+
+def prune(outcomes: Mapping[str, str]) -> list[str]:
+    """Take out of the file the reasons of mutants that die, or are none; return the keys that live without one."""
+    kept: dict[str, list[dict[str, Any]]] = {}
+    for kind, entries in tomllib.loads(REASONS.read_text()).items():
+        for entry in entries:
+            living = [after for key, after in _keys(entry).items() if outcomes.get(key) == SURVIVED]
+            kept.setdefault(kind, []).extend([{**entry, "after": living}] if living else [])
+    head = REASONS.read_text().partition("[[")[0]
+    write_atomically(REASONS, (head + tomli_w.dumps(kept)).encode())
+    return [key for key, outcome in outcomes.items() if outcome == SURVIVED and key not in reasons()]
 
 
 class _Visitor(MutationVisitor):

@@ -8,8 +8,8 @@ import sys
 from pathlib import Path
 
 import pytest
-from mutants_table import HEADING, PUBLISHED, SURVIVED, published
-from mutating import ROOT, mutants, reasons
+from mutants_table import HEADING, PUBLISHED, published
+from mutating import ROOT, SURVIVED, mutants, reasons
 
 RESULT = json.loads(PUBLISHED.read_text())
 OUTCOMES = {key: outcome for run in RESULT.values() for key, outcome in run["mutants"].items()}

@@ -10,8 +10,7 @@ import mutants
 import mutating
 import pytest
 from mutant_targets import Target
-from mutants_table import SURVIVED
-from mutating import Mutant
+from mutating import SURVIVED, Mutant
 
 from vgg import BackendError
 from vgg.compare import Verdict
@@ -80,6 +79,21 @@ def _stumbles(_bench: Any) -> Verdict:
 
 def _exits(_bench: Any) -> Verdict:
     raise SystemExit(3)
+
+
+@pytest.mark.parametrize(("outcome", "kept"), [(SURVIVED, 2), ("verdict forward plain", 1)])
+def test_reasons_of_what_dies_are_pruned(
+    outcome: str, kept: int, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(mutating, "REASONS", tmp_path / "reasons.toml")
+    entry = 'file = "sum.py"\nfunction = "half"\nbefore = "x"\nafter = ["y", "z"]\nreason = "It is the same."\n'
+    mutating.REASONS.write_text(f"# Why.\n[[equivalent]]\n{entry}")
+    left = mutating.prune(
+        {"sum.py half: x => y": SURVIVED, "sum.py half: x => z": outcome, "sum.py half: x => w": SURVIVED}
+    )
+    assert left == ["sum.py half: x => w"]
+    assert len(mutating.reasons()) == kept
+    assert mutating.REASONS.read_text().startswith("# Why.")
 
 
 CELLS = {

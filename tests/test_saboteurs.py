@@ -44,7 +44,7 @@ def test_a_saboteur_that_only_one_check_can_see_is_caught_by_no_other(name: str)
 
 def test_a_random_spec_that_fails_is_shrunk_to_a_file_that_fails_as_well(tmp_path: Path) -> None:
     bench, path = Bench(SABOTEURS["even kernels padded wrongly"].sabotage), tmp_path / "failing.toml"
-    path.write_text(judged(cells()["properties"], bench).reason.partition("failing.toml:")[2])
+    path.write_text(judged(cells()["properties float64"], bench).reason.partition("failing.toml:")[2])
     spec = Spec.load(path)
     assert 2 in [conv.kernel for block in spec.blocks for conv in block.convs]
     assert totals(expand(spec)).macs < 1000

@@ -27,7 +27,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Exit status: 0 done, 1 a check failed, 2 wrong usage."""
+    """Run one command. Exit status: 0 done, 1 a check failed, 2 wrong usage or nothing judged."""
     from . import commands
 
     arguments = parser().parse_args(argv)
@@ -66,9 +66,11 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--junit", metavar="FILE", help="write JUnit XML there")
     check.add_argument("-k", metavar="EXPRESSION", dest="select", help="only the checks that match, as in pytest")
     check.add_argument("--spec", metavar="FILE", help="judge on this spec alone, as a failed property prints it")
-    check.add_argument("--known", metavar="FILE", help="TOML file of known failures: id, reason, link")
+    check.add_argument("--known", metavar="FILE", help="TOML file of known failures; see docs/backends.md")
     _replicas(check)
     check.add_argument("--examples", type=_positive, metavar="N", help="random specs that each backend is judged on")
+    check.add_argument("--seed", type=_natural, metavar="N", help="draw random specs and lives anew, from this seed")
+    check.add_argument("--thorough", action="store_true", help="also the checks that take longer")
 
     train = _command(
         commands, "train", "one training run", "vgg train torch vgg11_narrow --recipe quick --out runs/first"

@@ -21,6 +21,7 @@ from .recipe import Recipe, recipe
 from .spec import Spec
 
 if TYPE_CHECKING:
+    from .conformance.board import Board
     from .data import Dataset
     from .registry import Entry
 
@@ -61,30 +62,49 @@ def _backends(arguments: Namespace) -> list[str]:
 
 
 def check(arguments: Namespace) -> int:
-    """The conformance suite, in one pytest session."""
-    import pytest
-
-    from .conformance.plugin import Results
+    """The conformance suite, in one pytest session; the last lines say how much of it was judged."""
+    from . import outputs
+    from .conformance.run import run
 
     backends = _backends(arguments)
     if arguments.spec:
         Spec.load(arguments.spec)
-    package = Path(__file__).parent
-    options = ["-c", str(package / "conformance/check.ini"), "--rootdir", str(package), "--pyargs", "vgg.conformance"]
+    if arguments.junit:
+        outputs.check_file("--junit", Path(arguments.junit))
+    if arguments.json:
+        outputs.check_standard_output()
+    try:
+        with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
+            status, results = run([*_check_options(arguments), *(f"--vgg-backend={name}" for name in backends)])
+            for line in results.board.lines() if results.board else ():
+                print(line)
+        if arguments.json and results.board:
+            _print_json({"ok": status == 0, **results.board.to_dict()})
+    except BrokenPipeError:  # whoever has stopped reading must not take that for a success
+        sys.stderr.close()
+        return 1
+    if results.board and status == 2:
+        print(f"vgg: {_unjudged(arguments, results.board)}", file=sys.stderr)
+    return status
+
+
+def _check_options(arguments: Namespace) -> list[str]:
+    """The suite's options, as pytest takes them."""
     _settle(arguments, {"device": "cpu", "replicas": 1})
-    options += [f"--vgg-{name}={getattr(arguments, name)}" for name in ("env", "timeout", "device", "replicas")]
-    options += [f"--backend={name}" for name in backends]
-    given = {"--junit-xml": arguments.junit, "-k": arguments.select, "--vgg-spec": arguments.spec}
-    given |= {"--vgg-known": arguments.known, "--vgg-examples": arguments.examples}
-    options += [part for option, value in given.items() if value is not None for part in (option, str(value))]
-    results = Results()
-    with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
-        status = pytest.main(options, plugins=[results])
-    if arguments.json and status != pytest.ExitCode.USAGE_ERROR:
-        _print_json(results.found)
-    if status == pytest.ExitCode.NO_TESTS_COLLECTED:
-        raise mismatch("-k", repr(arguments.select), "an expression that matches a check", "see the rows of vgg check")
-    return 2 if status == pytest.ExitCode.USAGE_ERROR else int(status != pytest.ExitCode.OK)
+    names = ("env", "timeout", "device", "replicas", "spec", "known", "examples", "seed")
+    given = {f"--vgg-{name}": getattr(arguments, name) for name in names} | {"--junit-xml": arguments.junit}
+    options = [f"{option}={value}" for option, value in given.items() if value is not None]
+    options += ["--vgg-thorough"] if arguments.thorough else []
+    return options if arguments.select is None else [*options, "-k", arguments.select]
+
+
+def _unjudged(arguments: Namespace, board: Board) -> VGGError:
+    """Why ``vgg check`` has no verdict."""
+    names = [name for name in board.backends if not board.judged(name)[0]]
+    got = f"{arguments.select!r}, which leaves nothing to judge of {', '.join(names)}"
+    if arguments.select is None:
+        return mismatch("vgg check", f"nothing judged of {', '.join(names)}", "at least one cell of each backend")
+    return mismatch("-k", got, "an expression that matches a check", "see the rows of vgg check")
 
 
 def train(arguments: Namespace) -> int:

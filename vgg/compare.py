@@ -59,6 +59,10 @@ class Verdict:
     def __str__(self) -> str:
         return self.reason or f"{self.error:.1e} of {self.limit:.1e}"
 
+    def of(self, reason: str) -> Verdict:
+        """The same verdict with another ``reason``."""
+        return Verdict(self.error, self.limit, self.where, reason)
+
     @property
     def basis(self) -> str:
         """How the limit was derived."""

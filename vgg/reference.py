@@ -42,13 +42,14 @@ class Mode(NamedTuple):
     """``train`` uses batch statistics and dropout; ``masks`` are what each dropout multiplies by: 0 or 1/(1-rate).
 
     ``bessel`` says which variance enters the running statistic: n-1 in the denominator (torch), or n. ``keep`` is the
-    share of the old statistic that stays.
+    share of the old statistic that stays, ``epsilon`` what batch norm adds to a variance.
     """
 
     train: bool = False
     masks: Mapping[str, ArrayLike] | None = None
     bessel: bool = False
     keep: float = BATCH_NORM_MOMENTUM
+    epsilon: float = BATCH_NORM_EPSILON
 
 
 EVAL = Mode()
@@ -188,7 +189,7 @@ def _batch_norm(row: Layer, own: Arrays, x: Array, tape: Tape, mode: Mode) -> Ar
         batch = {"running_mean": mean, "running_var": var * count / (count - 1) if mode.bessel else var}
         for part, new in batch.items():
             tape.statistics[f"{row.name}.{part}"] = mode.keep * own[part] + (1 - mode.keep) * new
-    scale = 1 / np.sqrt(_column(var) + BATCH_NORM_EPSILON)
+    scale = 1 / np.sqrt(_column(var) + mode.epsilon)
     normal = (x - _column(mean)) * scale
     tape.saved[row.name] = normal, scale, mode.train
     return normal * _column(own["weight"]) + _column(own["bias"])

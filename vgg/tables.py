@@ -55,10 +55,12 @@ def layer_table(spec: Spec, rows: tuple[Layer, ...], totals: Totals) -> None:
 Rows = dict[str, Callable[[Mapping[str, Any]], str]]
 """Row -> its text from a backend's column in ``compare.json``."""
 PROVEN: Rows = {
-    "layers as in the table, 224 -> 7": lambda c: f"{c['layers_agreeing']} of {c['layers']}",
-    "parameters, at 224 px": lambda c: f"{c['parameters']:,}",
-    "worst float64 error, logits": lambda c: _error(c["logits_error"]),
-    "worst float64 error, gradients": lambda c: _error(c["gradient_error"]),
+    "layers as in the table, 224 -> 7": lambda c: (
+        "-" if c["layers"] is None else f"{c['layers_agreeing']} of {c['layers']}"
+    ),
+    "parameters, at 224 px": lambda c: "-" if c["layers"] is None else f"{c['parameters']:,}",
+    "worst float64 error, logits": lambda c: _error(c, "logits_error"),
+    "worst float64 error, gradients": lambda c: _error(c, "gradient_error"),
     "the same network": lambda c: "yes" if c["ok"] else f"NO: {c['reason'] or 'structure'}",
 }
 TRAINED: Rows = {
@@ -75,12 +77,24 @@ PLACE: Rows = {
     "device": lambda c: c["device"],
 }
 ROWS = PLACE | PROVEN | TRAINED
+OWN_INPUT = {
+    "layers as in the table, 224 -> 7": "layers as in the table",
+    "parameters, at 224 px": "parameters",
+}
+"""What rows are called where the structure was judged at the input that was trained on."""
+
+
+def rows_of(result: Mapping[str, Any]) -> Rows:
+    """The rows of a comparison."""
+    inputs = [column["structure_at"] for column in result["backends"].values() if "structure_at" in column]
+    names = {} if all(shape[1:] == [224, 224] for shape in inputs) else OWN_INPUT
+    return {names.get(row, row): text for row, text in ROWS.items()}
 
 
 def comparison(result: Mapping[str, Any]) -> None:
     """``vgg compare``."""
     table = _table("", *result["backends"])
-    for row, text in ROWS.items():
+    for row, text in rows_of(result).items():
         cells = (text(column) if "facts" in column else "-" for column in result["backends"].values())
         table.add_row(row, *cells)
     _print(table)
@@ -175,8 +189,10 @@ def _print(table: Table) -> None:
     console.print(table) if console.is_terminal else Console(highlight=False, width=160).print(table)
 
 
-def _error(value: float | None) -> str:
-    return "over its limit" if value is None else f"{value:.1e}"
+def _error(column: Mapping[str, Any], name: str) -> str:
+    if column["layers"] is None:
+        return "-"
+    return "over its limit" if column[name] is None else f"{column[name]:.1e}"
 
 
 def size(count: int) -> str:

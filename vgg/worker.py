@@ -15,7 +15,7 @@ import sys
 import threading
 import time
 import traceback
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -24,9 +24,9 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 
 from . import replicas, train, wire
-from .backends import FACTS, FUNCTIONS, PRECISIONS
+from .backends import DTYPES, FACTS, FUNCTIONS, LEVEL, LEVELS, NEEDED, PRECISIONS
 from .bench import contender
-from .errors import VGGError, mismatch
+from .errors import VGGError, mismatch, unknown
 from .masks import dropouts
 from .promises import PROMISES, BrokenError, Stage
 from .recipe import Recipe
@@ -63,9 +63,11 @@ class Session:
         self.slot = self.slots.setdefault("", Slot())
         self.contender: Any = None
         self.stages: dict[str, Stage] = {}
-        missing = [name for name in FUNCTIONS if not callable(getattr(self.backend, name, None))]
+        self.level, self.dtypes = _claims(self.backend)
+        needed = [name for name in FUNCTIONS if self._reaches(NEEDED.get(name, LEVELS[0]))]
+        missing = [name for name in needed if not callable(getattr(self.backend, name, None))]
         if missing:
-            raise mismatch(module, f"no {', '.join(missing)}", f"the functions {', '.join(FUNCTIONS)}")
+            raise mismatch(module, f"no {', '.join(missing)}", f"the functions {', '.join(needed)}")
         self.group = replicas.group()
         if self.group.size > 1 and not hasattr(self.backend, "REPLICAS"):
             raise mismatch("--replicas", self.group.size, f"1: {module} trains on one device")
@@ -76,6 +78,8 @@ class Session:
         if missing:
             raise mismatch("facts()", f"no {', '.join(missing)}", f"a dict with {', '.join(FACTS)}")
         about: dict[str, Any] = {
+            "level": self.level,
+            "dtypes": self.dtypes,
             "declared": dict(getattr(self.backend, "DECLARED", {})),
             "precisions": self._precisions(),
             "python": sys.version.split()[0],
@@ -100,6 +104,7 @@ class Session:
         return None, {}
 
     def build(self, arrays: wire.Arrays, spec: dict[str, Any], dtype: str, device: str) -> Reply:
+        self._claims_dtype(dtype)
         slot = self.slot
         slot.model = slot.learning = None
         slot.spec, slot.dtype = Spec.from_dict(spec), dtype
@@ -116,23 +121,26 @@ class Session:
         return None, _arrays(self.backend.dump(self.slot.model))
 
     def forward(self, arrays: wire.Arrays, train: bool) -> Reply:
+        self._claims_mode(train)
         with _unchanged(arrays):
             logits = self.backend.forward(self.slot.model, _floating(arrays["x"]), train=train)
         return None, _arrays({"logits": logits})
 
     def trace(self, arrays: wire.Arrays, train: bool) -> Reply:
+        self._claims_mode(train)
         with _unchanged(arrays):
             activations = _arrays(self.backend.trace(self.slot.model, _floating(arrays["x"]), train=train))
         return list(activations), activations
 
     def loss_and_grads(self, arrays: wire.Arrays, train: bool) -> Reply:
+        self._claims_level("gradients", "loss_and_grads")
         with _unchanged(arrays):
             x, y = _floating(arrays["x"]), arrays["y"]
             loss, grads = self.backend.loss_and_grads(self.slot.model, x, y, train=train)
         return float(loss), _arrays(grads)
 
     def learner(self, arrays: wire.Arrays, recipe: dict[str, Any]) -> Reply:
-        plan = Recipe.from_dict(recipe)
+        plan = self._plan(recipe, "learner")
         self.place({}, self.slot.device, plan.precision)
         if self.slot.dtype != plan.dtype:
             raise mismatch("model", self.slot.dtype or "none", f"{plan.dtype}, which {plan.precision} is learned in")
@@ -172,8 +180,9 @@ class Session:
         return "", {}
 
     def train(self, arrays: wire.Arrays, out: str, device: str, recipe: dict[str, Any], **options: Any) -> Reply:
+        plan = self._plan(recipe, "train")
         facts, _ = self.facts({})
-        device, _ = self.place({}, device, Recipe.from_dict(recipe).precision)
+        device, _ = self.place({}, device, plan.precision)
         self._fits(Spec.from_dict(options["spec"]))
         start, telling = time.perf_counter(), [0.0]
 
@@ -187,7 +196,8 @@ class Session:
         return {**summary, "seconds": time.perf_counter() - start - telling[0]}, {}
 
     def contend(self, arrays: wire.Arrays, **told: Any) -> Reply:
-        self.place({}, told["device"], told["recipe"]["precision"])
+        plan = self._plan(told["recipe"], "contend")
+        self.place({}, told["device"], plan.precision)
         self.contender = contender.make(self.backend, arrays, **told)
         return contender.variables(), {}
 
@@ -203,14 +213,56 @@ class Session:
     def load_seconds(self, arrays: wire.Arrays, **told: Any) -> Reply:
         return contender.load_seconds(self.backend, **told), {}
 
+    def _reaches(self, level: str) -> bool:
+        return LEVELS.index(level) <= LEVELS.index(self.level)
+
+    def _claims_level(self, level: str, job: str) -> None:
+        if not self._reaches(level):
+            wanted = f"{level}, which {job} needs"
+            raise mismatch("level", f"{self.level}, as the backend claims", wanted, "ask a backend that claims it")
+
+    def _claims_mode(self, train: bool) -> None:
+        if train:
+            self._claims_level("gradients", "train mode")
+
+    def _claims_dtype(self, dtype: str) -> None:
+        if dtype not in self.dtypes:
+            raise mismatch("dtype", dtype, f"one of {', '.join(self.dtypes)}, as the backend claims")
+
+    def _plan(self, recipe: dict[str, Any], job: str) -> Recipe:
+        """The recipe of a job that trains, if the backend claims training and the recipe's dtype."""
+        self._claims_level("training", job)
+        plan = Recipe.from_dict(recipe)
+        self._claims_dtype(plan.dtype)
+        return plan
+
     def _precisions(self) -> dict[str, tuple[str, ...]]:
-        return dict(getattr(self.backend, "PRECISIONS", PRECISIONS))
+        """By device, those whose parameters are of a dtype that the backend claims."""
+        precisions = getattr(self.backend, "PRECISIONS", PRECISIONS)
+        return {device: tuple(name for name in names if self._holds(name)) for device, names in precisions.items()}
+
+    def _holds(self, precision: str) -> bool:
+        """Whether parameters of a recipe of that precision are of a dtype that the backend claims."""
+        return ("float64" if precision == "float64" else "float32") in self.dtypes
 
     def _fits(self, spec: Spec | None) -> None:
         """Replicas whose batch norms each take their own images' statistics are another network."""
         if self.group.size > 1 and spec and spec.batch_norm and not self.backend.REPLICAS["batch_norm"]:
             wanted = f"1 with batch norm: {self.backend.__name__} cannot take its statistics over all replicas"
             raise mismatch("--replicas", self.group.size, wanted)
+
+
+def _claims(backend: Any) -> tuple[str, list[str]]:
+    """Level and dtypes that a module claims; ``VGGError`` if there are none such."""
+    level, dtypes = getattr(backend, "LEVEL", LEVEL), getattr(backend, "DTYPES", DTYPES)
+    if level not in LEVELS:
+        raise unknown("LEVEL", str(level), LEVELS)
+    if isinstance(dtypes, str) or not isinstance(dtypes, Sequence) or not dtypes:
+        raise mismatch("DTYPES", repr(dtypes), f"a tuple of one or more of {', '.join(DTYPES)}")
+    for dtype in dtypes:
+        if dtype not in DTYPES:
+            raise unknown("dtype in DTYPES", str(dtype), DTYPES)
+    return level, list(dtypes)
 
 
 @contextmanager

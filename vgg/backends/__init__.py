@@ -37,6 +37,9 @@ Arrays = dict[str, Array]
 FUNCTIONS = ("vgg_block", "build", "load", "dump", "forward", "trace", "loss_and_grads", "learner", "facts")
 """Every function that a backend has, in the order of the four siblings."""
 
+NEEDED = {"loss_and_grads": "gradients", "learner": "training"}
+"""The level from which on a backend must have that function; it must always have the others."""
+
 FACTS = ("framework", "versions", "devices", "flags")
 """What ``facts`` must say."""
 
@@ -45,8 +48,8 @@ VELOCITY = "velocity/"
 
 
 LEVELS = ("inference", "gradients", "training")
-"""What a backend may claim by ``LEVEL``, each with all before it: ``build``, ``load``, ``dump``, ``forward`` and
-``trace``; ``loss_and_grads``; ``learner``.
+"""What a backend may claim by ``LEVEL``, each with all before it: ``build``, ``load``, ``dump``, and ``forward`` and
+``trace`` in eval mode; train mode and ``loss_and_grads``; ``learner``.
 """
 
 DTYPES = ("float64", "float32")
@@ -54,6 +57,9 @@ DTYPES = ("float64", "float32")
 
 DEVICES = ("cpu", "gpu")
 """Where ``build`` can put a model."""
+
+LEVEL = "training"
+"""The level of a backend whose module claims none."""
 
 PRECISIONS = {"cpu": ("float64", "float32"), "gpu": ("float64", "float32")}
 """What a learner can do where its module says nothing."""
@@ -101,11 +107,18 @@ class Backend(Protocol):
     DECLARED: Mapping[str, str]
     """What stock layers cannot make equal; other keys than these are refused.
 
-    Of batch norm, ``running_var``: ``population`` or ``unbiased``, and ``momentum``: ``float32`` where a float64 layer
-    rounds it to that. ``dropout``: ``float32`` where a float64 layer rounds 1 / (1 - rate) to that.
+
+    Of batch norm, ``running_var``: ``population`` or ``unbiased``; ``momentum`` and ``epsilon``: ``float32`` where a
+    float64 layer rounds it to that. ``dropout``: ``float32`` where a float64 layer rounds 1 / (1 - rate) to that.
     ``denormals``: ``flushed`` where numbers below the smallest normal one become 0, in float64 or in float32.
     ``nan``: ``swallowed`` where a ReLU or a max-pool makes a number of it.
     """
+
+    LEVEL: str
+    """One of ``LEVELS``; without it, ``training``. Functions beyond it may be left out; a worker never calls them."""
+
+    DTYPES: tuple[str, ...]
+    """Those of ``vgg.backends.DTYPES`` in which ``build`` makes models; without it, all. A worker refuses others."""
 
     PRECISIONS: Mapping[str, tuple[str, ...]]
     """The recipe's precisions that a learner can do, by device. A worker refuses every other one."""

@@ -11,6 +11,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from .tally import Tally
+
 if TYPE_CHECKING:
     from ..client import Worker
     from ..compare import Verdict
@@ -21,15 +23,13 @@ PATIENCE = 3
 
 
 @dataclass
-class Board:
-    """Verdicts by check and backend, facts likewise, seconds by backend, and the workers."""
+class Board(Tally):
+    """A tally, the seconds that each backend took, and the workers."""
 
-    env: str
-    timeout: float
-    device: str
-    replicas: int
-    cells: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
-    facts: dict[str, dict[str, Fact]] = field(default_factory=dict)
+    env: str = "auto"
+    timeout: float = 900
+    device: str = "cpu"
+    replicas: int = 1
     seconds: dict[str, float] = field(default_factory=dict)
     frameworks: dict[str, str] = field(default_factory=dict)
     workers: dict[str, Worker] = field(default_factory=dict)
@@ -56,7 +56,9 @@ class Board:
             self.refusals[backend] = str(error)
             raise
         with suppress(BackendError):  # if it is of consequence, a cell will say so
-            self.frameworks[backend] = self.workers[backend].facts()["framework"]
+            facts = self.workers[backend].facts()
+            self.frameworks[backend] = facts["framework"]
+            self.claims.setdefault(backend, (facts["level"], facts["dtypes"]))  # later ones are no way out
         return self.workers[backend]
 
     def start(self, backend: str) -> Worker:
@@ -78,32 +80,23 @@ class Board:
         for worker in self.workers.values():
             worker.close()
 
-    def note(self, check: str, backend: str, verdict: Verdict, *, known: bool = False) -> None:
-        """Keep a verdict; ``known``: its failure is expected."""
+    def note(self, check: str, backend: str, verdict: Verdict, *, known: bool = False, expected: bool = False) -> None:
+        """Keep a verdict; ``known``: it is the failure that is expected; ``expected``: a failure is."""
         from ..compare import REFUSED
 
-        outcome = {(True, False): "passed", (False, False): "failed", (False, True): "known failure"}
+        outcome = "refused" if verdict.limit is REFUSED else "passed"
+        outcome = ("known failure" if known else "failed") if not verdict.ok else outcome
         numbers = {name: _finite(getattr(verdict, name)) for name in ("error", "limit")}
-        said = "refused" if verdict.limit is REFUSED else outcome.get((verdict.ok, known), "unexpected pass")
-        cell = {"outcome": said, **numbers, "basis": verdict.basis}
-        self.cells.setdefault(check, {})[backend] = {**cell, "where": verdict.where, "reason": verdict.reason}
-
-    def leave(self, check: str, backend: str, reason: str) -> None:
-        """Keep that a cell could not be judged, through no fault of the backend's."""
-        cell = {"outcome": "not judged", "error": None, "limit": None, "basis": "", "where": "", "reason": reason}
-        self.cells.setdefault(check, {})[backend] = cell
-
-    def unjudged(self) -> Iterator[str]:
-        """Why what was not judged was not."""
-        for check, row in self.cells.items():
-            for backend, cell in row.items():
-                if cell["outcome"] == "not judged":
-                    yield f"{check}: {backend} was not judged: {cell['reason']}"
+        about = {"outcome": "unexpected pass" if verdict.ok and expected else outcome, **numbers}
+        about |= {"basis": verdict.basis, "where": verdict.where, "reason": verdict.reason}
+        self.cells.setdefault(check, {})[backend] = about
 
     def handed(self) -> str:
         """What was found, as text for the board of another process."""
-        found = {"cells": self.cells, "facts": self.facts, "seconds": self.seconds, "frameworks": self.frameworks}
-        return json.dumps(found, default=float)
+        kept = ("cells", "facts", "seconds", "frameworks", "claims", "begun")
+        return json.dumps(
+            {name: getattr(self, name) for name in kept} | {"left_out": sorted(self.left_out)}, default=float
+        )
 
     def take(self, handed: str) -> None:
         """Add what another process found."""
@@ -117,6 +110,9 @@ class Board:
         for backend, seconds in found["seconds"].items():
             self.seconds[backend] = self.seconds.get(backend, 0.0) + seconds
         self.frameworks |= found["frameworks"]
+        self.claims = {backend: tuple(claim) for backend, claim in found["claims"].items()} | self.claims
+        self.left_out |= {(backend, check) for backend, check in found["left_out"]}
+        self.begun |= found["begun"]
 
     def to_dict(self) -> dict[str, object]:
         """Everything, for JSON."""
@@ -124,27 +120,29 @@ class Board:
 
         facts = {
             name: {b: {**f._asdict(), "size": _finite(f.size)} for b, f in row.items()}
-            for name, row in self.facts.items()
+            for name, row in self.ordered(self.facts, "declared ")
         }
         return {
             **provenance(),
             "frameworks": self.frameworks,
-            "checks": self.cells,
+            "claims": {backend: {"level": level, "dtypes": dtypes} for backend, (level, dtypes) in self.claims.items()},
+            "judged": {backend: list(self.judged(backend)) for backend in self.backends},
+            "checks": dict(self.ordered(self.cells)),
             "declared": facts,
             "seconds": self.seconds,
         }
 
     def tables(self) -> Iterator[tuple[str, list[list[str]]]]:
         """(title, rows): the matrix, then the declared differences."""
-        backends = list(self.seconds)
+        backends = [name for name in self.backends if name in self.seconds]
         if self.cells:
-            rows = [[check, *(_text(row.get(name)) for name in backends)] for check, row in self.cells.items()]
+            rows = [[check, *(_text(row.get(name)) for name in backends)] for check, row in self.ordered(self.cells)]
             times = ["time", *(f"{self.seconds[name]:.0f} s" for name in backends)]
             yield "conformance: error / limit", [["", *backends], *rows, times]
         if self.facts:
             measured = {
                 fact: [_fact(row[name]) if name in row else "-" for name in backends]
-                for fact, row in self.facts.items()
+                for fact, row in self.ordered(self.facts, "declared ")
             }
             rows = [[fact, *texts] for fact, texts in measured.items()]
             yield "declared differences: what is done, relative size (facts, not passes)", [["", *backends], *rows]
@@ -180,14 +178,14 @@ def _compiled() -> dict[str, str]:
 def _fact(fact: Fact) -> str:
     if fact.wrong:
         return "KNOWN FAILURE" if fact.known else "FAILED"
-    return f"{fact.text} {fact.size:.0e}"
+    return f"{fact.text} {fact.size:.0e}" if math.isfinite(fact.size) else fact.text
 
 
 def _text(cell: dict[str, Any] | None) -> str:
     if cell is None:
         return "-"
     if cell["outcome"] != "passed":
-        return str(cell["outcome"] if cell["outcome"] == "refused" else cell["outcome"].upper())
+        return str(cell["outcome"] if cell["outcome"] in ("refused", "not claimed") else cell["outcome"].upper())
     if not cell["limit"]:
         return "exact"
     return f"{cell['error']:.0e} / {cell['limit']:.0e}"

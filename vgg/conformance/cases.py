@@ -58,17 +58,15 @@ class Case:
         return np.random.RandomState([self.seed, stream])
 
 
-class Dark(Case):
-    """Black images, on which the first convolution, which has no bias, gives zeros: there ReLU has no slope."""
-
-    def images(self, dtype: str) -> Array:
-        """(batch, C, H, W), zeros."""
-        return np.zeros((self.batch, *self.spec.input_shape), dtype)
+class Dead(Case):
+    """The first convolution's first channel has weights and a bias of zero; it gives zeros, where ReLU has no slope."""
 
     def params(self, dtype: str) -> Arrays:
-        """The parameters of a ``Case``, without the first bias."""
-        first = "block1.conv1.bias"
-        return {name: array * (name != first) for name, array in super().params(dtype).items()}
+        """The parameters of a ``Case``, without that channel's."""
+        noisy = super().params(dtype)
+        for part in ("weight", "bias"):
+            noisy[f"block1.conv1.{part}"][0] = 0
+        return noisy
 
 
 class Uneven(Case):
@@ -104,7 +102,7 @@ CASES = {
 }
 """Forward and backward, in float64 and float32, in eval and train mode."""
 
-SHARP = {"dark": Dark(_PLAIN), "uneven": Uneven(_PLAIN, batch=2)}
+SHARP = {"dead": Dead(_PLAIN), "uneven": Uneven(_PLAIN, batch=2)}
 """Backward alone, in float64: where ReLU's input is exactly zero, all frameworks say that its gradient is, too; and a
 softmax takes the largest logit of each image, not of all.
 """

@@ -24,7 +24,7 @@ from ..params import load_params, save_params, shapes
 from ..pixels import resize_matrix
 from ..recipe import Recipe
 from ..reference import Mode, Tape
-from ..spec import BATCH_NORM_MOMENTUM
+from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM
 from .cases import Array, Arrays, Case
 from .exact import unrounded
 
@@ -32,6 +32,7 @@ LR = 0.01
 DECLARATIONS = {
     "running_var": ("population", "unbiased"),
     "momentum": ("float64", "float32"),
+    "epsilon": ("float64", "float32"),
     "dropout": ("float64", "float32"),
     "denormals": ("kept", "flushed"),
     "nan": ("propagated", "swallowed"),
@@ -125,26 +126,32 @@ def round_trip(worker: Jobs, case: Case, dtype: str) -> Verdict:
     return compare(worker.dump(), case.params(dtype), limit=EXACT, dtype=dtype)
 
 
-def written(source: Jobs, case: Case) -> tuple[Arrays, Array]:
-    """Weights from ``source`` and its logits (N, classes) with them; ``VGGError`` where they are wrong."""
-    x, params = built(source, case, "float64"), case.params("float64")
+def written(source: Jobs, case: Case, dtype: str) -> Arrays:
+    """Return the weights that ``source`` dumps in ``dtype``; ``VGGError`` where they or its logits are wrong."""
+    x, params = built(source, case, dtype), case.params(dtype)
     dumped, logits = source.dump(), source.forward(x)
-    wanted = {**params, "logits": reference.forward(case.spec, params, x).logits}
-    verdict = compare({**dumped, "logits": logits}, wanted, limit=forward_limit(case.spec, "float64"))
+    wanted = {**params, "logits": _logits(source, case, params, x)}
+    verdict = compare({**dumped, "logits": logits}, wanted, limit=forward_limit(case.spec, dtype), dtype=dtype)
     if not verdict.ok:
         raise VGGError(verdict.reason)
-    return dumped, logits
+    return dumped
 
 
-def exchange(worker: Jobs, given: tuple[Arrays, Array], case: Case) -> Verdict:
-    """A file of another's weights gives this backend, whatever it held before, the logits that it gave there."""
-    worker.build(case.spec, replace(case, seed=1).params("float64"), dtype="float64")
+def exchange(worker: Jobs, weights: Arrays, case: Case, dtype: str) -> Verdict:
+    """A file of another backend's weights gives the oracle's logits here, whatever the model held before."""
+    worker.build(case.spec, replace(case, seed=1).params(dtype), dtype=dtype)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "weights.safetensors"
-        save_params(path, given[0], case.spec)
+        save_params(path, weights, case.spec)
         worker.call("load", load_params(path))
-    found = {"logits": worker.forward(case.images("float64"))}
-    return compare(found, {"logits": given[1]}, limit=forward_limit(case.spec, "float64"))
+    x = case.images(dtype)
+    wanted = {"logits": _logits(worker, case, weights, x)}
+    return compare({"logits": worker.forward(x)}, wanted, limit=forward_limit(case.spec, dtype), dtype=dtype)
+
+
+def _logits(worker: Jobs, case: Case, weights: Arrays, x: Array) -> Array:
+    """Return the oracle's logits in eval mode, with what the backend declares."""
+    return reference.forward(case.spec, weights, x, eval_mode(worker)).logits
 
 
 def repeatable(worker: Jobs, case: Case) -> Verdict:
@@ -188,13 +195,15 @@ def _call(worker: Jobs, x: Array, y: Array) -> Arrays:
     return {"loss": np.array(loss), **grads, "logits": worker.forward(x, train=True), **worker.trace(x, train=True)}
 
 
-def learning(worker: Jobs, case: Case, momentum: float, sides: tuple[int, int] = (9, 70)) -> Verdict:
-    """The way users train: float32, uint8 pixels (N, C, *sides). One step, then evaluation, against the oracle: loss,
-    whole state, logits. Without momentum a velocity is of no use, and may hold anything.
+def learning(
+    worker: Jobs, case: Case, momentum: float, sides: tuple[int, int] = (9, 70), dtype: str = "float32"
+) -> Verdict:
+    """The way users train, on uint8 pixels (N, C, *sides). One step, then evaluation, against the oracle: loss, whole
+    state, logits. Without momentum a velocity is of no use, and may hold anything.
     """
-    recipe = Recipe(lr=LR, momentum=momentum, mean=0.3, std=0.4)
-    weights = {name: array.astype(np.float64) for name, array in case.params("float32").items()}
-    worker.build(case.spec, case.params("float32"))
+    recipe = Recipe(lr=LR, momentum=momentum, mean=0.3, std=0.4, precision=dtype)
+    weights = {name: array.astype(np.float64) for name, array in case.params(dtype).items()}
+    worker.build(case.spec, case.params(dtype), dtype=dtype)
     worker.learner(recipe)
     channels, *wanted_sides = case.spec.input_shape
     pixels = np.random.RandomState(0).randint(0, 256, (case.batch, channels, *sides)).astype(np.uint8)
@@ -208,12 +217,12 @@ def learning(worker: Jobs, case: Case, momentum: float, sides: tuple[int, int] =
     weights |= tape.statistics
     moving = {VELOCITY + name: v for name, v in velocity.items()} if momentum else {}
     wanted = {"loss": np.array(loss), **moving, **weights}
-    wanted["logits"] = reference.forward(case.spec, weights, x).logits
-    step = np.array(worker.step(pixels, y, LR, drawn), "float32")
+    wanted["logits"] = _logits(worker, case, weights, x)
+    step = np.array(worker.step(pixels, y, LR, drawn), dtype)
     got = {"loss": step, **worker.state(), "logits": worker.evaluate(pixels)}
     found, floors = {n: a for n, a in got.items() if n in wanted}, gradient_floors(moving)
-    limit = gradient_limit(case.spec, "float32", case.batch)
-    return compare(found, wanted, limit=limit, dtype="float32", floors=floors)
+    limit = gradient_limit(case.spec, dtype, case.batch)
+    return compare(found, wanted, limit=limit, dtype=dtype, floors=floors)
 
 
 def resuming(worker: Jobs, fresh: Callable[[], AbstractContextManager[Jobs]], case: Case) -> Verdict:
@@ -288,10 +297,20 @@ def declared(worker: Jobs) -> dict[str, str]:
 
 
 def declared_mode(worker: Jobs) -> Mode:
-    """Train mode with the running statistics that the backend declares."""
+    """Train mode with the batch norm that the backend declares."""
     said = declared(worker)
-    keep = float(np.float32(BATCH_NORM_MOMENTUM)) if said["momentum"] == "float32" else BATCH_NORM_MOMENTUM
-    return Mode(train=True, bessel=said["running_var"] == "unbiased", keep=keep)
+    keep, epsilon = _as_said(BATCH_NORM_MOMENTUM, said["momentum"]), _as_said(BATCH_NORM_EPSILON, said["epsilon"])
+    return Mode(train=True, bessel=said["running_var"] == "unbiased", keep=keep, epsilon=epsilon)
+
+
+def eval_mode(worker: Jobs) -> Mode:
+    """Eval mode with the batch norm that the backend declares."""
+    return declared_mode(worker)._replace(train=False)
+
+
+def _as_said(number: float, said: str) -> float:
+    """Return ``number`` as it is, or rounded to float32."""
+    return float(np.float32(number)) if said == "float32" else number
 
 
 def swallows(worker: Jobs) -> bool:

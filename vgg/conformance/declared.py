@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -12,9 +12,11 @@ from .. import reference
 from ..client import Jobs
 from ..compare import EXACT, FLOAT64_LIMIT, Verdict, compare
 from ..recipe import Recipe
-from ..spec import BATCH_NORM_MOMENTUM, LRN_BETA, LRN_K, LRN_SIZE, Block, Conv, Head, Pool, Spec
-from .cases import CASES, DROPOUTS, TRAJECTORIES, Array
+from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_BETA, LRN_K, LRN_SIZE, Block, Conv, Head, Pool, Spec
+from .cases import CASES, DROPOUTS, TRAJECTORIES, Array, Arrays, Case
 from .checks import AMISS, DECLARATIONS, built, declared, declared_mode, dropout_scale, seen_mask
+
+NOT_CLAIMED = "not claimed"
 
 
 class Fact(NamedTuple):
@@ -26,6 +28,15 @@ class Fact(NamedTuple):
     size: float
     wrong: str = ""
     known: bool = False
+
+    @property
+    def outcome(self) -> str:
+        """In the words of the matrix."""
+        if self.text == NOT_CLAIMED:
+            return NOT_CLAIMED
+        if self.wrong:
+            return "known failure" if self.known else "failed"
+        return "unexpected pass" if self.known else "passed"
 
     def verdict(self) -> Verdict:
         """A failure only where the measurement contradicts the declaration."""
@@ -48,6 +59,19 @@ def running_variance(worker: Jobs) -> Fact:
         said: _statistic("running_var", bessel=said == "unbiased", keep=keep) for said in DECLARATIONS["running_var"]
     }
     return _nearest(kinds, new, exact, declared(worker)["running_var"])
+
+
+def epsilon(worker: Jobs) -> Fact:
+    """Batch norm's 1e-5 in the model's float64, or rounded to float32: beside variances of 1e-7, in eval mode, and in
+    train mode of a backend that claims it.
+    """
+    modes = (False,) if worker.facts()["level"] == "inference" else (False, True)
+    rounded = float(np.float32(BATCH_NORM_EPSILON))
+    kinds = {"float64": _faintly(modes), "float32": _faintly(modes, epsilon=rounded)}
+    worker.build(_FAINT.spec, _faint(), dtype="float64")
+    x = _FAINT.images("float64")
+    normal = np.stack([worker.trace(x, train=train)["block1.bn1"] for train in modes])
+    return _nearest(kinds, normal, kinds["float64"], declared(worker)["epsilon"])
 
 
 def statistics_momentum(worker: Jobs) -> Fact:
@@ -100,7 +124,9 @@ def lrn(worker: Jobs) -> Fact:
     ratio = np.divide(wanted, relu, out=np.ones_like(relu), where=relu > 0)
     grown = ratio ** (-1 / LRN_BETA) - LRN_K  # alpha times the sum of squares
     kinds = {"undivided": wanted, "divided": relu * (LRN_K + grown / LRN_SIZE) ** -LRN_BETA}
-    return _nearest(kinds, worker.trace(x)["block1.lrn1"], wanted, "undivided")  # no backend may declare another
+    fact = _nearest(kinds, worker.trace(x)["block1.lrn1"], wanted, None)
+    wrong = "measured divided, wanted undivided: no backend may declare another" if fact.text == "divided" else ""
+    return fact._replace(wrong=fact.wrong or wrong)
 
 
 def not_a_number(worker: Jobs) -> Fact:
@@ -141,12 +167,50 @@ def _flushes(worker: Jobs, dtype: str) -> bool:
 FACTS = {
     "running variance": running_variance,
     "momentum of statistics": statistics_momentum,
+    "epsilon of batch norm": epsilon,
     "scale of dropout": dropouts_scale,
     "ties": ties,
     "lrn": lrn,
     "nan": not_a_number,
     "denormals": denormals,
 }
+
+
+NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
+    "running variance": ("training", ("float64",)),
+    "momentum of statistics": ("training", ("float64",)),
+    "ties": ("gradients", ("float64",)),
+    "scale of dropout": ("gradients", ("float64",)),
+    "nan": ("inference", ("float32",)),
+    "denormals": ("inference", ("float64", "float32")),
+}
+"""The level and the dtypes that a backend must claim to be measured; other facts need inference in float64."""
+
+
+def needs(name: str) -> tuple[str, tuple[str, ...]]:
+    """Return the level and the dtypes that a backend must claim for the fact of that name."""
+    return NEEDS.get(name, ("inference", ("float64",)))
+
+
+_FAINT = Case(
+    Spec((Block((Conv(3),)),), input_shape=(2, 6, 7), classes=3, head=Head(()), batch_norm=True, name="faint")
+)
+"""A batch norm right behind the images, with variances that do not hide epsilon."""
+
+
+def _faint() -> Arrays:
+    """Its parameters: a convolution whose output varies by 1e-7, and running variances of as much."""
+    params = _FAINT.params("float64")
+    params["block1.conv1.weight"] *= 1e-4
+    params["block1.bn1.running_var"] *= 1e-7
+    return params
+
+
+def _faintly(modes: Sequence[bool], **mode: Any) -> Array:
+    """(modes, N, C, H, W): the oracle's batch norm in eval mode (False) and in train mode (True)."""
+    x, params, eval_ = _FAINT.images("float64"), _faint(), reference.Mode()._replace(**mode)
+    tapes = [reference.forward(_FAINT.spec, params, x, eval_._replace(train=train)) for train in modes]
+    return np.stack([tape.activations["block1.bn1"] for tape in tapes])
 
 
 def _after_a_step(worker: Jobs, part: str) -> tuple[Array, Array]:
@@ -170,7 +234,8 @@ def _nearest(kinds: dict[str, Array], got: Array, common: Array, wanted: str | N
     found = {name: compare({"": got}, {"": array}, limit=FLOAT64_LIMIT) for name, array in kinds.items()}
     kind = min(found, key=lambda name: found[name].error)
     size = compare({"": got}, {"": common}, limit=math.inf).error
+    said = f"DECLARED says {wanted}, " if wanted else ""
     if not found[kind].ok:
-        return Fact("none", size, f"measured none of {', '.join(kinds)}{found[kind].reason}")
-    wrong = "" if wanted in (None, kind) else f"measured {kind}, wanted {wanted}"
+        return Fact("none", size, f"{said}measured none of {', '.join(kinds)}{found[kind].reason}")
+    wrong = "" if wanted in (None, kind) else f"{said}measured {kind}"
     return Fact(kind, size, wrong)

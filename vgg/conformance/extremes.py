@@ -22,11 +22,10 @@ from ..compare import (
     gradient_limit,
 )
 from ..recipe import Recipe
-from ..reference import Mode
 from ..spec import BATCH_NORM_EPSILON, Block, Conv, Head, Pool, Spec
 from .cases import Array, Arrays, Case
 from .cell import Cell, on
-from .checks import LR, declared_mode
+from .checks import LR, declared_mode, eval_mode
 from .steps import worst
 
 Numbers = tuple[Arrays, Array, Array]
@@ -170,7 +169,9 @@ def extreme(worker: Jobs, name: str, dtype: str) -> Verdict:
 
 def _numbers(worker: Jobs, one: Extreme, numbers: Numbers, dtype: str, train: bool) -> Iterator[Verdict]:
     params, x, y = numbers
-    loss, grads, tape = reference.loss_and_grads(one.case.spec, params, x, y, Mode(train=train))
+    loss, grads, tape = reference.loss_and_grads(
+        one.case.spec, params, x, y, declared_mode(worker)._replace(train=train)
+    )
     ahead, back = one.limit(dtype, back=False), one.limit(dtype, back=True)
     wanted = {**tape.activations, "logits of forward()": tape.logits}
     got = {**worker.trace(x, train=train), "logits of forward()": worker.forward(x, train=train)}
@@ -229,7 +230,7 @@ def as_learned(worker: Jobs, name: str, one: Extreme, dtype: str, still: Arrays)
     params, x, y = one.numbers(dtype)
     worker.restore({**still, **params})
     got = {"logits": worker.evaluate(x), "loss": np.array(worker.step(x, y, LR)), **worker.state()}
-    mode, logits = declared_mode(worker), reference.forward(one.case.spec, params, x).logits
+    mode, logits = declared_mode(worker), reference.forward(one.case.spec, params, x, eval_mode(worker)).logits
     loss, grads, tape = reference.loss_and_grads(one.case.spec, params, x, y, mode)
     weights = {n: a.astype(np.float64) for n, a in params.items()}
     weights, velocity = reference.sgd(weights, grads, {n: np.zeros_like(g) for n, g in grads.items()}, lr=LR)

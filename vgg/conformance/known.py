@@ -1,50 +1,123 @@
 """Known failures: a TOML file that lives with the adopter of the suite, and is strict.
 
     [[known]]
-    id = "forward mixed float64 eval"
-    reason = "our LRN is float32"
+    id = "forward mixed float64 *"     # a cell's name, or a pattern: *, ? and [...]
+    error = [1e-8, 1e-6]               # the band of its error; or, in place of it,
+    match = "no kernel for float64"    # a regular expression that its reason holds
+    reason = "our LRN computes in float32"
     link = "https://example.org/issues/1"
-    backend = "mine"  # may be left out: then every backend that is judged
+    backend = "mine"                   # may be left out: then every backend that is judged
 
-An entry that matches nothing is an error; so is one that passes.
+A pattern stands for the list of all cells that it matches, and each of them must fail as the entry says: one that
+passes or fails otherwise is a failure. An entry that matches no cell is an error.
 """
 
 from __future__ import annotations
 
+import math
+import re
 import tomllib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
 from ..errors import VGGError, mismatch, unknown
 
+TEXTS = {"id", "reason", "link"}
+MEASURES = {"error", "match"}
 
-def read(path: str, cells: Sequence[tuple[str, str]]) -> Iterator[tuple[tuple[str, str], str]]:
-    """((backend, id), why) of every cell, of those given as (backend, id), that is expected to fail."""
+
+@dataclass(frozen=True)
+class Known:
+    """One entry: which cells fail, how, and why."""
+
+    id: str
+    reason: str
+    link: str
+    backend: str = "*"
+    error: tuple[float, float] | None = None
+    match: str = ""
+
+    @property
+    def why(self) -> str:
+        """The reason and where to read on."""
+        return f"{self.reason} ({self.link})"
+
+    @property
+    def how(self) -> str:
+        """How its cells fail, in words."""
+        return f"an error from {self.error[0]:g} to {self.error[1]:g}" if self.error else f"a match of {self.match!r}"
+
+    def covers(self, cell: tuple[str, str]) -> bool:
+        """Whether (backend, id) is one of its cells."""
+        return self.backend in ("*", cell[0]) and fnmatchcase(cell[1], self.id)
+
+    def foretells(self, error: float, reason: str) -> bool:
+        """Whether a failure is the one that is known."""
+        if self.error:
+            return self.error[0] <= error <= self.error[1]
+        return re.search(self.match, reason) is not None
+
+
+def read(path: str, cells: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Known]:
+    """Return the entry of every cell (backend, id) that is known to fail; ``VGGError`` if the file is not sound."""
     try:
-        given = tomllib.loads(Path(path).read_text())
+        content = tomllib.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
         raise VGGError(f"{path}: not a readable TOML file ({error})") from error
-    taken: set[tuple[str, str]] = set()
-    for entry in _checked(path, given):
-        found = [cell for cell in cells if (entry.get("backend", cell[0]), entry["id"]) == cell]
-        if not found and entry["id"] in {check for _, check in cells}:
-            raise unknown(f"backend in {path}:", entry["backend"], {backend for backend, _ in cells})
-        if not found:
-            raise unknown(f"id in {path}:", entry["id"], {check for _, check in cells})
-        if again := taken & {*found}:
+    expected: dict[tuple[str, str], Known] = {}
+    for entry in _entries(path, content):
+        covered = [cell for cell in cells if entry.covers(cell)]
+        if not covered:
+            raise _unmatched(path, entry, cells)
+        if again := expected.keys() & {*covered}:
             raise mismatch(path, f"two entries for {' '.join(min(again))}", "one")
-        taken |= {*found}
-        yield from ((cell, f"{entry['reason']} ({entry['link']})") for cell in found)
+        expected |= dict.fromkeys(covered, entry)
+    return expected
 
 
-def _checked(path: str, given: dict[str, Any]) -> list[dict[str, str]]:
-    wanted, entries = {"id", "reason", "link"}, given.get("known", [])
-    if given.keys() - {"known"} or not isinstance(entries, list):
-        raise mismatch(path, ", ".join(given), "tables headed [[known]] and nothing else")
-    for entry in entries:
-        if not isinstance(entry, dict) or not wanted <= entry.keys() <= wanted | {"backend"}:
-            raise mismatch(f"{path}: an entry", entry, "id, reason, link, and perhaps backend")
-        if not all(isinstance(value, str) for value in entry.values()):
-            raise mismatch(f"{path}: an entry", entry, "strings")
-    return entries
+def _unmatched(path: str, entry: Known, cells: Sequence[tuple[str, str]]) -> VGGError:
+    if any(fnmatchcase(check, entry.id) for _, check in cells):
+        return unknown(f"backend in {path}:", entry.backend, {backend for backend, _ in cells})
+    return unknown(f"id in {path}:", entry.id, {check for _, check in cells})
+
+
+def _entries(path: str, content: dict[str, Any]) -> list[Known]:
+    tables = content.get("known", [])
+    if content.keys() - {"known"} or not isinstance(tables, list):
+        raise mismatch(path, ", ".join(content), "tables headed [[known]] and nothing else")
+    return [_entry(f"{path}: an entry", table) for table in tables]
+
+
+def _entry(where: str, table: Any) -> Known:
+    keys = set(table) if isinstance(table, dict) else set()
+    if not TEXTS <= keys <= TEXTS | MEASURES | {"backend"}:
+        raise mismatch(where, table, "id, reason, link, error or match, and perhaps backend")
+    if len(keys & MEASURES) != 1:
+        do = "add the band of the measured error, or a pattern of the failure's text"
+        raise mismatch(where, table, "error = [LOW, HIGH] or match = 'PATTERN', one of them", do)
+    if not all(isinstance(table[key], str) for key in keys - {"error"}):
+        raise mismatch(where, table, "strings")
+    return Known(
+        **{**table, **({"error": _band(where, table["error"])} if "error" in keys else _pattern(where, table))}
+    )
+
+
+def _band(where: str, band: Any) -> tuple[float, float]:
+    numbers = isinstance(band, list) and len(band) == 2 and all(type(number) in (int, float) for number in band)
+    if not numbers or not 0 <= band[0] <= band[1] < math.inf or not band[1]:
+        raise mismatch(where, f"error = {band}", "[LOW, HIGH], two finite numbers with 0 <= LOW <= HIGH")
+    return float(band[0]), float(band[1])
+
+
+def _pattern(where: str, table: dict[str, str]) -> dict[str, str]:
+    """A pattern that matches nothing in particular would forgive everything."""
+    try:
+        empty = re.search(table["match"], "")
+    except re.error as error:
+        raise mismatch(where, f"match = {table['match']!r}", f"a regular expression ({error})") from error
+    if empty:
+        raise mismatch(where, f"match = {table['match']!r}", "a pattern that does not match an empty text")
+    return {"match": table["match"]}

@@ -15,7 +15,7 @@ from ..recipe import Recipe
 from ..spec import Block, Conv, Head, Pool, Spec
 from .cases import Array, Case
 from .cell import Cell, on
-from .checks import LR, declared_mode
+from .checks import LR, declared_mode, eval_mode
 from .courses import prepared
 
 
@@ -48,12 +48,12 @@ def pixels(worker: Jobs, picture: Picture) -> Verdict:
     worker.learner(recipe)
     got = {"logits before": worker.evaluate(images), "loss": np.array(worker.step(images, y, LR))}
     got |= {**worker.state(), "logits": worker.evaluate(images)}
-    wanted = {"logits before": reference.forward(case.spec, weights, x).logits}
+    wanted = {"logits before": reference.forward(case.spec, weights, x, eval_mode(worker)).logits}
     loss, grads, tape = reference.loss_and_grads(case.spec, weights, x, y, declared_mode(worker))
     weights, velocity = reference.sgd(weights, grads, {n: np.zeros_like(g) for n, g in grads.items()}, lr=LR)
     weights |= tape.statistics
     moving = {VELOCITY + name: v for name, v in velocity.items()}
-    logits = reference.forward(case.spec, weights, x).logits
+    logits = reference.forward(case.spec, weights, x, eval_mode(worker)).logits
     wanted |= {"loss": np.array(loss), **moving, **weights, "step": np.array(1), "logits": logits}
     limit = gradient_limit(case.spec, dtype, case.batch)
     return compare(got, wanted, limit=limit, floors=gradient_floors(moving))

@@ -14,7 +14,7 @@ from ..recipe import Recipe
 from ..spec import Head, Spec
 from .cases import Array, Arrays, Case
 from .cell import Cell, on
-from .checks import LR, refused, swallows
+from .checks import LR, eval_mode, refused, swallows
 from .extremes import DTYPES, LRN, NORMED, PLAIN, Change, Extreme, Numbers, as_learned, small, unchanged
 from .steps import worst
 
@@ -94,7 +94,7 @@ def poison(worker: Jobs, name: str, dtype: str) -> Verdict:
     one = POISONS[name]
     params, x, y = one.numbers(dtype)
     worker.build(one.case.spec, params, dtype=dtype)
-    logits = reference.forward(one.case.spec, params, x).logits
+    logits = reference.forward(one.case.spec, params, x, eval_mode(worker)).logits
     last = list(worker.trace(x).values())[-1]
     seen = {"logits": worker.forward(x), "the trace's logits": last}
     lost, limit = swallows(worker), one.limit(dtype, back=False)
@@ -120,7 +120,7 @@ def poisoned_steps(worker: Jobs, case: Case, dtype: str) -> Verdict:
             if one.case is case:
                 params, x, y = one.numbers(dtype)
                 worker.restore({**still, **params})
-                logits = reference.forward(case.spec, params, x).logits
+                logits = reference.forward(case.spec, params, x, eval_mode(worker)).logits
                 limit, what = one.limit(dtype, back=False), f"{name}: logits"
                 yield _poisoned(what, worker.evaluate(x), logits, limit, lost=lost)
                 if not lost and not name.endswith(RUNNING):

@@ -12,7 +12,7 @@ from ..errors import VGGError
 from ..masks import masks
 from ..recipe import Recipe
 from .cases import Array, Arrays, Case
-from .checks import LR, declared_mode, refused
+from .checks import LR, declared_mode, eval_mode, refused
 
 UPDATE = Limit(4 * ROUNDOFF["float32"], "4 roundoffs of float32: of the rate, its product with the velocity, the sum")
 
@@ -62,7 +62,7 @@ def _step(worker: Jobs, case: Case, name: str, dtype: str) -> tuple[Arrays, Arra
     worker.learner(Recipe(momentum=0.9, precision=name))
     got = {"loss": np.array(worker.step(x, y, LR, drawn)), "logits": worker.evaluate(x)}
     state = worker.state()
-    logits = reference.forward(case.spec, {n: state[n] for n in case.params(dtype)}, x).logits
+    logits = reference.forward(case.spec, {n: state[n] for n in case.params(dtype)}, x, eval_mode(worker)).logits
     moving = {VELOCITY + n: g for n, g in grads.items()}
     wanted = {"loss": np.array(loss), **moving, **tape.statistics, "logits": logits}
     return {**{n: state[n] for n in wanted if n in state}, **got}, wanted, state

@@ -82,9 +82,9 @@ class _Walk:
 
     def judged(self, before: Arrays, after: Arrays, got: Arrays, step: int) -> Iterator[Verdict]:
         spec, recipe, x = self.course.case.spec, self.recipe, self.course.seen(step)
-        mode = self.mode._replace(masks=self.course.masks(step))
+        mode, still = self.mode._replace(masks=self.course.masks(step)), self.mode._replace(train=False)
         loss, grads, tape = reference.loss_and_grads(spec, _weights(before), x, self.course.labels(step), mode)
-        wanted = {"loss": np.array(loss), "logits": reference.forward(spec, _weights(after), x).logits}
+        wanted = {"loss": np.array(loss), "logits": reference.forward(spec, _weights(after), x, still).logits}
         limit, floors = gradient_limit(spec, recipe.precision, self.course.case.batch), gradient_floors(grads)
         moved = {name: after[name] for name in tape.statistics}
         yield compare(moved, tape.statistics, limit=limit, dtype=recipe.dtype)

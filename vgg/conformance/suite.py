@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import re
 from collections.abc import Callable, Iterator
+from functools import partial
 from itertools import product
 from typing import Any
 
@@ -16,8 +17,10 @@ from ..recipe import CHOICES, Recipe
 from ..spec import Spec
 from . import (
     checks,
+    claims,
     dropout,
     extremes,
+    lives,
     pixels,
     poisons,
     precisions,
@@ -48,9 +51,11 @@ def judged(cell: Judge, bench: Bench) -> Verdict:
         return Verdict(math.inf, EXACT, "", f"cannot be judged: {type(error).__name__}: {error}")
 
 
-def cells(examples: int = EXAMPLES, *, thorough: bool = False) -> dict[str, Cell]:
-    """The whole suite; ``thorough``: with the cells that take longer."""
-    return {name: cell for name, cell in _all(examples) if thorough or not cell.thorough}
+def cells(examples: int = EXAMPLES, *, thorough: bool = False, seed: int | None = None) -> dict[str, Cell]:
+    """The whole suite; ``thorough``: with the cells that take longer; ``seed``: of what is drawn at random, which is
+    otherwise the same in every run.
+    """
+    return {name: cell for name, cell in _all(examples, seed) if thorough or not cell.thorough}
 
 
 def given(spec: Spec) -> dict[str, Cell]:
@@ -58,7 +63,8 @@ def given(spec: Spec) -> dict[str, Cell]:
     return dict(_numbers("given " + re.sub(r"\W+", "_", spec.name), Case(spec, batch=2)))
 
 
-def _all(examples: int) -> Iterator[tuple[str, Cell]]:
+def _all(examples: int, seed: int | None) -> Iterator[tuple[str, Cell]]:
+    yield from claims.cells()
     for name, case in STRUCTURES.items():
         yield f"structure {name}", Cell(on(checks.structure, case), "inference", ("float32",))
     for name, case in CASES.items():
@@ -68,7 +74,7 @@ def _all(examples: int) -> Iterator[tuple[str, Cell]]:
     for name, dtype in product(("plain", "batch_norm", "global_pool"), _DTYPES):
         yield f"round_trip {name} {dtype}", Cell(on(checks.round_trip, CASES[name], dtype), "inference", (dtype,))
     for (name, case), dtype in product(DROPOUTS.items(), _DTYPES):
-        yield f"modes {name} {dtype}", Cell(on(dropout.modes, case, dtype), "inference", (dtype,))
+        yield f"modes {name} {dtype}", Cell(on(dropout.modes, case, dtype), "gradients", (dtype,))
     yield from _learners()
     yield from steps.cells()
     yield from pixels.cells()
@@ -76,13 +82,21 @@ def _all(examples: int) -> Iterator[tuple[str, Cell]]:
     yield from extremes.cells()
     yield from poisons.cells()
     for name in registry.own_names():
-        exchanged = _received(name, checks.written, checks.exchange, CASES["batch_norm"])
-        yield f"exchange {name}", Cell(exchanged, "inference")
+        for dtype in _DTYPES:
+            handed, taken = partial(checks.written, dtype=dtype), partial(checks.exchange, dtype=dtype)
+            exchanged = _received(name, handed, taken, CASES["batch_norm"])
+            yield f"exchange {name} {dtype}", Cell(exchanged, "inference", (dtype,))
         relayed = _received(name, trajectories.half_way, trajectories.relay, RELAYED)
         yield f"relay {name}", Cell(relayed, "training")
     yield from promises.cells()
     yield from sizes.cells()
-    yield "properties", Cell(lambda b: properties.properties(b.worker, examples), "gradients")
+    yield from lives.cells(seed=seed)
+    for dtype in _DTYPES:
+        yield f"properties {dtype}", Cell(_properties(examples, dtype, seed), "inference", (dtype,))
+
+
+def _properties(examples: int, dtype: str, seed: int | None) -> Judge:
+    return lambda bench: properties.properties(bench.worker, examples, dtype, seed)
 
 
 def _learners() -> Iterator[tuple[str, Cell]]:
@@ -93,6 +107,7 @@ def _learners() -> Iterator[tuple[str, Cell]]:
     for name, case in LEARNERS.items():
         more = (0.0, case.spec.input_shape[1:]) if name == "global_pool" else (0.9,)
         yield f"learning {name}", Cell(on(checks.learning, case, *more), "training", ("float32",))
+    yield "learning float64", Cell(on(checks.learning, LEARNERS["plain"], 0.9, (9, 70), "float64"), "training")
     for name in CHOICES["precision"]:
         case = TF32 if name == "tf32" else NARROW
         yield (
@@ -118,7 +133,8 @@ def _same_bits(name: str, case: Case, *, thorough: bool) -> Iterator[tuple[str, 
 
 def _numbers(name: str, case: Case) -> Iterator[tuple[str, Cell]]:
     for (check, level), dtype, (mode, train) in product(_NUMBERS.items(), _DTYPES, _MODES.items()):
-        yield f"{check.__name__} {name} {dtype} {mode}", Cell(on(check, case, dtype, train), level, (dtype,))
+        needed = "gradients" if train else level
+        yield f"{check.__name__} {name} {dtype} {mode}", Cell(on(check, case, dtype, train), needed, (dtype,))
 
 
 def _received(
@@ -134,7 +150,8 @@ def _received(
         except checks.AMISS as error:
             if source is worker:
                 raise
-            raise NotJudgedError(f"{name} had nothing sound to hand over: {error}") from error
+            reason = str(error).removeprefix(f"{name}: ")
+            raise NotJudgedError(f"{name} had nothing sound to hand over: {reason}") from error
         return check(worker, given, case)
 
     return judge

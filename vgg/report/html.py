@@ -12,7 +12,7 @@ from typing import Any
 
 from .. import layers
 from ..spec import Spec
-from ..tables import PLACE, ROWS, TRAINED
+from ..tables import PLACE, TRAINED, rows_of
 from . import template
 
 WIDTH, HEIGHT, MARGIN = 560, 240, 40
@@ -38,7 +38,7 @@ def page(result: Mapping[str, Any], runs: Mapping[str, Path]) -> str:
         totals=layers.totals(table),
         rows={
             row: [text(c) if "facts" in c else "failed" for c in result["backends"].values()]
-            for row, text in (ROWS if "ok" in result else PLACE | TRAINED).items()
+            for row, text in (rows_of(result) if "ok" in result else PLACE | TRAINED).items()
         },
         evaluations=_evaluations(runs),
         colours=dict(zip(result["backends"], COLOURS * 9, strict=False)),

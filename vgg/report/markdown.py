@@ -17,7 +17,7 @@ from ..bench import view
 from ..bench.results import contenders
 from ..errors import VGGError
 from ..params import write_atomically
-from ..tables import ROWS
+from ..tables import rows_of
 
 
 def table(result: Mapping[str, Any]) -> str:
@@ -52,6 +52,8 @@ def _frameworks(result: Mapping[str, Any]) -> str:
 def _matrix(result: Mapping[str, Any]) -> str:
     backends = list(result["seconds"])
     rows = [[check, *(_cell(row.get(name)) for name in backends)] for check, row in result["checks"].items()]
+    judged = result.get("judged", {})
+    rows += [["judged", *("{} of {}".format(*judged[name]) for name in backends)]] if judged else []
     rows += [["seconds", *(f"{result['seconds'][name]:.0f}" for name in backends)]]
     rows += [[f"*{fact}*", *(_fact(row.get(name)) for name in backends)] for fact, row in result["declared"].items()]
     frameworks = "; ".join(f"{name}: {text}" for name, text in result["frameworks"].items())
@@ -61,12 +63,12 @@ def _matrix(result: Mapping[str, Any]) -> str:
 def _fact(fact: Mapping[str, Any] | None) -> str:
     if fact is None or fact["wrong"]:
         return f"**{'failed' if fact else 'not judged'}**"
-    return f"*{fact['text']}, {fact['size']:.0e}*"
+    return f"*{fact['text']}*" if fact["size"] is None else f"*{fact['text']}, {fact['size']:.0e}*"
 
 
 def _cell(cell: Mapping[str, Any] | None) -> str:
-    if cell and cell["outcome"] == "refused":
-        return "refused"
+    if cell and cell["outcome"] in ("refused", "not claimed"):
+        return str(cell["outcome"])
     if cell is None or cell["outcome"] != "passed":
         return f"**{cell['outcome'] if cell else 'not judged'}**"
     return f"{cell['error']:.0e} / {cell['limit']:.0e}" if cell["limit"] else "exact"
@@ -75,7 +77,7 @@ def _cell(cell: Mapping[str, Any] | None) -> str:
 def _comparison(result: Mapping[str, Any]) -> str:
     columns = result["backends"].values()
     lines = [["", *result["backends"]], ["---"] * (1 + len(columns))]
-    lines += [[row, *(text(column).replace("\n", ", ") for column in columns)] for row, text in ROWS.items()]
+    lines += [[row, *(text(column).replace("\n", ", ") for column in columns)] for row, text in rows_of(result).items()]
     plan = result["recipe"]
     epochs = f"{plan['epochs']} epoch{'s' * (plan['epochs'] > 1)}"
     note = f"{plan['dataset']}, {epochs} of batch {plan['batch_size']} at {plan['size']} px; {_machine(result)}."

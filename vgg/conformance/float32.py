@@ -1,0 +1,66 @@
+"""What float32's rounding may do to a net drawn at random: where its numbers cancel, and where its gradients jump."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+from numpy.lib.stride_tricks import sliding_window_view
+
+from .. import reference
+from ..compare import ROUNDOFF
+from ..layers import Layer, expand
+from ..reference import Mode, Tape
+from .cases import Array, Arrays, Case
+
+TRIES = 4
+SURE = 0.05
+"""A softmax so near to its labels is a difference of nearly equal numbers."""
+
+
+def floors(case: Case, mode: Mode) -> dict[str, float]:
+    """For the loss, each gradient and each activation, how far one roundoff in every weight and pixel moves it, in
+    roundoffs: about its norm, and more where numbers cancel.
+    """
+    roundoff, exact = ROUNDOFF["float32"], _numbers(case, mode, 0.0, 0)
+    squares = dict.fromkeys(exact, 0.0)
+    for seed in range(TRIES):
+        for name, array in _numbers(case, mode, roundoff, seed).items():
+            squares[name] += float(np.square(array - exact[name]).sum())
+    return {name: math.sqrt(square) / roundoff for name, square in squares.items()}
+
+
+def _numbers(case: Case, mode: Mode, noise: float, seed: int) -> Arrays:
+    """All that the oracle computes, weights and images off by a relative error of ``noise``."""
+    random = np.random.RandomState(seed)
+
+    def off(array: Array) -> Array:
+        return array.astype(np.float64) * (1 + noise * random.standard_normal(array.shape))
+
+    params = {name: off(array) for name, array in case.params("float32").items()}
+    loss, grads, tape = reference.loss_and_grads(case.spec, params, off(case.images("float32")), case.labels(), mode)
+    return {**tape.activations, **grads, "loss": np.array(loss)}
+
+
+def steady(case: Case, tape: Tape, limit: float) -> bool:
+    """Whether gradients are smooth here: no input of a ReLU, and no difference between the two largest values of a
+    pool's window, is within ``limit`` of zero, relative to the layer's largest value; nor is the loss' gradient.
+    """
+    before: Array = case.images("float32")
+    for row in expand(case.spec):
+        if row.kind == "relu" and (abs(before) <= limit * abs(before).max()).any():
+            return False
+        if row.kind == "max_pool" and not _clear(before, row, limit):
+            return False
+        before = tape.activations[row.name]
+    _, grad = reference.cross_entropy(tape.logits, case.labels())
+    return float(abs(grad).max()) * len(grad) > SURE
+
+
+def _clear(x: Array, row: Layer, limit: float) -> bool:
+    """Whether every window has a clear winner, or nothing above zero."""
+    kernel, stride = row.attributes["kernel"], row.attributes["stride"]
+    windows = sliding_window_view(x, (kernel, kernel), axis=(2, 3))[:, :, ::stride, ::stride]
+    largest = np.sort(windows.reshape(*windows.shape[:4], -1), axis=-1)[..., -2:]
+    close = np.ptp(largest, axis=-1) <= limit * abs(x).max()
+    return kernel == 1 or not (close & (largest[..., -1] > 0)).any()

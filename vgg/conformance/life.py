@@ -1,0 +1,190 @@
+"""A learner's life as plain data: which networks and recipes, and what happens to their learners, one after another.
+
+Every action makes sense wherever it stands: what it refers to is counted modulo what there is. So any of them may be
+left out, which is how a life that fails becomes short.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import MISSING, dataclass, fields, is_dataclass
+from functools import cached_property
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..params import shapes
+from ..recipe import Recipe
+from ..spec import Spec
+from .cases import Array, Arrays
+
+Sides = tuple[int, int] | None
+HEAVY = -64.0
+
+
+@dataclass(frozen=True)
+class Net:
+    """A network and the recipe of its first learner; ``seed`` is that of its parameters.
+
+    ``heavy``: one unit has a bias of -64 and large weights, so it never fires and has no gradient. What weight decay
+    does to it is large, and is all that happens to it: a decay of a millionth shows, in float32 too.
+    """
+
+    spec: Spec
+    recipe: Recipe
+    seed: int = 0
+    heavy: bool = False
+
+    def params(self, again: int = 0) -> Arrays:
+        """Canonical parameters in the dtype of the recipe, none of them 0 or 1; ``again`` numbers other ones."""
+        random = np.random.RandomState([self.seed, again])
+        drawn = {name: _noisy(name, random.standard_normal(shape)) for name, shape in shapes(self.spec).items()}
+        params = {name: array.astype(self.recipe.dtype) for name, array in drawn.items()}
+        return _with_a_heavy_unit(self.spec, params) if self.heavy else params
+
+
+@dataclass(frozen=True)
+class Step:
+    """Train on ``batch`` images, ``count`` times: uint8 pixels of ``sides``, or without them floats of the network's.
+
+    Dropout masks are neutral; ``own``: the framework draws them.
+    """
+
+    batch: int = 2
+    sides: Sides = None
+    lr: float = 0.01
+    count: int = 1
+    own: bool = False
+
+
+@dataclass(frozen=True)
+class Evaluate:
+    """Ask the learner for the logits of ``batch`` images."""
+
+    batch: int = 2
+    sides: Sides = None
+
+
+@dataclass(frozen=True)
+class State:
+    """Ask the learner for its whole state, and keep it for a later ``Restore``."""
+
+
+@dataclass(frozen=True)
+class Restore:
+    """Go to the state of that number among those kept: in the learner as it is, or in a new one on the same model
+    (``renewed``), or in one on another model (``fresh``).
+    """
+
+    number: int = 0
+    into: str = "used"
+
+
+@dataclass(frozen=True)
+class Renew:
+    """Make a new learner on the model as it is: its parameters go on, velocities and steps begin at zero."""
+
+    recipe: Recipe
+
+
+@dataclass(frozen=True)
+class Turn:
+    """Go on with the next network and its learner; the one that was spoken of stays as it is."""
+
+
+@dataclass(frozen=True)
+class Look:
+    """Ask the model, outside its learner, for its parameters, and for the logits of ``batch`` images."""
+
+    batch: int = 2
+    train: bool = False
+
+
+Action = Step | Evaluate | State | Restore | Renew | Turn | Look
+
+
+@dataclass(frozen=True)
+class Life:
+    """One or more networks, alive at once, and what happens to their learners; ``seed`` is that of the images."""
+
+    nets: tuple[Net, ...]
+    actions: tuple[Action, ...]
+    seed: int = 0
+
+    @cached_property
+    def dtype(self) -> str:
+        """Of the models."""
+        return self.nets[0].recipe.dtype
+
+    def batch(self, number: int, spec: Spec, size: int, sides: Sides) -> tuple[Array, NDArray[np.int64]]:
+        """Images (size, C, H, W) and labels (size,), other ones for each number."""
+        random = np.random.RandomState([self.seed, number])
+        channels, *own = spec.input_shape
+        labels = random.randint(0, spec.classes, size).astype(np.int64)
+        if sides:
+            return random.randint(0, 256, (size, channels, *sides)).astype(np.uint8), labels
+        return random.standard_normal((size, channels, *own)).astype(self.dtype), labels
+
+
+def script(life: Life) -> str:
+    """A Python program that lives this life again with the backend that its first argument names."""
+    names = ("Evaluate", "Life", "Look", "Net", "Renew", "Restore", "State", "Step", "Turn")
+    return "\n".join(
+        [
+            "import sys",
+            "from vgg import Recipe, Spec, registry",
+            "from vgg.client import Worker",
+            f"from vgg.conformance.life import {', '.join(names)}",
+            "from vgg.conformance.lives import replay",
+            "",
+            "life = Life(",
+            "    nets=(",
+            *(f"        {_code(net)}," for net in life.nets),
+            "    ),",
+            "    actions=(",
+            *(f"        {_code(action)}," for action in life.actions),
+            "    ),",
+            f"    seed={life.seed},",
+            ")",
+            "with Worker(registry.find(sys.argv[1])) as worker:",
+            "    print(replay(worker, life))",
+        ]
+    )
+
+
+def _code(value: Any) -> str:
+    """What Python makes that value of; what is as by default is left out."""
+    if isinstance(value, Spec):
+        return f"Spec.from_json({value.to_json()!r})"
+    if is_dataclass(value):
+        return f"{type(value).__name__}({', '.join(_arguments(value))})"
+    return repr(value)
+
+
+def _arguments(value: Any) -> Iterator[str]:
+    for field in fields(value):
+        here = getattr(value, field.name)
+        if field.default is MISSING or here != field.default:
+            yield f"{field.name}={_code(here)}"
+
+
+def _noisy(name: str, noise: Array) -> Array:
+    """He's initial values for weights; about 1 for batch norm's, and above 1/2 for variances."""
+    if name.endswith("running_var"):
+        return 0.5 + np.abs(noise)
+    if noise.ndim > 1:
+        return noise * math.sqrt(2 / math.prod(noise.shape[1:]))
+    return 0.3 * noise + name.endswith("weight")
+
+
+def _with_a_heavy_unit(spec: Spec, params: Arrays) -> Arrays:
+    """The first unit of the first hidden layer; without one, the first channel of the last convolution."""
+    layers = [name.removesuffix(".weight") for name in params if name.endswith(".weight")]
+    before = layers.index("fc1") - 1
+    layer = "fc1" if spec.head.hidden else layers[before]
+    weight, bias = (params[f"{layer}.{part}"].copy() for part in ("weight", "bias"))
+    bias[0] = HEAVY
+    weight[0] *= 1 if weight.ndim == 1 else 4
+    return params | {f"{layer}.weight": weight, f"{layer}.bias": bias}

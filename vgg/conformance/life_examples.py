@@ -1,0 +1,167 @@
+"""Lives that every backend lives, for what a few random ones may miss: the kinds of network, decays over all decades,
+rates of dropout, sizes of batches, more than 128 steps. Each has few sizes, for which a framework may have to compile.
+"""
+
+from __future__ import annotations
+
+from ..recipe import Recipe
+from ..spec import Block, Conv, Head, Pool, Spec
+from .life import Evaluate, Life, Look, Net, Renew, Restore, State, Step, Turn
+from .life_strategies import LONG
+
+_PLAIN = Spec((Block((Conv(3),)), Block((Conv(5),))), (3, 8, 9), 4, Head((7, 5), 0.3), name="plain")
+_PIXELS = Spec((Block((Conv(4), Conv(3, 1, 1, 0)), Pool(3, 2)),), (1, 9, 8), 3, Head((6,), 0.7), True, "pixels")
+_STRIDED = Spec((Block((Conv(5, 5, 2, 2, lrn=True),), None),), (2, 8, 7), 5, Head((), 0.0), name="strided")
+_POOLED = Spec((Block((Conv(6, lrn=True),), Pool(2, 1)),), (2, 7, 6), 4, Head((), 0.0, True), True, "pooled")
+_DEEP = Spec((Block((Conv(4),), Pool(3, 1)),), (1, 6, 7), 2, Head((5, 4, 6), 0.1), name="deep")
+
+
+def _recipe(dtype: str, momentum: float, decay: float, seed: int = 0, mean: float = 0.1307) -> Recipe:
+    return Recipe(lr=0.5, momentum=momentum, weight_decay=decay, seed=seed, precision=dtype, mean=mean, std=mean + 0.2)
+
+
+def _days(dtype: str) -> Life:
+    """Steps and evaluations in turn, of more and of fewer images; the state now and then; back to an older one."""
+    one, other = (3, 4) if dtype == "float64" else (7, 16)
+    return Life(
+        (Net(_PLAIN, _recipe(dtype, 0.9, 1e-6, seed=7), seed=1, heavy=True),),
+        (
+            Evaluate(5),
+            Step(one),
+            Evaluate(5),
+            Evaluate(5),
+            Step(one),
+            Step(other, lr=0.1),
+            Evaluate(33),
+            State(),
+            Step(one, lr=0.001),
+            Step(other, lr=0.03),
+            Evaluate(5),
+            Step(1),
+            State(),
+            Step(1, own=True),
+            Step(one, lr=0.0),
+            Evaluate(2),
+            State(),
+            Restore(0),
+            Step(other),
+            Step(1, own=True),
+            Restore(1),
+            Evaluate(33),
+            Look(5),
+            Step(one, count=2),
+            State(),
+        ),
+    )
+
+
+def _pictures(dtype: str) -> Life:
+    """Pixels of two sizes, and floats; a fresh learner, and another recipe."""
+    small, large = (5, 13), (17, 7) if dtype == "float64" else _PIXELS.input_shape[1:]
+    later = (0.99, 1e-4) if dtype == "float64" else (0.0, 0.1)
+    return Life(
+        (Net(_PIXELS, _recipe(dtype, 0.5, 1e-3), seed=2, heavy=True),),
+        (
+            Evaluate(9),
+            Step(4, small),
+            Step(4, large),
+            Evaluate(9, large),
+            Step(4, small, lr=0.03),
+            Evaluate(9),
+            State(),
+            Step(4, lr=0.0),
+            Step(4),
+            Evaluate(9),
+            State(),
+            Restore(0, "fresh"),
+            Step(4, large),
+            Evaluate(9, large),
+            Step(4, large, own=True),
+            State(),
+            Renew(_recipe(dtype, *later, mean=0.5)),
+            Step(4, small, lr=0.001),
+            Evaluate(4, small),
+            Step(4, small),
+            State(),
+        ),
+        seed=1,
+    )
+
+
+def _neighbours(dtype: str) -> Life:
+    """Two networks of one shape with recipes of their own, in turn; more than 128 steps."""
+    first = Net(_STRIDED, _recipe(dtype, 0.75, 1e-2, seed=1), seed=3)
+    return Life(
+        (first, Net(_STRIDED, _recipe(dtype, 0.3, 1e-5, seed=2), seed=4, heavy=True)),
+        (
+            Step(2),
+            Turn(),
+            Step(2, lr=0.03),
+            Turn(),
+            Step(2),
+            State(),
+            Evaluate(7),
+            Turn(),
+            Step(2, lr=0.1),
+            Evaluate(7),
+            State(),
+            Turn(),
+            Step(2, lr=0.003, count=LONG),
+            State(),
+            Turn(),
+            Evaluate(7),
+            Step(2),
+            Restore(0, "renewed"),
+            Step(2, count=2),
+            State(),
+            Turn(),
+            Evaluate(7),
+            State(),
+        ),
+        seed=2,
+    )
+
+
+def _recipes(dtype: str) -> Life:
+    """One model through recipes of all kinds, without momentum too; the last with pixels of the network's size."""
+    kinds = ((0.9, 1e-5), (0.0, 0.1), (0.3, 1e-4), (0.05, 3e-6))
+    after = [
+        action
+        for momentum, decay in kinds
+        for action in (Renew(_recipe(dtype, momentum, decay)), Step(8, lr=0.03, count=2), State())
+    ]
+    own = _POOLED.input_shape[1:]
+    return Life(
+        (Net(_POOLED, _recipe(dtype, 0.99, 5e-4), seed=5, heavy=True),),
+        (Step(8), Step(8), Evaluate(16), *after, Step(17, own), Evaluate(17, own), Restore(1), Step(8), State()),
+        seed=3,
+    )
+
+
+def _gaps(dtype: str) -> Life:
+    """Three layers of dropout at a rate that is no sum of halves, their masks given and drawn; batches of one."""
+    return Life(
+        (Net(_DEEP, _recipe(dtype, 0.5, 3e-5, seed=3), seed=6),),
+        (
+            Step(1),
+            Step(1, own=True),
+            Evaluate(1),
+            Step(1, own=True),
+            Step(9, lr=1e-4),
+            Step(1, own=True),
+            State(),
+            Step(9),
+            Restore(0),
+            Step(1, own=True),
+            Evaluate(16),
+            Step(9),
+            State(),
+        ),
+        seed=4,
+    )
+
+
+FIXED = {
+    "float64": tuple(life("float64") for life in (_days, _pictures, _neighbours, _recipes, _gaps)),
+    "float32": tuple(life("float32") for life in (_days, _pictures, _neighbours)),
+}

@@ -1,0 +1,258 @@
+"""The oracle's learner, and how far rounding may carry a learner away from it."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping
+from copy import copy
+from dataclasses import dataclass
+from functools import lru_cache
+from itertools import pairwise
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import reference
+from ..backends import VELOCITY
+from ..compare import CONFIDENCE, ROUNDOFF, Limit, compare, gradient_floors, gradient_limit
+from ..layers import STATISTICS, expand
+from ..pixels import resize_matrix
+from ..recipe import Recipe
+from ..reference import Mode
+from ..spec import Spec
+from .cases import Array, Arrays
+
+Float64s = dict[str, NDArray[np.float64]]
+
+
+class Rounding:
+    """Relative errors such as arithmetic of that dtype makes, drawn once: the same ones each time add up, and so are
+    rather too large than too small.
+
+    A rounded sum of n products is the exact one of factors that are off by about ``sqrt(n)`` roundoffs, so the forward
+    pass is given such parameters; gradients are off by one standard error of ``gradient_limit``.
+    """
+
+    def __init__(self, spec: Spec, shapes: Mapping[str, tuple[int, ...]], dtype: str, seed: int) -> None:
+        self.spec, self.dtype = spec, dtype
+        random = np.random.RandomState([seed, len(shapes)])
+        self.factors, self.directions = {}, {}
+        for name, shape in shapes.items():
+            length = math.sqrt(math.prod(shape[1:])) if len(shape) > 1 else 1
+            self.factors[name] = 1 + length * ROUNDOFF[dtype] * random.standard_normal(shape)
+            direction = random.standard_normal(shape)
+            self.directions[name] = direction / np.linalg.norm(direction)
+
+    def within(self, weights: Float64s) -> Float64s:
+        """The parameters that a rounded forward pass amounts to."""
+        return {name: a * self.factors[name] for name, a in weights.items()}
+
+    def after(self, grads: Float64s, batch: int, loss: float) -> Float64s:
+        """Rounded gradients. Where the loss is near zero, all of them follow from small differences to one."""
+        size = _gradient_error(self.spec, self.dtype, batch) * max(1.0, 1.0 / max(loss, 1e-300))
+        floors = gradient_floors(grads)
+        return {
+            n: g + size * max(float(np.linalg.norm(g)), floors.get(n, 0.0)) * self.directions[n]
+            for n, g in grads.items()
+        }
+
+    def kept(self, arrays: Float64s) -> Float64s:
+        """As a state holds them."""
+        return {name: a.astype(self.dtype).astype(np.float64) for name, a in arrays.items()}
+
+
+@dataclass
+class OracleLearner:
+    """SGD on a network in float64, with every state in and out; ``rounding``: as if in less."""
+
+    spec: Spec
+    recipe: Recipe
+    mode: Mode
+    weights: Float64s
+    velocity: Float64s
+    steps: int = 0
+    rounding: Rounding | None = None
+
+    def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array]) -> tuple[float, reference.Tape]:
+        """Train on floating images; the loss before it, and the tape."""
+        mode, rounding = self.mode._replace(masks=masks), self.rounding
+        weights = rounding.within(self.weights) if rounding else self.weights
+        loss, grads, tape = reference.loss_and_grads(self.spec, weights, x, y, mode)
+        if rounding:
+            grads = rounding.after(grads, len(x), loss)
+        settings = {"lr": lr, "momentum": self.recipe.momentum, "weight_decay": self.recipe.weight_decay}
+        moved, velocity = reference.sgd(self.weights, grads, self.velocity, **settings)
+        moved |= tape.statistics
+        self.weights, self.velocity = (rounding.kept(moved), rounding.kept(velocity)) if rounding else (moved, velocity)
+        self.steps += 1
+        return loss, tape
+
+    def evaluate(self, x: Array, *, train: bool = False) -> NDArray[np.float64]:
+        """Logits (N, classes) of floating images, in eval mode; ``train``: in train mode without dropout."""
+        weights = self.rounding.within(self.weights) if self.rounding else self.weights
+        return reference.forward(self.spec, weights, x, self.mode._replace(train=train)).logits
+
+    def state(self) -> Arrays:
+        """Parameters, the number of steps and, if they are of consequence, velocities."""
+        moving = {VELOCITY + n: v for n, v in self.velocity.items()} if self.recipe.momentum else {}
+        return {**self.weights, **moving, "step": np.array(float(self.steps))}
+
+    def restore(self, state: Mapping[str, Array]) -> None:
+        """Go on from there."""
+        self.weights = {n: np.asarray(state[n], np.float64) for n in self.weights}
+        still = np.zeros(())
+        self.velocity = {
+            n: np.broadcast_to(np.asarray(state.get(VELOCITY + n, still), np.float64), v.shape)
+            for n, v in self.velocity.items()
+        }
+        self.steps = int(state["step"])
+
+    def renew(self, recipe: Recipe) -> None:
+        """Begin anew with the weights as they are."""
+        self.recipe, self.steps = recipe, 0
+        self.velocity = {n: np.zeros_like(v) for n, v in self.velocity.items()}
+
+
+class Answer(NamedTuple):
+    """What the oracle says, and how far rounding may carry a backend from it.
+
+    ``sound``: whether that is little, so the answer can be judged. ``close``: whether a ReLU or a max-pool may have
+    switched, so that gradients, and all that comes after, may have jumped.
+    """
+
+    arrays: Arrays
+    limit: Limit
+    floors: Mapping[str, float]
+    sound: bool
+    close: bool = False
+
+
+class Yardstick:
+    """The oracle's learner, and beside it some that round: how far they stray is what a backend's may.
+
+    ``largest`` is the size of the largest batch so far.
+    """
+
+    def __init__(self, spec: Spec, recipe: Recipe, params: Arrays, mode: Mode) -> None:
+        weights = {n: a.astype(np.float64) for n, a in params.items()}
+        velocity = {n: np.zeros_like(a) for n, a in weights.items() if not n.endswith(STATISTICS)}
+        self.spec, self.dtype, self.largest = spec, recipe.dtype, 1
+        self.exact = OracleLearner(spec, recipe, mode, weights, velocity)
+        self.rounded = [copy(self.exact) for _ in range(1 if self.dtype == "float64" else 2)]
+        for seed, learner in enumerate(self.rounded):
+            learner.rounding = Rounding(spec, {n: a.shape for n, a in weights.items()}, self.dtype, seed)
+
+    @property
+    def all(self) -> list[OracleLearner]:
+        """The exact one first."""
+        return [self.exact, *self.rounded]
+
+    def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array]) -> Answer:
+        """Train on one batch; the loss before it."""
+        self.largest = max(self.largest, len(x))
+        x = self.images(x)
+        (exact, tape), *others = (learner.step(x, y, lr, masks) for learner in self.all)
+        close = any(_close(self.spec, tape, other, ROUNDOFF[self.dtype]) for _, other in others)
+        answer = self._answer({"loss": np.array(exact)}, [{"loss": np.array(loss)} for loss, _ in others], _floor(tape))
+        return answer._replace(close=close)
+
+    def evaluate(self, x: Array, *, train: bool = False) -> Answer:
+        """Logits (N, classes) in eval mode."""
+        x = self.images(x)
+        exact, *others = ({"logits": learner.evaluate(x, train=train)} for learner in self.all)
+        return self._answer(exact, others, {})
+
+    def state(self) -> Answer:
+        """The whole state."""
+        exact, *others = (learner.state() for learner in self.all)
+        return self._answer(exact, others, floors(exact))
+
+    def take_over(self, state: Mapping[str, Array]) -> None:
+        """Go on from a state that is not to be judged."""
+        for learner in self.all:
+            learner.restore(state)
+
+    def kept(self) -> list[Arrays]:
+        """The state of each, for ``restore``."""
+        return [learner.state() for learner in self.all]
+
+    def restore(self, states: list[Arrays]) -> None:
+        """Go back to what ``kept`` gave."""
+        for learner, state in zip(self.all, states, strict=True):
+            learner.restore(state)
+
+    def renew(self, recipe: Recipe) -> None:
+        """Begin anew with the weights as they are."""
+        for learner in self.all:
+            learner.renew(recipe)
+
+    def images(self, x: Array) -> NDArray[np.float64]:
+        """What the network is given of uint8 pixels or floating images."""
+        if x.dtype != np.uint8:
+            return x.astype(np.float64)
+        recipe = self.exact.recipe
+        rows, columns = (resize_matrix(*pair) for pair in zip(x.shape[2:], self.spec.input_shape[1:], strict=True))
+        images: NDArray[np.float64] = rows @ ((x / 255 - recipe.mean) / recipe.std) @ columns.T
+        return images
+
+    def _answer(self, exact: Arrays, others: list[Arrays], floor: Mapping[str, float]) -> Answer:
+        strayed = max(compare(other, exact, limit=math.inf, floors=floor).error for other in others)
+        least = least_limit(self.spec, self.dtype, self.largest)
+        basis = f"{least.basis}; or {CONFIDENCE:g} times what rounding did to the oracle, {strayed:.0e}"
+        limit = Limit(CONFIDENCE * strayed, basis) if CONFIDENCE * strayed > least else least
+        return Answer(exact, limit, floor, limit <= CEILING[self.dtype] * least)
+
+
+FLOAT64_LIMIT = Limit(1e-10, "fixed: what rounds by more in float64 is not judged; any wrong rule is far above")
+CEILING = {"float64": 1.0, "float32": 10.0}
+"""How often the limit rounding may do before nothing is judged any more."""
+
+
+@lru_cache(maxsize=64)
+def least_limit(spec: Spec, dtype: str, batch: int) -> Limit:
+    """The limit where a life has not yet added to what one step rounds."""
+    return FLOAT64_LIMIT if dtype == "float64" else gradient_limit(spec, dtype, batch)
+
+
+@lru_cache(maxsize=64)
+def _gradient_error(spec: Spec, dtype: str, batch: int) -> float:
+    """One standard error of gradients in that dtype; the limit of float64 is a fixed one, and says nothing of it."""
+    return gradient_limit(spec, "float32", batch) / CONFIDENCE * ROUNDOFF[dtype] / ROUNDOFF["float32"]
+
+
+def floors(state: Arrays) -> dict[str, float]:
+    """Of velocities, as of gradients."""
+    return gradient_floors({n: a for n, a in state.items() if n.startswith(VELOCITY)})
+
+
+def _floor(tape: reference.Tape) -> dict[str, float]:
+    """A loss is a difference of logits, and as exact as they are."""
+    return {"loss": max(1.0, float(np.abs(tape.logits).max()))}
+
+
+def _close(spec: Spec, tape: reference.Tape, other: reference.Tape, roundoff: float) -> bool:
+    """Whether what rounding does to a layer might make one of its ReLUs or max-pools choose otherwise."""
+    return any(gap <= 2 * CONFIDENCE * (off + roundoff * size) for gap, off, size in _gaps(spec, tape, other))
+
+
+def _gaps(spec: Spec, tape: reference.Tape, other: reference.Tape) -> Iterator[tuple[float, float, float]]:
+    """For each ReLU and max-pool: what it would take to switch, how far its input strays, and how large that is."""
+    rows = expand(spec)
+    for before, row in pairwise(rows):
+        if row.kind not in ("relu", "max_pool"):
+            continue
+        x = tape.activations[before.name]
+        window = row.attributes.get("kernel", 0), row.attributes.get("stride", 0)
+        gap = float(np.abs(x).min()) if row.kind == "relu" else _pool_gap(x, *window)
+        yield gap, float(np.abs(x - other.activations[before.name]).max()), float(np.abs(x).max())
+
+
+def _pool_gap(x: NDArray[np.float64], kernel: int, stride: int) -> float:
+    """How near the second largest value of a window comes to the largest, where that is not zero."""
+    if kernel == 1:
+        return math.inf
+    windows = np.lib.stride_tricks.sliding_window_view(x, (kernel, kernel), axis=(2, 3))[:, :, ::stride, ::stride]
+    two = np.partition(windows.reshape(-1, kernel * kernel), -2, axis=1)[:, -2:]
+    gaps = (two[:, 1] - two[:, 0])[two[:, 1] > 0]
+    return float(gaps.min(initial=math.inf))

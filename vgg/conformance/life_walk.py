@@ -1,0 +1,263 @@
+"""One life, lived by a backend and by the oracle side by side, action by action."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from .. import reference
+from ..backends import VELOCITY
+from ..client import Jobs
+from ..compare import EXACT, ROUNDOFF, Limit, Verdict, compare, gradient_limit
+from ..masks import dropouts, masks
+from ..recipe import Recipe
+from ..spec import Spec
+from .cases import Array, Arrays
+from .checks import AMISS, declared, declared_mode, dropout_scale
+from .life import Action, Evaluate, Life, Look, Net, Renew, Restore, State, Step, Turn
+from .life_oracle import Answer, Yardstick, least_limit
+
+LARGEST_LOSS = 1e3
+"""A life ends where its learner diverges."""
+
+
+class PartedError(Exception):
+    """The backend does something else than the oracle."""
+
+
+class _DivergedError(Exception):
+    """Nothing more can be learnt from this life."""
+
+
+@dataclass
+class Pair:
+    """A network as the oracle has it, and the states of it that were kept: the oracle's and the backend's."""
+
+    net: Net
+    recipe: Recipe
+    oracle: Yardstick
+    kept: list[tuple[list[Arrays], Arrays]] = field(default_factory=list)
+    builds: int = 0
+
+    @property
+    def spec(self) -> Spec:
+        """Of the network."""
+        return self.net.spec
+
+    def compared(self, state: Arrays) -> Arrays:
+        """What of a backend's state is of consequence, the number of steps in the dtype of all else."""
+        idle = {VELOCITY + name for name in self.oracle.exact.velocity} if not self.recipe.momentum else set()
+        dtype = self.recipe.dtype
+        return {n: a.astype(dtype) if n == "step" else a for n, a in state.items() if n not in idle}
+
+
+class Walk:
+    """One life: ``steps`` taken, how many of them were ``judged``, actions ``lived``, and the ``verdict``."""
+
+    def __init__(self, worker: Jobs, life: Life) -> None:
+        self.worker, self.life = worker, life
+        self.steps = self.judged = self.lived = self.batches = self.now = 0
+        self.verdict = Verdict(0.0, least_limit(life.nets[0].spec, life.dtype, 1))
+        self.pairs: dict[int, Pair] = {}
+
+    @np.errstate(over="ignore", invalid="ignore")  # of those that diverge
+    def to_its_end(self) -> None:
+        """Live all actions, or until the two part."""
+        try:
+            self.mode, self.said = declared_mode(self.worker), declared(self.worker)
+            self._turn(0)
+            for action in self.life.actions:
+                self.lived += 1
+                self._do(action)
+            self.lived = len(self.life.actions)
+        except (PartedError, _DivergedError):
+            pass
+        except AMISS as error:
+            self.verdict = Verdict(math.inf, EXACT, "", str(error) or type(error).__name__)
+        finally:
+            self._leave()
+
+    def _leave(self) -> None:
+        """Let checks that come after this one find what they expect."""
+        if getattr(self.worker, "alive", True):
+            self.worker.select()
+
+    def _do(self, action: Action) -> None:
+        match action:
+            case Step():
+                for _ in range(action.count):
+                    self._step(action)
+            case Evaluate():
+                x, _ = self._batch(action.batch, action.sides)
+                self._judge({"logits": self.worker.evaluate(x)}, self.pair.oracle.evaluate(x))
+            case State():
+                self._keep()
+            case Restore():
+                self._restore(action)
+            case Renew():
+                self.worker.learner(action.recipe)
+                self.pair.oracle.renew(action.recipe)
+                self.pair.recipe = action.recipe
+            case Turn():
+                self._turn((self.now + 1) % len(self.life.nets))
+            case Look():
+                self._look(action)
+
+    @property
+    def pair(self) -> Pair:
+        """The one that is spoken of."""
+        return self.pairs[self.now]
+
+    def _turn(self, number: int) -> None:
+        self.now = number
+        self.worker.select(f"life {number}")
+        if number not in self.pairs:
+            net = self.life.nets[number]
+            self.pairs[number] = Pair(net, net.recipe, Yardstick(net.spec, net.recipe, net.params(), self.mode))
+            self._begin()
+
+    def _begin(self) -> None:
+        """A model of its own for the pair, with other parameters each time, and a learner."""
+        pair = self.pair
+        self.worker.build(pair.spec, pair.net.params(pair.builds), dtype=pair.recipe.dtype)
+        self.worker.learner(pair.recipe)
+        pair.builds += 1
+
+    def _batch(self, size: int, sides: tuple[int, int] | None) -> tuple[Array, Array]:
+        self.batches += 1
+        return self.life.batch(self.batches, self.pair.spec, size, sides)
+
+    def _step(self, action: Step) -> None:
+        (x, y), pair = self._batch(action.batch, action.sides), self.pair
+        self.steps += 1
+        if action.own and dropouts(pair.spec):
+            self._own_masks(x, y, action.lr)
+            return
+        drawn = masks(pair.spec, len(x), self.life.seed, self.batches)
+        answer = self._oracle_steps(x, y, action.lr, drawn)
+        loss = self.worker.step(x, y, action.lr, drawn)
+        self._judge({"loss": np.array(loss, self.life.dtype)}, answer)
+        self._go_on(answer, self.worker.state)
+
+    def _oracle_steps(self, x: Array, y: Array, lr: float, drawn: Arrays) -> Answer:
+        answer = self.pair.oracle.step(x, y, lr, drawn)
+        if not answer.arrays["loss"] < LARGEST_LOSS:
+            raise _DivergedError
+        return answer
+
+    def _own_masks(self, x: Array, y: Array, lr: float) -> None:
+        """A step with masks that the backend draws: from the same state it is the same step. Of one image they can be
+        read off the gradients, and then the oracle takes the step too; else it takes over the state.
+        """
+        before, worker, pair = dict(self.worker.state()), self.worker, self.pair
+        loss = worker.step(x, y, lr)
+        after = dict(worker.state())
+        worker.restore(before)
+        again = {"loss": np.array(worker.step(x, y, lr)), **dict(worker.state())}
+        wanted = {"loss": np.array(loss), **after}
+        self._note(compare(pair.compared(again), pair.compared(wanted), limit=self._repeated(len(x))))
+        if int(after["step"]) != int(before["step"]) + 1:
+            self._refuse("step", f"got {after['step']} after a step from {before['step']}")
+        drawn = self._read_off(x, before, after) if len(x) == 1 and pair.recipe.momentum else None
+        if drawn is None:
+            pair.oracle.take_over(after)
+            return
+        answer = self._oracle_steps(x, y, lr, drawn)
+        self._judge({"loss": np.array(loss, self.life.dtype)}, answer)
+        self._go_on(answer, lambda: after)
+
+    def _go_on(self, answer: Answer, state: Callable[[], Arrays]) -> None:
+        """From the backend's state, where what comes after this step cannot be judged."""
+        if answer.close or not answer.sound:
+            self.pair.oracle.take_over(state())
+        else:
+            self.judged += 1
+
+    def _repeated(self, batch: int) -> Limit:
+        """GPUs add in no fixed order."""
+        cpu = self.worker.place(Recipe()) == "cpu"
+        return EXACT if cpu else gradient_limit(self.pair.spec, self.life.dtype, batch)
+
+    def _read_off(self, x: Array, before: Arrays, after: Arrays) -> Arrays | None:
+        """The masks of a step on one image: the gradient of a dense weight is that of its bias times what goes in."""
+        pair, recipe = self.pair, self.pair.recipe
+        oracle, rate = pair.oracle, pair.spec.head.dropout
+        scale = dropout_scale(self.said["dropout"], rate)
+        drawn: Arrays = {}
+        open_ = {row.name: np.ones((1, *row.output_shape)) for row in dropouts(pair.spec)}
+        for number, row in enumerate(dropouts(pair.spec), 1):
+            grads = {part: _gradient(f"fc{number + 1}.{part}", before, after, recipe) for part in ("weight", "bias")}
+            unit = np.abs(grads["bias"]).argmax()
+            error = math.sqrt(ROUNDOFF[recipe.dtype])
+            if not abs(grads["bias"][unit]) > error * np.abs(after[f"{VELOCITY}fc{number + 1}.bias"]).max():
+                return None
+            mode = self.mode._replace(masks=open_ | drawn)
+            tape = reference.forward(pair.spec, oracle.exact.weights, oracle.images(x), mode)
+            inside = tape.activations[f"fc{number}.relu"][0]
+            seen = grads["weight"][unit] / grads["bias"][unit]
+            kept = seen > inside * scale / 2
+            odd = np.abs(seen - kept * inside * scale)
+            if odd.max() > 100 * error * scale * max(1.0, inside.max()):
+                factor = (seen / np.where(inside > 0, inside, 1.0))[odd.argmax()]
+                self._refuse(row.name, f"a step multiplies by {factor:.6g}, wanted 0 or {scale:.6g}")
+            drawn[row.name] = kept[None] * scale
+        return drawn
+
+    def _keep(self) -> None:
+        """Compare the whole state, and keep it."""
+        state, answer, pair = self.worker.state(), self.pair.oracle.state(), self.pair
+        if answer.sound:
+            self._judge(pair.compared(state), answer)
+        else:
+            pair.oracle.take_over(state)
+        if not pair.recipe.momentum:  # a velocity may hold anything, and a later learner may have a momentum
+            state |= {n: np.zeros_like(a) for n, a in state.items() if n.startswith(VELOCITY)}
+        pair.kept.append((pair.oracle.kept(), state))
+
+    def _restore(self, action: Restore) -> None:
+        pair = self.pair
+        if not pair.kept:
+            self._keep()
+        ours, theirs = pair.kept[action.number % len(pair.kept)]
+        if action.into == "fresh":
+            self._begin()
+        elif action.into == "renewed":
+            self.worker.learner(pair.recipe)
+        self.worker.restore(theirs)
+        pair.oracle.restore(ours)
+
+    def _look(self, action: Look) -> None:
+        pair, (x, _) = self.pair, self._batch(action.batch, None)
+        state = pair.oracle.state()
+        weights = {n: a for n, a in state.arrays.items() if n in pair.oracle.exact.weights}
+        self._judge(self.worker.dump(), state._replace(arrays=weights))
+        logits = {"logits": self.worker.forward(x, train=action.train)}
+        if not (action.train and dropouts(pair.spec)):
+            self._judge(logits, pair.oracle.evaluate(x, train=action.train))
+
+    def _judge(self, got: Arrays, answer: Answer) -> None:
+        if answer.sound:
+            limit, dtype = answer.limit, self.life.dtype
+            self._note(compare(got, answer.arrays, limit=limit, dtype=dtype, floors=answer.floors))
+
+    def _note(self, verdict: Verdict) -> None:
+        self.verdict = max(self.verdict, verdict, key=share) if verdict.ok else verdict
+        if not verdict.ok:
+            raise PartedError
+
+    def _refuse(self, where: str, reason: str) -> None:
+        self._note(Verdict(math.inf, EXACT, where, f"{where}: {reason}"))
+
+
+def _gradient(name: str, before: Arrays, after: Arrays, recipe: Recipe) -> Array:
+    """What a velocity has taken up."""
+    old, new = (state[VELOCITY + name].astype(np.float64) for state in (before, after))
+    return new - recipe.momentum * old - recipe.weight_decay * before[name].astype(np.float64)
+
+
+def share(verdict: Verdict) -> float:
+    """Return which share of its limit the error of a verdict is."""
+    return verdict.error / verdict.limit if verdict.limit else verdict.error

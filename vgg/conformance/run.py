@@ -1,0 +1,62 @@
+"""``vgg check`` runs pytest so that nothing outside of this package decides what is judged."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+
+import pytest
+
+from .session import Results
+from .tally import DONE, FAILED, NOTHING
+
+DEAF = {"PYTEST_ADDOPTS": None, "PYTEST_PLUGINS": None, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
+BUG, INTERRUPTED = 70, 130
+"""Exit statuses, beside those of a tally."""
+
+
+def run(options: Sequence[str]) -> tuple[int, Results]:
+    """Run the suite in one pytest session: (exit status of ``vgg check``, results).
+
+    It reads no conftest file, no settings but its own, no variable that speaks to pytest, and loads no other plugin.
+    """
+    here, results = Path(__file__).parent, Results()
+    fixed = ["-c", str(here / "check.ini"), "--rootdir", str(here.parent), "--noconftest", "--import-mode=append"]
+    with _deaf():
+        status = pytest.main([*fixed, str(here / "test_conformance.py"), *options], plugins=[results])
+    return exit_status(status, results), results
+
+
+def exit_status(status: int, results: Results) -> int:
+    """Return the exit status of ``vgg check`` after a session that ended with pytest's ``status``."""
+    if results.interrupted:
+        return INTERRUPTED
+    if status == pytest.ExitCode.USAGE_ERROR or results.board is None:
+        return NOTHING
+    if status in (pytest.ExitCode.INTERNAL_ERROR, pytest.ExitCode.INTERRUPTED):
+        return BUG
+    if status not in (pytest.ExitCode.OK, pytest.ExitCode.TESTS_FAILED):
+        return NOTHING
+    judged = results.board.status()
+    return judged if judged != DONE or status == pytest.ExitCode.OK else FAILED
+
+
+@contextmanager
+def _deaf() -> Iterator[None]:
+    before, path = {name: os.environ.get(name) for name in DEAF}, list(sys.path)
+    _set(DEAF)
+    try:
+        yield
+    finally:
+        _set(before)
+        sys.path[:] = path
+
+
+def _set(variables: dict[str, str | None]) -> None:
+    for name, value in variables.items():
+        os.environ.pop(name, None)
+        if value is not None:
+            os.environ[name] = value

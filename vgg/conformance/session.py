@@ -1,0 +1,239 @@
+"""What the pytest plugin does once a backend is asked for: judge cells, expect what is known, decide, print."""
+
+from __future__ import annotations
+
+import json
+import math
+import shlex
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import pytest
+
+from .. import outputs, registry
+from ..errors import VGGError
+from ..spec import Spec
+from . import known as known_failures
+from . import suite
+from .board import Backend, Board
+from .cell import Cell, NotJudgedError
+from .declared import FACTS, NOT_CLAIMED, Fact, measured, needs
+from .plugin import DEFAULTS
+from .tally import DONE, FACT
+
+if TYPE_CHECKING:
+    from ..client import Jobs
+    from .known import Known
+
+KEY = pytest.StashKey[Board]()
+KNOWN = pytest.StashKey[dict[tuple[str, str], "Known"]]()
+"""What is known of (backend, check)."""
+CELLS = pytest.StashKey[dict[str, Cell]]()
+Record = Callable[[str, object], None]
+
+
+class Results:
+    """A plugin that keeps the board and prints no count of its own: ``vgg check`` prints it last."""
+
+    board: Board | None = None
+    interrupted = False
+
+    def pytest_sessionfinish(self, session: pytest.Session) -> None:
+        """Take it along."""
+        self.board = session.config.stash.get(KEY, None)
+
+    def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
+        """Tell Ctrl-C from a collection that failed."""
+        self.interrupted = excinfo.type is KeyboardInterrupt
+
+
+def board(config: pytest.Config) -> Board:
+    """Return the session's board; at first use, refuse names, specs and known failures that are none."""
+    if KEY not in config.stash:
+        try:
+            _begin(config)
+        except VGGError as error:
+            raise pytest.UsageError(str(error)) from error
+    return config.stash[KEY]
+
+
+def _begin(config: pytest.Config) -> None:
+    backends = [registry.find(name).name for name in config.getoption("--vgg-backend")] or [*registry.own_names()]
+    path, out = config.getoption("--vgg-spec"), config.getoption("--vgg-json")
+    if out:
+        outputs.check_file("--vgg-json", Path(out))
+    examples, seed = config.getoption("--vgg-examples") or suite.EXAMPLES, config.getoption("--vgg-seed")
+    thorough = config.getoption("--vgg-thorough")
+    cells = suite.given(Spec.load(path)) if path else suite.cells(examples, thorough=thorough, seed=seed)
+    asked = {name: (cell.level, cell.dtypes) for name, cell in cells.items()}
+    asked |= {} if path else {FACT + name: needs(name) for name in FACTS}
+    known, pairs = config.getoption("--vgg-known"), [(backend, check) for backend in backends for check in asked]
+    config.stash[KNOWN] = known_failures.read(known, pairs) if known else {}
+    where = {name: config.getoption(f"--vgg-{name}") for name in DEFAULTS}
+    config.stash[CELLS] = cells
+    config.stash[KEY] = Board([*dict.fromkeys(backends)], asked, **where)
+
+
+def parametrize(metafunc: pytest.Metafunc) -> None:
+    """One test for each backend, and one for each cell."""
+    backends = board(metafunc.config).backends
+    if "vgg_backend" in metafunc.fixturenames:
+        metafunc.parametrize("vgg_backend", backends, scope="session")
+    if "vgg_cell" in metafunc.fixturenames:
+        cells = metafunc.config.stash[CELLS]
+        metafunc.parametrize("vgg_cell", cells.values(), ids=[name.replace(" ", "-") for name in cells])
+    if "vgg_fact" in metafunc.fixturenames:
+        metafunc.parametrize("vgg_fact", FACTS.values(), ids=[name.replace(" ", "-") for name in FACTS])
+
+
+def collected(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Note that the suite is collected, before anyone else takes items away; a spec of one's own is judged alone."""
+    state = board(config)
+    if config.getoption("--vgg-spec"):
+        items[:] = [item for item in items if "vgg_fact" not in _parameters(item)]
+    cells = {(backend, check) for item in items if (check := _check(item)) for backend in (_backend(item),)}
+    state.begun |= bool(cells) and not config.getoption("--collect-only")
+    if any("::" in argument for argument in config.args):
+        state.left_out |= {(backend, check) for backend in state.backends for check in state.needs} - cells
+
+
+def deselected(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Note what nobody asked for, as by ``-k``."""
+    board(config).left_out |= {(_backend(item), check) for item in items if (check := _check(item))}
+
+
+def judge(request: pytest.FixtureRequest, backend: str, record: Record, cell: Cell) -> None:
+    """Judge one cell and fail, skip or expect it as it turns out."""
+    state, check = board(request.config), _check(request.node)
+    _skip_unclaimed(state, backend, check)
+    known = request.config.stash[KNOWN].get((backend, check))
+    try:
+        verdict = suite.judged(cell, Backend(state, backend))
+    except NotJudgedError as error:
+        state.leave(check, backend, str(error), known=bool(known and known.foretells(math.inf, str(error))))
+        pytest.skip(f"{backend}: not judged: {error}")
+    reason = verdict.reason.removeprefix(f"{backend}: ")
+    foretold = bool(known and not verdict.ok and known.foretells(verdict.error, reason))
+    state.note(check, backend, verdict.of(reason), known=foretold, expected=bool(known))
+    numbers = {"error": float(verdict.error), "limit": float(verdict.limit)}
+    for name, value in {**numbers, "basis": verdict.basis, "where": verdict.where}.items():
+        record(name, value)
+    limit = f"\nlimit {float(verdict.limit):.1e}: {verdict.basis}" if math.isfinite(verdict.error) else ""
+    _conclude(request, backend, f"{reason}{limit}" if reason else "", known, foretold=foretold)
+
+
+def measure(request: pytest.FixtureRequest, backend: str, record: Record, fact: Callable[[Jobs], Fact]) -> None:
+    """Measure one declared difference likewise."""
+    state, check = board(request.config), _check(request.node)
+    row = state.facts.setdefault(check.removeprefix(FACT), {})
+    if _unclaimed(state, backend, check):
+        row[backend] = Fact(NOT_CLAIMED, math.inf)
+    _skip_unclaimed(state, backend, check)
+    known = request.config.stash[KNOWN].get((backend, check))
+    result = measured(fact, lambda: state.worker(backend))
+    result = result._replace(wrong=result.wrong.removeprefix(f"{backend}: "))
+    foretold = bool(known and result.wrong and known.foretells(result.size, result.wrong))
+    row[backend] = result = result._replace(known=foretold or bool(known and not result.wrong))
+    for name, value in result._asdict().items():
+        record(name, value)
+    _conclude(request, backend, result.wrong, known, foretold=foretold)
+
+
+def _unclaimed(state: Board, backend: str, check: str) -> str:
+    """Why the backend is not asked this cell; nothing where it claims it, or cannot say."""
+    try:
+        state.worker(backend)
+    except VGGError:
+        return ""
+    return state.unclaimed(backend, check)
+
+
+def _skip_unclaimed(state: Board, backend: str, check: str) -> None:
+    if reason := _unclaimed(state, backend, check):
+        if not check.startswith(FACT):
+            state.leave(check, backend, reason, NOT_CLAIMED)
+        pytest.skip(f"{backend}: {reason}")
+
+
+def _conclude(
+    request: pytest.FixtureRequest, backend: str, reason: str, known: Known | None, *, foretold: bool
+) -> None:
+    """End the test as its verdict says; an empty ``reason`` is a pass."""
+    if foretold and known:
+        pytest.xfail(known.why)
+    again = f"\nto see just this: {_again(request, backend)}"
+    if known and not reason:
+        pytest.fail(f"{backend}: unexpected pass, known to fail: {known.why}{again}", pytrace=False)
+    if known:
+        reason += f"\nknown for another reason: {known.how}: {known.why}"
+    if reason:
+        pytest.fail(f"{backend}: {reason}{again}", pytrace=False)
+
+
+def _again(request: pytest.FixtureRequest, backend: str) -> str:
+    """The command that runs this cell alone, the way it ran."""
+    words = ["vgg", "check", backend, "-k", request.node.name.partition("[")[2]]
+    for option in (*DEFAULTS, "spec", "examples", "seed"):
+        value = request.config.getoption(f"--vgg-{option}")
+        words += [] if value == DEFAULTS.get(option) else [f"--{option}", str(value)]
+    words += ["--thorough"] if request.config.getoption("--vgg-thorough") else []
+    return shlex.join(words)
+
+
+def _check(node: pytest.Item) -> str:
+    """'torch-forward-plain-float64-eval' -> 'forward plain float64 eval', of a fact 'declared lrn', else ''."""
+    kind = next((name for name in ("vgg_cell", "vgg_fact") if name in _parameters(node)), "")
+    name = node.name.partition("[")[2].removesuffix("]")
+    check = name.removeprefix(f"{_backend(node)}-").replace("-", " ")
+    return {"vgg_cell": check, "vgg_fact": FACT + check}.get(kind, "")
+
+
+def _backend(node: pytest.Item) -> str:
+    return str(_parameters(node).get("vgg_backend", ""))
+
+
+def _parameters(node: pytest.Item) -> dict[str, Any]:
+    return dict(node.callspec.params) if hasattr(node, "callspec") else {}
+
+
+@contextmanager
+def clock(item: pytest.Item) -> Iterator[None]:
+    """Add what a test takes to its backend's seconds."""
+    backend, start = _backend(item), time.perf_counter()
+    yield
+    if backend:
+        seconds = board(item.config).seconds
+        seconds[backend] = seconds.get(backend, 0.0) + time.perf_counter() - start
+
+
+def finish(session: pytest.Session, status: int) -> None:
+    """Hand the board over, or decide: what pytest calls a success is none where a cell was not judged."""
+    from ..params import write_atomically
+
+    state, path = board(session.config), session.config.getoption("--vgg-json")
+    if hasattr(session.config, "workeroutput"):
+        session.config.workeroutput["vgg"] = state.handed()
+        return
+    state.complete()
+    if status == pytest.ExitCode.OK and state.begun and state.status() != DONE:
+        session.exitstatus = pytest.ExitCode.TESTS_FAILED
+    if path:
+        ok = session.exitstatus == pytest.ExitCode.OK and state.status() == DONE
+        write_atomically(Path(path), json.dumps({"ok": ok, **state.to_dict()}).encode())
+
+
+def summarise(reporter: pytest.TerminalReporter, config: pytest.Config) -> None:
+    """The matrix, the facts, what was not judged and why, and how much was."""
+    state = board(config)
+    for title, rows in state.tables():
+        widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+        reporter.section(title)
+        for first, *rest in rows:
+            texts = (f"{text:>{width}}" for text, width in zip(rest, widths[1:], strict=True))
+            reporter.line("  ".join([f"{first:<{widths[0]}}", *texts]))
+    last = any(isinstance(plugin, Results) for plugin in config.pluginmanager.get_plugins())
+    for line in [*state.unjudged(), *(() if last else state.lines())]:
+        reporter.line(line)

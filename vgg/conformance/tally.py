@@ -1,0 +1,117 @@
+"""What was asked, what became of it, and whether that is well."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, TypeVar
+
+if TYPE_CHECKING:
+    from .declared import Fact
+
+JUDGED = ("passed", "refused", "failed", "known failure", "unexpected pass")
+WRONG = ("failed", "unexpected pass")
+FACT = "declared "
+UNFINISHED = "did not run to its end"
+DONE, FAILED, NOTHING = 0, 1, 2
+"""Exit statuses: all is well; something failed or was not judged; nothing was judged of some backend."""
+Row = TypeVar("Row")
+
+
+@dataclass
+class Tally:
+    """Every cell of the suite by backend and name, and its outcome.
+
+    ``needs``: by cell and fact, in the suite's order, the level and dtypes that a backend must claim to be asked.
+    ``claims``: those of each backend, once it has said so. ``left_out``: (backend, cell) that nobody asked for, as by
+    ``-k``. ``begun``: whether cells were collected at all.
+    """
+
+    backends: list[str] = field(default_factory=list)
+    needs: dict[str, tuple[str, tuple[str, ...]]] = field(default_factory=dict)
+    claims: dict[str, tuple[str, list[str]]] = field(default_factory=dict)
+    cells: dict[str, dict[str, dict[str, Any]]] = field(default_factory=dict)
+    facts: dict[str, dict[str, Fact]] = field(default_factory=dict)
+    left_out: set[tuple[str, str]] = field(default_factory=set)
+    begun: bool = False
+
+    def unclaimed(self, backend: str, check: str) -> str:
+        """Why a backend is not asked a cell, by its own claim; an empty text if it is."""
+        from ..backends import LEVELS
+
+        if backend not in self.claims or check not in self.needs:
+            return ""
+        (level, dtypes), (needed, needed_dtypes) = self.claims[backend], self.needs[check]
+        if LEVELS.index(needed) > LEVELS.index(level):
+            return f"not claimed: {needed}"
+        others = [dtype for dtype in needed_dtypes if dtype not in dtypes]
+        return f"not claimed: {', '.join(others)}" if others else ""
+
+    def leave(self, check: str, backend: str, reason: str, outcome: str = "not judged", *, known: bool = False) -> None:
+        """Keep that a cell was not judged: no backend has failed, and none has passed."""
+        cell = {"outcome": outcome, "error": None, "limit": None, "basis": "", "where": "", "reason": reason}
+        self.cells.setdefault(check, {})[backend] = {**cell, **({"known": True} if known else {})}
+
+    def outcome(self, backend: str, check: str) -> str:
+        """What became of a cell or a fact: one of ``JUDGED``, ``not claimed``, ``left out`` or ``not judged``."""
+        if check.startswith(FACT) and backend in (row := self.facts.get(check.removeprefix(FACT), {})):
+            return row[backend].outcome
+        if backend in (cells := self.cells.get(check, {})):
+            changed = cells[backend]["outcome"] == "not claimed" and not self.unclaimed(backend, check)
+            return "not judged" if changed else str(cells[backend]["outcome"])
+        if (backend, check) in self.left_out:
+            return "left out"
+        return "not claimed" if self.unclaimed(backend, check) else "not judged"
+
+    def judged(self, backend: str) -> tuple[int, int]:
+        """How many cells and facts were judged, of how many that the backend claims."""
+        claimed = [check for check in self.needs if not self.unclaimed(backend, check)]
+        return sum(self.outcome(backend, check) in JUDGED for check in claimed), len(claimed)
+
+    def complete(self) -> None:
+        """Enter what was asked and never came to an end."""
+        for backend in self.backends if self.begun else ():
+            for check in self.needs:
+                absent = check not in self.cells or backend not in self.cells[check]
+                if absent and not check.startswith(FACT) and self.outcome(backend, check) == "not judged":
+                    self.leave(check, backend, UNFINISHED)
+
+    def unjudged(self) -> Iterator[str]:
+        """Why what was not judged was not."""
+        for backend in self.backends if self.begun else ():
+            lost = [check for check in self.needs if self.outcome(backend, check) == "not judged"]
+            reasons = {check: self.cells.get(check, {}).get(backend, {"reason": UNFINISHED}) for check in lost}
+            unfinished = [check for check, cell in reasons.items() if cell["reason"] == UNFINISHED]
+            for check in [check for check in lost if check not in unfinished]:
+                known = ", which is known" if "known" in reasons[check] else ""
+                yield f"{check}: {backend} was not judged: {reasons[check]['reason']}{known}"
+            if unfinished:
+                more = ", ..." if len(unfinished) > 3 else ""
+                yield f"{backend}: {len(unfinished)} {UNFINISHED}: {', '.join(unfinished[:3])}{more}"
+
+    def status(self) -> int:
+        """``DONE``, ``FAILED`` or ``NOTHING``."""
+        outcomes = {(b, check): self.outcome(b, check) for b in self.backends for check in self.needs}
+        if any(outcome in WRONG for outcome in outcomes.values()):
+            return FAILED
+        if not self.backends or not all(self.judged(backend)[0] for backend in self.backends):
+            return NOTHING
+        lost = [cell for cell, outcome in outcomes.items() if outcome == "not judged" and not self._known(*cell)]
+        return FAILED if lost else DONE
+
+    def lines(self) -> Iterator[str]:
+        """For each backend, what it claims and how much of that was judged."""
+        for backend in self.backends:
+            level, dtypes = self.claims.get(backend, ("training", ["float64", "float32"]))
+            less = level != "training" or len(dtypes) == 1
+            claim = f"{', '.join([level, *dtypes])}: " if less else ""
+            count, total = self.judged(backend)
+            yield f"{backend}: {claim}judged {count} of {total}"
+
+    def ordered(self, rows: Mapping[str, Row], prefix: str = "") -> Iterator[tuple[str, Row]]:
+        """Rows in the suite's order, whatever process they came from."""
+        order = {check: i for i, check in enumerate(self.needs)}
+        yield from sorted(rows.items(), key=lambda row: order.get(prefix + row[0], len(order)))
+
+    def _known(self, backend: str, check: str) -> bool:
+        return "known" in self.cells.get(check, {}).get(backend, {})
