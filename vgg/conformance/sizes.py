@@ -10,11 +10,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from .. import reference
+from ..backends import VELOCITY
+from ..client import Jobs
+from ..compare import EXACT, Verdict, compare, gradient_floors, gradient_limit
+from ..masks import masks
+from ..recipe import Recipe
+from ..reference import Mode
 from ..spec import Block, Conv, Head, Pool, Spec, arch
 from . import checks
 from .cases import STRUCTURES, Array, Arrays, Case
 from .cell import Cell, on
-from .switches import switches
+from .switches import choices, switches
+from .trajectories import FLOAT64_LIMIT, MOMENTUM
 
 _MODES = ("eval", "train")
 Cells = Iterator[tuple[str, Cell]]
@@ -98,6 +106,17 @@ DEFAULT = {
 FORWARD, GRADIENTS = {("book", "float32", False)}, {("widths", "float32", False)}
 """Those of which only one half is."""
 
+LEARNERS = {
+    ("deep", "float64"): False,
+    ("channels", "float32"): False,
+    ("crowd", "float32"): False,
+    ("broad", "float32"): True,
+    ("heads", "float32"): True,
+    ("sums", "float32"): True,
+    ("tall", "float64"): True,
+}
+"""Which cases a learner takes a step on, and whether that is thorough."""
+
 
 def cells() -> Cells:
     """The numbers of every architecture by name, and of ``SIZES``."""
@@ -110,13 +129,60 @@ def cells() -> Cells:
             here = (name, dtype, train)
             yield from _forward(name, case, dtype, train, thorough=here not in DEFAULT | FORWARD)
             yield from _gradients(name, case, dtype, train, thorough=here not in DEFAULT | GRADIENTS)
+    for (name, dtype), thorough in LEARNERS.items():
+        yield f"learning {name} {dtype}", Cell(on(learning, SIZES[name], dtype), "training", (dtype,), thorough)
     yield "structure deep", Cell(on(checks.structure, SIZES["deep"]), "inference", ("float32",))
     yield "round_trip deep float32", Cell(on(checks.round_trip, SIZES["deep"], "float32"), "inference", ("float32",))
 
 
+def learning(worker: Jobs, case: Case, dtype: str) -> Verdict:
+    """A learner's step and evaluation beside the oracle's: loss, whole state, logits; then a state of other numbers
+    goes in and comes out as it is.
+    """
+    x, y = checks.built(worker, case, dtype), case.labels()
+    worker.learner(Recipe(momentum=MOMENTUM, precision=dtype))
+    drawn = masks(case.spec, case.batch, 0, 0)
+    mode = checks.declared_mode(worker)._replace(masks=drawn or None)
+    chosen = {} if drawn else choices(case.spec, worker.trace(x, train=True))
+    wanted = _stepped(case, dtype, mode, chosen)
+    loss = np.array(worker.step(x, y, checks.LR, drawn), dtype)
+    state = worker.state()
+    got = {"loss": loss, **{name: a for name, a in state.items() if name != "step"}, "logits": worker.evaluate(x)}
+    limit = FLOAT64_LIMIT if dtype == "float64" else gradient_limit(case.spec, dtype, case.batch)
+    floors = gradient_floors({name: a for name, a in wanted.items() if name.startswith(VELOCITY)})
+    verdict = compare(got, wanted, limit=limit, dtype=dtype, floors=floors)
+    return verdict if not verdict.ok else _restored(worker, state) or verdict
+
+
+def _stepped(case: Case, dtype: str, mode: Mode, chosen: Arrays) -> Arrays:
+    """The oracle's loss, state and logits, with those signs and winners."""
+    weights = {name: a.astype(np.float64) for name, a in case.params(dtype).items()}
+    tape = checks.taped(case, dtype, mode)
+    loss, grads = reference.backward(case.spec, weights, tape, case.labels(), chosen)
+    still = {name: np.zeros_like(g) for name, g in grads.items()}
+    weights, velocity = reference.sgd(weights, grads, still, lr=checks.LR, momentum=MOMENTUM)
+    weights |= tape.statistics
+    logits = reference.forward(case.spec, weights, case.images(dtype), mode._replace(train=False)).logits
+    moving = {VELOCITY + name: v for name, v in velocity.items()}
+    return {"loss": np.array(loss), **moving, **weights, "logits": logits}
+
+
+def _restored(worker: Jobs, state: Arrays) -> Verdict | None:
+    """Why a state whose every number is another does not come back bit for bit; nothing where it does."""
+    random = np.random.RandomState(0)
+    other = {name: random.uniform(0.5, 1, a.shape).astype(a.dtype) for name, a in state.items() if name != "step"}
+    other |= {"step": state["step"] + 7}
+    worker.restore(other)
+    verdict = compare(worker.state(), other, limit=EXACT)
+    return None if verdict.ok else verdict.of(f"restored: {verdict.reason}")
+
+
 def _forward(name: str, case: Case, dtype: str, train: bool = False, *, thorough: bool = False) -> Cells:
     judge = on(checks.forward, case, dtype, train)
-    yield f"forward {name} {dtype} {_MODES[train]}", Cell(judge, "inference", (dtype,), thorough)
+    yield (
+        f"forward {name} {dtype} {_MODES[train]}",
+        Cell(judge, "gradients" if train else "inference", (dtype,), thorough),
+    )
 
 
 def _gradients(name: str, case: Case, dtype: str, train: bool = False, *, thorough: bool = False) -> Cells:
