@@ -194,7 +194,7 @@ def images_beyond_the_32nd_of_a_batch_are_the_first_again(b: Any, r: Any) -> Non
     around(b, "forward", first)
 
 
-@caught_by("forward", alone=True)
+@caught_by("forward")
 def relu_leaks_less_than_it_rounds(b: Any, r: Any) -> None:
     """A slope of 1e-18 below zero: no sum shows it, not even in float64."""
     of_kind(r, "relu", lambda original, row, own, x, *rest: original(row, own, x, *rest) + 1e-18 * np.minimum(x, 0))
