@@ -21,7 +21,6 @@ from .spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, 
 
 Array = NDArray[np.float64]
 Arrays = dict[str, Array]
-Choices = Mapping[str, NDArray[Any]]
 
 
 @dataclass
@@ -88,23 +87,13 @@ def loss_and_grads(
     return *backward(spec, params, tape, y), tape
 
 
-def backward(
-    spec: Spec, params: Mapping[str, ArrayLike], tape: Tape, y: ArrayLike, choices: Choices | None = None
-) -> tuple[float, Arrays]:
-    """Mean cross-entropy and the gradients that follow from ``tape``, which a forward pass with ``params`` has left.
-
-    ``choices`` replace those of the forward pass, by layer name: where a ReLU was open (bool, of its output's shape),
-    and which tap of its window a max-pool took (integers likewise, row by row). Between two ways to round they may
-    differ, and there the gradient jumps.
-    """
+def backward(spec: Spec, params: Mapping[str, ArrayLike], tape: Tape, y: ArrayLike) -> tuple[float, Arrays]:
+    """Mean cross-entropy and the gradients that follow from ``tape``, which a forward pass with ``params`` has left."""
     weights = {name: np.asarray(array, np.float64) for name, array in params.items()}
     loss, grad = cross_entropy(tape.logits, y)
     grads: Arrays = {}
     for row in reversed(expand(spec)):
-        saved = tape.saved[row.name]
-        if choices and row.name in choices:
-            saved = choices[row.name] if row.kind == "relu" else (choices[row.name], saved[1])
-        grad, own = _BACKWARD[row.kind](row, _own(row, weights), saved, grad)
+        grad, own = _BACKWARD[row.kind](row, _own(row, weights), tape.saved[row.name], grad)
         grads |= {f"{row.name}.{part}": value for part, value in own.items()}
     return loss, {name: grads[name] for name in weights if name in grads}
 

@@ -21,7 +21,7 @@ from ..spec import Block, Conv, Head, Pool, Spec, arch
 from . import checks
 from .cases import STRUCTURES, Array, Arrays, Case
 from .cell import Cell, on
-from .switches import choices, switches
+from .switches import choices, switched, switches
 from .trajectories import FLOAT64_LIMIT, MOMENTUM
 
 _MODES = ("eval", "train")
@@ -158,7 +158,7 @@ def _stepped(case: Case, dtype: str, mode: Mode, chosen: Arrays) -> Arrays:
     """The oracle's loss, state and logits, with those signs and winners."""
     weights = {name: a.astype(np.float64) for name, a in case.params(dtype).items()}
     tape = checks.taped(case, dtype, mode)
-    loss, grads = reference.backward(case.spec, weights, tape, case.labels(), chosen)
+    loss, grads = reference.backward(case.spec, weights, switched(tape, chosen), case.labels())
     still = {name: np.zeros_like(g) for name, g in grads.items()}
     weights, velocity = reference.sgd(weights, grads, still, lr=checks.LR, momentum=MOMENTUM)
     weights |= tape.statistics

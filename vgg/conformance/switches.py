@@ -4,6 +4,7 @@ rounds; so the oracle takes the backend's own signs and winners, as its trace sh
 
 from __future__ import annotations
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -31,7 +32,7 @@ def switches(worker: Jobs, case: Case, dtype: str, train: bool) -> Verdict:
     if not explained.ok:
         return explained
     if explained.error:
-        wanted = reference.backward(case.spec, case.params(dtype), tape, y, chosen)
+        wanted = reference.backward(case.spec, case.params(dtype), switched(tape, chosen), y)
     else:
         wanted = answers(case, dtype, mode)
     return differentiated(case, dtype, worker.loss_and_grads(x, y, train=train), *wanted)
@@ -46,6 +47,14 @@ def choices(spec: Spec, traced: Arrays) -> Arrays:
         elif row.kind == "max_pool":
             chosen[row.name] = np.argmax(windows(row, traced[before.name]), axis=0)
     return chosen
+
+
+def switched(tape: Tape, chosen: Arrays) -> Tape:
+    """The oracle's tape as it would be with those signs and winners; activations stay."""
+    saved = dict(tape.saved)
+    for name, choice in chosen.items():
+        saved[name] = (choice, saved[name][1]) if isinstance(saved[name], tuple) else choice
+    return replace(tape, saved=saved)
 
 
 def rounded(spec: Spec, dtype: str, chosen: Arrays, tape: Tape) -> Verdict:
