@@ -1,4 +1,4 @@
-"""Signs and winners that differ from the oracle's must be explained by rounding; limits count units in the last place."""
+"""Signs and winners that differ from the oracle are explained by rounding; limits count units in the last place."""
 
 from __future__ import annotations
 
