@@ -27,15 +27,26 @@ roundoffs with probability 1 - 2 exp(-CONFIDENCE**2 / 2), that is 1 - 7e-6."""
 
 
 class Limit(float):
-    """A limit that says how it came about."""
+    """A limit that says how it came about, and of which number format it counts the roundings."""
 
     basis: str
+    dtype: str
 
-    def __new__(cls, value: float, basis: str) -> Self:
-        """``basis`` is what the limit follows from, in words."""
+    def __new__(cls, value: float, basis: str, dtype: str = "") -> Self:
+        """``basis`` is what the limit follows from, in words; ``dtype`` a name in ``ROUNDOFF``, if it follows from one
+        format.
+        """
         limit = super().__new__(cls, value)
-        limit.basis = basis
+        limit.basis, limit.dtype = basis, dtype
         return limit
+
+    @property
+    def ulp(self) -> float | None:
+        """The limit in units in the last place of 1 in its format, two roundoffs each; None where it has no format."""
+        return float(self) / (2 * ROUNDOFF[self.dtype]) if self.dtype else None if self else 0.0
+
+    def __str__(self) -> str:
+        return f"{float(self):.1e}" + (f", {self.ulp:.0f} ulp of {self.dtype}" if self.dtype else "")
 
 
 EXACT = Limit(0.0, "the same numbers by the same way, so every bit must agree")
@@ -67,6 +78,11 @@ class Verdict:
     def basis(self) -> str:
         """How the limit was derived."""
         return getattr(self.limit, "basis", "given")
+
+    @property
+    def limit_ulp(self) -> float | None:
+        """The limit in units in the last place, see ``Limit.ulp``."""
+        return getattr(self.limit, "ulp", None)
 
 
 def compare(
@@ -138,9 +154,10 @@ def gradient_limit(spec: Spec, dtype: str, batch: int) -> Limit:
 
 def _limit(dtype: str, roundings: float, counted: str) -> Limit:
     if dtype == "float64":
-        return Limit(FLOAT64_LIMIT, "fixed: far above any order of summation in float64, far below any wrong formula")
+        basis = "fixed: far above any order of summation in float64, far below any wrong formula"
+        return Limit(FLOAT64_LIMIT, basis, dtype)
     basis = f"{CONFIDENCE:g} roundoffs of {dtype} times {roundings:.0f}, {counted}"
-    return Limit(CONFIDENCE * roundings * ROUNDOFF[dtype], basis)
+    return Limit(CONFIDENCE * roundings * ROUNDOFF[dtype], basis, dtype)
 
 
 def _lengths(spec: Spec) -> list[int]:

@@ -83,14 +83,19 @@ def loss_and_grads(
     spec: Spec, params: Mapping[str, ArrayLike], x: ArrayLike, y: ArrayLike, mode: Mode = EVAL
 ) -> tuple[float, Arrays, Tape]:
     """Mean cross-entropy, ``{canonical name: gradient}`` of every trained parameter, and the tape."""
+    tape = forward(spec, params, x, mode)
+    return *backward(spec, params, tape, y), tape
+
+
+def backward(spec: Spec, params: Mapping[str, ArrayLike], tape: Tape, y: ArrayLike) -> tuple[float, Arrays]:
+    """Mean cross-entropy and the gradients that follow from ``tape``, which a forward pass with ``params`` has left."""
     weights = {name: np.asarray(array, np.float64) for name, array in params.items()}
-    tape = forward(spec, weights, x, mode)
     loss, grad = cross_entropy(tape.logits, y)
     grads: Arrays = {}
     for row in reversed(expand(spec)):
         grad, own = _BACKWARD[row.kind](row, _own(row, weights), tape.saved[row.name], grad)
         grads |= {f"{row.name}.{part}": value for part, value in own.items()}
-    return loss, {name: grads[name] for name in weights if name in grads}, tape
+    return loss, {name: grads[name] for name in weights if name in grads}
 
 
 def sgd(

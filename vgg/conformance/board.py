@@ -87,6 +87,7 @@ class Board(Tally):
         outcome = "refused" if verdict.limit is REFUSED else "passed"
         outcome = ("known failure" if known else "failed") if not verdict.ok else outcome
         numbers = {name: _finite(getattr(verdict, name)) for name in ("error", "limit")}
+        numbers["limit_ulp"] = verdict.limit_ulp
         about = {"outcome": "unexpected pass" if verdict.ok and expected else outcome, **numbers}
         about |= {"basis": verdict.basis, "where": verdict.where, "reason": verdict.reason}
         self.cells.setdefault(check, {})[backend] = about

@@ -46,9 +46,13 @@ class Case:
         random = self._random(3)
         noisy: dict[str, NDArray[np.float64]] = {}
         for name, array in params.init(self.spec, self.seed, "he_normal", "float64").items():
-            noise = random.standard_normal(array.shape)
+            noise = self._noise(random, array.shape)
             noisy[name] = array + (np.abs(noise) if name.endswith("running_var") else 0.2 * noise * (array.ndim == 1))
         return noisy
+
+    def _noise(self, random: np.random.RandomState, shape: tuple[int, ...]) -> Array:
+        """Standard normal, of which weights make no use."""
+        return random.standard_normal(shape)
 
     def _random(self, stream: int) -> np.random.RandomState:
         return np.random.RandomState([self.seed, stream])

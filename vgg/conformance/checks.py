@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import replace
+from functools import lru_cache
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -22,9 +23,10 @@ from ..masks import masks
 from ..params import load_params, save_params, shapes
 from ..pixels import resize_matrix
 from ..recipe import Recipe
-from ..reference import Mode
+from ..reference import Mode, Tape
 from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM
 from .cases import Array, Arrays, Case
+from .exact import unrounded
 
 LR = 0.01
 DECLARATIONS = {
@@ -59,28 +61,63 @@ def structure(worker: Jobs, case: Case) -> Verdict:
 
 
 def forward(worker: Jobs, case: Case, dtype: str, train: bool) -> Verdict:
-    """Every activation, layer by layer; and the model's own forward pass gives what the trace ends with."""
+    """Every activation, layer by layer; the model's own forward pass gives what the trace ends with; and what rounds
+    nothing is exact.
+    """
     x = built(worker, case, dtype)
     traced = worker.trace(x, train=train)
-    mode = _mode(worker, case, traced, train)
-    wanted = dict(reference.forward(case.spec, case.params(dtype), x, mode).activations)
+    wanted = dict(taped(case, dtype, mode_of(worker, case, traced, train)).activations)
     last = next(reversed(wanted))
     got = {**traced, "logits of forward()": worker.forward(x, train=train)}
-    return compare(
+    verdict = compare(
         got, {**wanted, "logits of forward()": wanted[last]}, limit=forward_limit(case.spec, dtype), dtype=dtype
     )
+    exact = unrounded(case.spec, traced, train=train) if verdict.ok else verdict
+    return verdict if exact.ok else exact
 
 
 def backward(worker: Jobs, case: Case, dtype: str, train: bool) -> Verdict:
     """The loss and every gradient, last layer first."""
     x, y = built(worker, case, dtype), case.labels()
-    mode = _mode(worker, case, worker.trace(x, train=train) if train else {}, train)
-    loss, grads, _ = reference.loss_and_grads(case.spec, case.params(dtype), x, y, mode)
-    got_loss, got = worker.loss_and_grads(x, y, train=train)
+    traced = worker.trace(x, train=train) if train and dropouts(case) else {}
+    wanted = answers(case, dtype, mode_of(worker, case, traced, train))
+    return differentiated(case, dtype, worker.loss_and_grads(x, y, train=train), *wanted)
+
+
+def differentiated(case: Case, dtype: str, got: tuple[float, Arrays], loss: float, grads: Arrays) -> Verdict:
+    """A backend's loss and gradients beside the oracle's ``loss`` and ``grads``."""
     wanted = {"loss": np.array(loss)} | dict(reversed(grads.items()))
     limit = gradient_limit(case.spec, dtype, case.batch)
-    found = {"loss": np.array(got_loss, dtype), **got}
-    return compare(found, wanted, limit=limit, dtype=dtype, floors=gradient_floors(grads))
+    named = {"loss": np.array(got[0], dtype), **got[1]}
+    return compare(named, wanted, limit=limit, dtype=dtype, floors=gradient_floors(grads))
+
+
+def taped(case: Case, dtype: str, mode: Mode) -> Tape:
+    """The oracle's forward pass on a case; one without dropout masks is kept for other cells and backends."""
+    return _forward(case, dtype, mode) if mode.masks else _taped(case, dtype, *mode)
+
+
+def answers(case: Case, dtype: str, mode: Mode) -> tuple[float, Arrays]:
+    """The oracle's loss and gradients for a case, kept likewise."""
+    return _backward(case, dtype, taped(case, dtype, mode)) if mode.masks else _answered(case, dtype, *mode)
+
+
+@lru_cache(maxsize=128)
+def _taped(case: Case, dtype: str, *mode: Any) -> Tape:
+    return _forward(case, dtype, Mode(*mode))
+
+
+@lru_cache(maxsize=128)
+def _answered(case: Case, dtype: str, *mode: Any) -> tuple[float, Arrays]:
+    return _backward(case, dtype, _taped(case, dtype, *mode))
+
+
+def _forward(case: Case, dtype: str, mode: Mode) -> Tape:
+    return reference.forward(case.spec, case.params(dtype), case.images(dtype), mode)
+
+
+def _backward(case: Case, dtype: str, tape: Tape) -> tuple[float, Arrays]:
+    return reference.backward(case.spec, case.params(dtype), tape, case.labels())
 
 
 def round_trip(worker: Jobs, case: Case, dtype: str) -> Verdict:
@@ -237,10 +274,10 @@ def _blank(shape: tuple[int, ...], dtype: Any = "float32") -> Array:
     return np.broadcast_to(np.zeros((), dtype), shape)
 
 
-def _mode(worker: Jobs, case: Case, traced: Arrays, train: bool) -> Mode:
+def mode_of(worker: Jobs, case: Case, traced: Arrays, train: bool) -> Mode:
     """How the oracle must run to do what the backend did: its dropout masks, its declared statistics."""
-    drawn = {row: seen_mask(traced, before, row, unseen=1.0) for before, row in dropouts(case) if traced}
-    return declared_mode(worker)._replace(train=train, masks=drawn)
+    drawn = {row: seen_mask(traced, before, row, unseen=1.0) for before, row in dropouts(case) if train}
+    return declared_mode(worker)._replace(train=train, masks=drawn or None)
 
 
 def seen_mask(traced: Arrays, before: str, row: str, unseen: float) -> Array:

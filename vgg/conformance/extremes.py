@@ -63,7 +63,9 @@ class Extreme:
             return own
         most = self.case.batch * math.prod(spec.input_shape[1:])  # longer than the sums of these convolutions
         lost = CONFIDENCE * (1 + back) * math.sqrt(most) * ROUNDOFF[dtype] * self.condition
-        return Limit(own + lost, f"{own.basis}; and the square root of a mean's length times {self.condition:.0e}")
+        return Limit(
+            own + lost, f"{own.basis}; and the square root of a mean's length times {self.condition:.0e}", own.dtype
+        )
 
 
 def small(*, batch_norm: bool = False, lrn: bool = False, classes: int = 5) -> Spec:
@@ -201,7 +203,9 @@ def _soft(limit: Limit, logits: Array, dtype: str) -> Limit:
     p = np.exp(logits - logits.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
     lost = CONFIDENCE * ROUNDOFF[dtype] * float(np.abs(logits).max()) * float((4 * p * (1 - p)).max())
-    return Limit(limit + lost, f"{limit.basis}; and {CONFIDENCE:g} roundoffs of the logits where softmax is soft")
+    return Limit(
+        limit + lost, f"{limit.basis}; and {CONFIDENCE:g} roundoffs of the logits where softmax is soft", limit.dtype
+    )
 
 
 def _floors(grads: Arrays, one: Extreme) -> dict[str, float]:

@@ -200,11 +200,13 @@ class Yardstick:
         strayed = max(compare(other, exact, limit=math.inf, floors=floor).error for other in others)
         least = least_limit(self.spec, self.dtype, self.largest)
         basis = f"{least.basis}; or {CONFIDENCE:g} times what rounding did to the oracle, {strayed:.0e}"
-        limit = Limit(CONFIDENCE * strayed, basis) if CONFIDENCE * strayed > least else least
+        limit = Limit(CONFIDENCE * strayed, basis, least.dtype) if CONFIDENCE * strayed > least else least
         return Answer(exact, limit, floor, limit <= CEILING[self.dtype] * least)
 
 
-FLOAT64_LIMIT = Limit(1e-10, "fixed: what rounds by more in float64 is not judged; any wrong rule is far above")
+FLOAT64_LIMIT = Limit(
+    1e-10, "fixed: what rounds by more in float64 is not judged; any wrong rule is far above", "float64"
+)
 CEILING = {"float64": 1.0, "float32": 10.0}
 """How often the limit rounding may do before nothing is judged any more."""
 

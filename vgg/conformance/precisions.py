@@ -14,7 +14,8 @@ from ..recipe import Recipe
 from .cases import Array, Arrays, Case
 from .checks import LR, declared_mode, eval_mode, refused
 
-UPDATE = Limit(4 * ROUNDOFF["float32"], "4 roundoffs of float32: of the rate, its product with the velocity, the sum")
+_COUNTED = "4 roundoffs of float32: of the rate, its product with the velocity, the sum"
+UPDATE = Limit(4 * ROUNDOFF["float32"], _COUNTED, "float32")
 
 OVERFLOWS = 16
 """Steps: a scale that each halves has by then lost all that gradients exceed the range by."""

@@ -118,10 +118,10 @@ def judge(request: pytest.FixtureRequest, backend: str, record: Record, cell: Ce
     reason = verdict.reason.removeprefix(f"{backend}: ")
     foretold = bool(known and not verdict.ok and known.foretells(verdict.error, reason))
     state.note(check, backend, verdict.of(reason), known=foretold, expected=bool(known))
-    numbers = {"error": float(verdict.error), "limit": float(verdict.limit)}
+    numbers = {"error": float(verdict.error), "limit": float(verdict.limit), "limit_ulp": verdict.limit_ulp}
     for name, value in {**numbers, "basis": verdict.basis, "where": verdict.where}.items():
         record(name, value)
-    limit = f"\nlimit {float(verdict.limit):.1e}: {verdict.basis}" if math.isfinite(verdict.error) else ""
+    limit = f"\nlimit {verdict.limit}: {verdict.basis}" if math.isfinite(verdict.error) else ""
     _conclude(request, backend, f"{reason}{limit}" if reason else "", known, foretold=foretold)
 
 

@@ -157,7 +157,7 @@ class _Walk:
         """So many roundoffs of the state's dtype."""
         dtype = self.recipe.dtype
         basis = f"{count} roundoffs of {dtype}: of rate, momentum and decay, their products, the sums"
-        return Limit(count * ROUNDOFF[dtype], basis)
+        return Limit(count * ROUNDOFF[dtype], basis, dtype)
 
 
 def _of(step: int, verdict: Verdict) -> Verdict:

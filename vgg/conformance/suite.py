@@ -28,6 +28,7 @@ from . import (
     promises,
     properties,
     refusals,
+    sizes,
     steps,
     trajectories,
 )
@@ -89,6 +90,7 @@ def _all(examples: int, seed: int | None) -> Iterator[tuple[str, Cell]]:
         relayed = _received(name, trajectories.half_way, trajectories.relay, RELAYED)
         yield f"relay {name}", Cell(relayed, "training")
     yield from promises.cells()
+    yield from sizes.cells()
     yield from lives.cells(seed=seed)
     for dtype in _DTYPES:
         yield f"properties {dtype}", Cell(_properties(examples, dtype, seed), "inference", (dtype,))

@@ -49,7 +49,13 @@ class Tally:
 
     def leave(self, check: str, backend: str, reason: str, outcome: str = "not judged", *, known: bool = False) -> None:
         """Keep that a cell was not judged: no backend has failed, and none has passed."""
-        cell = {"outcome": outcome, "error": None, "limit": None, "basis": "", "where": "", "reason": reason}
+        cell = {
+            "outcome": outcome,
+            **dict.fromkeys(("error", "limit", "limit_ulp")),
+            "basis": "",
+            "where": "",
+            "reason": reason,
+        }
         self.cells.setdefault(check, {})[backend] = {**cell, **({"known": True} if known else {})}
 
     def outcome(self, backend: str, check: str) -> str:

@@ -24,7 +24,9 @@ HALF = STEPS // 2
 RATES = {0: 0.01, 20: 0.002, 35: 0.005}
 """Step -> learning rate from there on. A change is where MXNet's and Keras' kind of momentum parts from torch's."""
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-3
-FLOAT64_LIMIT = Limit(1e-10, "fixed: float64 rounding over fifty steps stays far below, any wrong rule far above")
+FLOAT64_LIMIT = Limit(
+    1e-10, "fixed: float64 rounding over fifty steps stays far below, any wrong rule far above", "float64"
+)
 
 Path = list[tuple[float, Arrays]]
 """(loss before the step, state after it) of every step."""
@@ -111,7 +113,7 @@ def band(case: Case, mode: Mode, tries: int = 3) -> Limit:
         for (loss, state), (exact, wanted) in zip(path(case, (mode,), noise, seed), path(case, (mode,)), strict=True)
     ]
     basis = f"{CONFIDENCE:g} times what rounding to float32 and gradients off by {noise:.0e} did to the oracle"
-    return Limit(CONFIDENCE * max(strayed), f"{basis}, the worst of {tries} tries")
+    return Limit(CONFIDENCE * max(strayed), f"{basis}, the worst of {tries} tries", "float32")
 
 
 def _judged(got: Arrays, wanted: Arrays, limit: Limit, dtype: str | None = None) -> Verdict:

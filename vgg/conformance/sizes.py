@@ -1,0 +1,192 @@
+"""What real nets have and small ones do not: every architecture's numbers, depth, width, large images and batches."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from functools import cached_property
+from itertools import product
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from .. import reference
+from ..backends import VELOCITY
+from ..client import Jobs
+from ..compare import EXACT, Verdict, compare, gradient_floors, gradient_limit
+from ..masks import masks
+from ..recipe import Recipe
+from ..reference import Mode
+from ..spec import Block, Conv, Head, Pool, Spec, arch
+from . import checks
+from .cases import STRUCTURES, Array, Arrays, Case
+from .cell import Cell, on
+from .switches import choices, switched, switches
+from .trajectories import FLOAT64_LIMIT, MOMENTUM
+
+_MODES = ("eval", "train")
+Cells = Iterator[tuple[str, Cell]]
+
+
+class Large(Case):
+    """A case of so many parameters that they are drawn once; those in float64 are shared, and cannot be written."""
+
+    def params(self, dtype: str) -> Arrays:
+        """Noisy canonical parameters, rounded to ``dtype``."""
+        return {name: array.astype(dtype, copy=False) for name, array in self._params.items()}
+
+    def labels(self) -> Array:
+        """(batch,), int64, from the first class to the last in a mixed order."""
+        ends = np.linspace(0, self.spec.classes - 1, self.batch).astype(np.int64)
+        return self._random(2).permutation(ends)
+
+    @cached_property
+    def _params(self) -> dict[str, NDArray[np.float64]]:
+        noisy = super()._params
+        for array in noisy.values():
+            array.flags.writeable = False
+        return noisy
+
+    def _noise(self, random: np.random.RandomState, shape: tuple[int, ...]) -> Array:
+        return random.standard_normal(shape) if len(shape) == 1 else np.zeros(())
+
+
+def _spec(shape: tuple[int, int, int], hidden: tuple[int, ...], classes: int, *blocks: Block, **more: Any) -> Spec:
+    return Spec(blocks, shape, classes, Head(hidden, more.pop("dropout", 0.0)), **more)
+
+
+def _block(count: int, channels: int, pool: Pool | None = None, *, lrn: bool = False) -> Block:
+    return Block((Conv(channels, lrn=lrn),) * count, pool)
+
+
+_HALF, _LESS = Pool(), Pool(2, 1)
+_COUNTS = (1, 4, 1, 1, 5, 1, 1, 1, 1, 11, 1, 1)
+_DEEP = [_block(count, 6, _LESS if i % 3 == 0 else None) for i, count in enumerate(_COUNTS)]
+_WIDE = [_block(1, 64, _HALF, lrn=True), _block(1, 128, _HALF), _block(1, 256, _HALF), _block(1, 512)]
+
+_NARROW: dict[str, Any] = {"input_shape": (2, 67, 101), "hidden": (13, 11), "classes": 7}
+NAMED = {name: case for name, case in STRUCTURES.items() if name != "global_pool"} | {
+    name: Case(arch(name).modified(**_NARROW), batch=1) for name in ("vgg11_narrow", "vgg11_narrow_bn")
+}
+"""Every architecture by name, on images that are odd and not square; those of the chapter at their own widths."""
+
+SIZES = {
+    "deep": Large(_spec((2, 11, 13), (9,) * 10, 6, *_DEEP, dropout=0.25, batch_norm=True), batch=4),
+    "rungs": Large(_spec((2, 6, 7), (9,) * 10, 6, _block(1, 3), dropout=0.25), batch=7),
+    "channels": Large(_spec((3, 9, 13), (64,), 10, *_WIDE, batch_norm=True), batch=16),
+    "heads": Large(_spec((2, 47, 45), (24, 4096, 40, 2051, 2056, 24), 1000, _block(1, 2)), batch=64),
+    "sums": Large(_spec((1, 260, 263), (3,), 7, _block(1, 2), batch_norm=True), batch=3),
+    "tall": Large(_spec((2, 1041, 6), (11,), 6, _block(1, 3, _HALF), _block(1, 4)), batch=32),
+    "broad": Large(_spec((2, 6, 1043), (11,), 6, _block(1, 3, _HALF), _block(1, 4)), batch=36),
+    "crowd": Large(_spec((2, 6, 9), (7,), 300, _block(1, 3, _HALF), _block(1, 5)), batch=256),
+    "widths": Large(arch("vgg16").modified(input_shape=(3, 32, 32), hidden=(128,), dropout=0.0), batch=2),
+    "book": Large(arch("vgg11_narrow"), batch=1),
+    "imagenet": Large(arch("vgg16").modified(dropout=0.0), batch=1),
+}
+"""Twelve blocks, up to eleven convolutions in one, eleven dense layers, most of one width: names sorted as text go
+unnoticed by their shapes. The paper's widths, with batch norm and LRN, then those of VGG-16; dense layers of 2051 and
+4096 units and 1000 classes; sums over 68,380 positions an image and 136,760 inputs; images of more than a thousand rows
+or columns; batches from 4 to 256. Last, what people run: the book's net and VGG-16, as they are.
+"""
+
+DEFAULT = {
+    ("deep", "float64", False),
+    ("deep", "float32", False),
+    ("channels", "float64", False),
+    ("channels", "float32", True),
+    ("heads", "float64", False),
+    ("heads", "float32", False),
+    ("sums", "float64", True),
+    ("sums", "float32", True),
+    ("tall", "float64", False),
+    ("broad", "float32", False),
+    ("crowd", "float64", False),
+    ("crowd", "float32", False),
+}
+"""Which cases are judged by default, in what dtype, in train mode or not. The others are thorough."""
+FORWARD, GRADIENTS = {("book", "float32", False)}, {("widths", "float32", False)}
+"""Those of which only one half is."""
+
+LEARNERS = {
+    ("rungs", "float64"): False,
+    ("channels", "float32"): False,
+    ("crowd", "float32"): False,
+    ("broad", "float32"): True,
+    ("heads", "float32"): True,
+    ("sums", "float32"): True,
+    ("tall", "float64"): True,
+    ("deep", "float64"): True,
+}
+"""Which cases a learner takes a step on, and whether that is thorough."""
+
+
+def cells() -> Cells:
+    """The numbers of every architecture by name, and of ``SIZES``."""
+    for name, case in NAMED.items():
+        yield from _forward(name, case, "float32")
+        yield from _gradients(name, case, "float64")
+    for name, case in SIZES.items():
+        trained = case.spec.batch_norm and name != "deep"
+        for dtype, train in product(("float64", "float32"), (False, True)[: 1 + trained]):
+            here = (name, dtype, train)
+            yield from _forward(name, case, dtype, train, thorough=here not in DEFAULT | FORWARD)
+            yield from _gradients(name, case, dtype, train, thorough=here not in DEFAULT | GRADIENTS)
+    for (name, dtype), thorough in LEARNERS.items():
+        yield f"learning {name} {dtype}", Cell(on(learning, SIZES[name], dtype), "training", (dtype,), thorough)
+    yield "restored deep float32", Cell(on(restored, SIZES["deep"], "float32"), "training", ("float32",))
+    yield "structure deep", Cell(on(checks.structure, SIZES["deep"]), "inference", ("float32",))
+    yield "round_trip deep float32", Cell(on(checks.round_trip, SIZES["deep"], "float32"), "inference", ("float32",))
+
+
+def learning(worker: Jobs, case: Case, dtype: str) -> Verdict:
+    """A learner's step and evaluation beside the oracle's: loss, whole state, logits."""
+    x, y = checks.built(worker, case, dtype), case.labels()
+    worker.learner(Recipe(momentum=MOMENTUM, precision=dtype))
+    drawn = masks(case.spec, case.batch, 0, 0)
+    mode = checks.declared_mode(worker)._replace(masks=drawn or None)
+    chosen = {} if drawn else choices(case.spec, worker.trace(x, train=True))
+    wanted = _stepped(case, dtype, mode, chosen)
+    loss = np.array(worker.step(x, y, checks.LR, drawn), dtype)
+    state = worker.state()
+    got = {"loss": loss, **{name: a for name, a in state.items() if name != "step"}, "logits": worker.evaluate(x)}
+    limit = FLOAT64_LIMIT if dtype == "float64" else gradient_limit(case.spec, dtype, case.batch)
+    floors = gradient_floors({name: a for name, a in wanted.items() if name.startswith(VELOCITY)})
+    return compare(got, wanted, limit=limit, dtype=dtype, floors=floors)
+
+
+def _stepped(case: Case, dtype: str, mode: Mode, chosen: Arrays) -> Arrays:
+    """The oracle's loss, state and logits, with those signs and winners."""
+    weights = {name: a.astype(np.float64) for name, a in case.params(dtype).items()}
+    tape = checks.taped(case, dtype, mode)
+    loss, grads = reference.backward(case.spec, weights, switched(tape, chosen), case.labels())
+    still = {name: np.zeros_like(g) for name, g in grads.items()}
+    weights, velocity = reference.sgd(weights, grads, still, lr=checks.LR, momentum=MOMENTUM)
+    weights |= tape.statistics
+    logits = reference.forward(case.spec, weights, case.images(dtype), mode._replace(train=False)).logits
+    moving = {VELOCITY + name: v for name, v in velocity.items()}
+    return {"loss": np.array(loss), **moving, **weights, "logits": logits}
+
+
+def restored(worker: Jobs, case: Case, dtype: str) -> Verdict:
+    """A learner's state of any numbers, their names in another order, goes in and comes out bit for bit."""
+    checks.built(worker, case, dtype)
+    worker.learner(Recipe(momentum=MOMENTUM, precision=dtype))
+    random, state = np.random.RandomState(0), worker.state()
+    other = {name: random.uniform(0.5, 1, a.shape).astype(a.dtype) for name, a in state.items()}
+    other |= {"step": state["step"] + 7}
+    worker.restore(dict(reversed(other.items())))
+    return compare(worker.state(), other, limit=EXACT)
+
+
+def _forward(name: str, case: Case, dtype: str, train: bool = False, *, thorough: bool = False) -> Cells:
+    judge = on(checks.forward, case, dtype, train)
+    yield (
+        f"forward {name} {dtype} {_MODES[train]}",
+        Cell(judge, "gradients" if train else "inference", (dtype,), thorough),
+    )
+
+
+def _gradients(name: str, case: Case, dtype: str, train: bool = False, *, thorough: bool = False) -> Cells:
+    check = checks.backward if dtype == "float64" else switches
+    judge = on(check, case, dtype, train)
+    yield f"{check.__name__} {name} {dtype} {_MODES[train]}", Cell(judge, "gradients", (dtype,), thorough)
