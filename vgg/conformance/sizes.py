@@ -104,8 +104,8 @@ DEFAULT = {
     ("crowd", "float32", False),
 }
 """Which cases are judged by default, in what dtype, in train mode or not. The others are thorough."""
-FORWARD, GRADIENTS = {("book", "float32", False)}, {("widths", "float32", False)}
-"""Those of which only one half is."""
+GRADIENTS = {("widths", "float32", False)}
+"""Those of which only the gradients are."""
 
 LEARNERS = {
     ("rungs", "float64"): False,
@@ -129,7 +129,7 @@ def cells() -> Cells:
         trained = case.spec.batch_norm and name != "deep"
         for dtype, train in product(("float64", "float32"), (False, True)[: 1 + trained]):
             here = (name, dtype, train)
-            yield from _forward(name, case, dtype, train, thorough=here not in DEFAULT | FORWARD)
+            yield from _forward(name, case, dtype, train, thorough=here not in DEFAULT)
             yield from _gradients(name, case, dtype, train, thorough=here not in DEFAULT | GRADIENTS)
     for (name, dtype), thorough in LEARNERS.items():
         yield f"learning {name} {dtype}", Cell(on(learning, SIZES[name], dtype), "training", (dtype,), thorough)
