@@ -103,7 +103,8 @@ def _row(name: str) -> list[str]:
 def main(document: Path) -> None:
     """Write the whole matrix, and what it was made from."""
     told, counts = provenance(), f"{len(SABOTEURS)} saboteurs, {len(checks())} checks, {len(cells())} cells"
-    made = f"`OPENBLAS_NUM_THREADS=1 python tests/kill_matrix.py docs/kill-matrix.md`, {told['date'][:10]}, commit {told['commit']}"
+    command = "`OPENBLAS_NUM_THREADS=1 python tests/kill_matrix.py docs/kill-matrix.md`"
+    made = f"{command}, {told['date'][:10]}, commit {told['commit']}"
     text = "How many cells of each check catch each saboteur; in bold, the check meant for it."
     _write(document, f"# Kill matrix\n\n{text} {counts}. Made by {made}.\n\n{table()}\n\n")
 
