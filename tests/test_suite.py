@@ -76,7 +76,7 @@ def test_a_failure_says_where_how_much_why_that_much_and_how_to_see_it_again(che
     _, _, printed = check("faulty", "-k", "plain-float32-eval", fault="off")
     for part in (
         "logits of forward(): error 1.0e-03 is over its limit 1.9e-05",
-        "limit 1.9e-05: 5 roundoffs of float32",
+        "limit 1.9e-05, 159 ulp of float32: 5 roundoffs of float32",
         "-k 'faulty-forward-plain-float32-eval]'\n",
     ):
         assert part in printed
