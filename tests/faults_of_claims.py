@@ -40,7 +40,7 @@ def epsilon_rounded_to_float32(b: Any, r: Any) -> None:
     _epsilon(r, lambda train: True, float(np.float32(1e-5)))
 
 
-@caught_by("declared", alone=True)
+@caught_by("declared")
 def epsilon_rounded_in_eval_mode(b: Any, r: Any) -> None:
     """Beside running variances near 1 that goes unseen."""
     _epsilon(r, lambda train: not train, float(np.float32(1e-5)))
@@ -51,7 +51,7 @@ def epsilon_rounded_in_train_mode(b: Any, r: Any) -> None:
     _epsilon(r, lambda train: train, float(np.float32(1e-5)))
 
 
-@caught_by("properties")
+@caught_by("properties", alone=True)
 def a_kernel_of_two_padded_wrongly_in_float32(b: Any, r: Any) -> None:
     """In the dtype that most people use."""
 
@@ -77,7 +77,7 @@ def load_works_once_in_float32(b: Any, r: Any) -> None:
     around(b, "load", once)
 
 
-@caught_by("properties")
+@caught_by("properties", alone=True)
 def wide_strides_in_float32_alone(b: Any, r: Any) -> None:
     """The gradient of a convolution that leaves pixels out is a little off, in the dtype that most people use."""
 

@@ -16,7 +16,7 @@ from vgg.wire import Arrays
 # Extremes
 
 
-@caught_by("extremes", alone=True)
+@caught_by("extremes")
 def relu_swallows_nan(b: Any, r: Any) -> None:
     def fmax(original: Any, row: Any, own: Any, x: Any, tape: Any, mode: Any) -> Any:
         return np.fmax(original(row, own, x, tape, mode), 0)
@@ -24,17 +24,17 @@ def relu_swallows_nan(b: Any, r: Any) -> None:
     of_kind(r, "relu", fmax)
 
 
-@caught_by("extremes", alone=True)
+@caught_by("extremes")
 def max_pool_swallows_nan(b: Any, r: Any) -> None:
     of_kind(r, "max_pool", _on_input(lambda x: np.where(np.isnan(x), np.finfo(np.float32).min, x)))
 
 
-@caught_by("extremes", alone=True)
+@caught_by("extremes")
 def running_variance_below_half_raised_to_half(b: Any, r: Any) -> None:
     of_kind(r, "batch_norm", _statistic("running_var", lambda a: np.maximum(a, 0.5)))
 
 
-@caught_by("extremes", alone=True)
+@caught_by("extremes")
 def running_variance_below_a_ten_thousandth_raised(b: Any, r: Any) -> None:
     of_kind(r, "batch_norm", _statistic("running_var", lambda a: np.maximum(a, 1e-4)))
 
@@ -49,7 +49,7 @@ def running_mean_cut_at_a_hundred(b: Any, r: Any) -> None:
     of_kind(r, "batch_norm", _statistic("running_mean", lambda a: np.clip(a, -100, 100)))
 
 
-@caught_by("extremes", alone=True)
+@caught_by("extremes")
 def variance_as_a_difference_of_mean_squares(b: Any, r: Any) -> None:
     """In the format of the model: fine as long as the mean is small."""
 
@@ -77,12 +77,12 @@ def batch_norm_of_what_does_not_vary_is_nil(b: Any, r: Any) -> None:
     of_kind(r, "batch_norm", nil)
 
 
-@caught_by("extremes", alone=True)
+@caught_by("extremes")
 def logits_cut_at_a_hundred(b: Any, r: Any) -> None:
     around(r, "cross_entropy", lambda original, logits, y: original(np.clip(logits, -100, 100), y))
 
 
-@caught_by("extremes", alone=True)
+@caught_by("extremes")
 def softmax_overflows(b: Any, r: Any) -> None:
     """``exp`` of the logits as they are."""
 
@@ -94,7 +94,7 @@ def softmax_overflows(b: Any, r: Any) -> None:
     around(r, "cross_entropy", naive)
 
 
-@caught_by("extremes", alone=True)
+@caught_by("extremes")
 def loss_cut_at_a_hundred(b: Any, r: Any) -> None:
     around(b, "loss_and_grads", lambda original, *a, **k: _first(original(*a, **k), lambda loss: min(loss, 100.0)))
 
@@ -123,7 +123,7 @@ def one_nan_spoils_the_batch(b: Any, r: Any) -> None:
     around(b, "forward", spoilt)
 
 
-@caught_by("extremes", alone=True)
+@caught_by("extremes")
 def activations_cut_at_fp16s_largest(b: Any, r: Any) -> None:
     of_kind(r, "relu", _on_input(lambda x: np.minimum(x, 65504.0)))
 
@@ -178,7 +178,7 @@ def load_flushes_denormals(b: Any, r: Any) -> None:
     around(b, "load", flushed)
 
 
-@caught_by("extremes", alone=True)
+@caught_by("extremes")
 def restoring_makes_numbers_of_nan(b: Any, r: Any) -> None:
     around(b.Learner, "restore", lambda original, self, state: original(self, _finite(state)))
 
@@ -205,7 +205,7 @@ def one_channel_images_inverted_where_they_are_squares(b: Any, r: Any) -> None:
     _on_pixels(b, lambda x: 255 - x if x.shape[1] == 1 and x.shape[2] == x.shape[3] else x)
 
 
-@caught_by("pixels", alone=True)
+@caught_by("pixels")
 def two_channels_swapped(b: Any, r: Any) -> None:
     _on_pixels(b, lambda x: x[:, ::-1] if x.shape[1] == 2 else x)
 
@@ -225,7 +225,7 @@ def a_pixel_is_enlarged_to_a_square_from_four_times_on(b: Any, r: Any) -> None:
     around(b, "resize_matrix", nearest)
 
 
-@caught_by("pixels", alone=True)
+@caught_by("pixels")
 def antialiased_where_images_are_halved(b: Any, r: Any) -> None:
     def smooth(original: Any, source: int, target: int) -> Any:
         if source != 2 * target:
@@ -381,12 +381,12 @@ def updates_in_fp16(b: Any, r: Any) -> None:
 # Refusals
 
 
-@caught_by("refusals", alone=True)
+@caught_by("refusals")
 def labels_wrap_around(b: Any, r: Any) -> None:
     around(r, "cross_entropy", lambda original, logits, y: original(logits, np.asarray(y) % logits.shape[1]))
 
 
-@caught_by("refusals", alone=True)
+@caught_by("refusals")
 def negative_labels_count_from_the_end(b: Any, r: Any) -> None:
     def wrapped(original: Any, logits: Any, y: Any) -> Any:
         return original(logits, np.where(np.asarray(y) < 0, 0, y))
@@ -410,12 +410,12 @@ def load_ignores_counters_of_batches(b: Any, r: Any) -> None:
     around(b, "load", uncounted)
 
 
-@caught_by("refusals", alone=True)
+@caught_by("refusals")
 def labels_are_taken_as_int32(b: Any, r: Any) -> None:
     around(r, "cross_entropy", lambda original, logits, y: original(logits, np.asarray(y).astype(np.int32)))
 
 
-@caught_by("refusals", alone=True)
+@caught_by("refusals")
 def labels_are_taken_as_bytes_in_the_learner(b: Any, r: Any) -> None:
     def cast(original: Any, self: Any, x: Any, y: Any, *a: Any, **k: Any) -> Any:
         return original(self, x, np.asarray(y).astype(np.uint8).astype(np.int64), *a, **k)
@@ -423,7 +423,7 @@ def labels_are_taken_as_bytes_in_the_learner(b: Any, r: Any) -> None:
     around(b.Learner, "step", cast)
 
 
-@caught_by("refusals", alone=True)
+@caught_by("refusals")
 def load_ignores_what_it_does_not_know(b: Any, r: Any) -> None:
     def known(original: Any, model: Any, params: Any) -> Any:
         return original(model, {n: params[n] for n in model.params if n in params})
@@ -431,12 +431,12 @@ def load_ignores_what_it_does_not_know(b: Any, r: Any) -> None:
     around(b, "load", known)
 
 
-@caught_by("refusals", alone=True)
+@caught_by("refusals")
 def load_keeps_what_is_missing(b: Any, r: Any) -> None:
     around(b, "load", lambda original, model, params: original(model, {**model.params, **params}))
 
 
-@caught_by("refusals", alone=True)
+@caught_by("refusals")
 def load_broadcasts(b: Any, r: Any) -> None:
     def stretched(original: Any, model: Any, params: Any) -> Any:
         ones = {n: a for n, a in params.items() if n in model.params and a.shape == (1,)}
@@ -446,7 +446,7 @@ def load_broadcasts(b: Any, r: Any) -> None:
     around(b, "load", stretched)
 
 
-@caught_by("refusals", alone=True)
+@caught_by("refusals")
 def load_reshapes(b: Any, r: Any) -> None:
     def reshaped(original: Any, model: Any, params: Any) -> Any:
         own = model.params
@@ -456,7 +456,7 @@ def load_reshapes(b: Any, r: Any) -> None:
     around(b, "load", reshaped)
 
 
-@caught_by("refusals", alone=True)
+@caught_by("refusals")
 def a_refused_load_has_loaded_half(b: Any, r: Any) -> None:
     def half(original: Any, model: Any, params: Any) -> Any:
         known = {n: a for n, a in params.items() if n in model.params and a.shape == model.params[n].shape}
@@ -466,29 +466,18 @@ def a_refused_load_has_loaded_half(b: Any, r: Any) -> None:
     around(b, "load", half)
 
 
-@caught_by("refusals", alone=True)
+@caught_by("refusals")
 def restore_ignores_what_it_does_not_know(b: Any, r: Any) -> None:
     b.check_state = lambda state, spec: None
 
 
-@caught_by("refusals", alone=True)
+@caught_by("refusals")
 def restore_makes_up_velocities(b: Any, r: Any) -> None:
     def filled(original: Any, self: Any, state: Any) -> None:
         still = {b.VELOCITY + n: np.zeros_like(v) for n, v in self.velocity.items()}
         original(self, {**still, **state})
 
     around(b.Learner, "restore", filled)
-
-
-@caught_by("refusals", alone=True)
-def a_refused_step_is_counted(b: Any, r: Any) -> None:
-    def counted(original: Any, self: Any, *a: Any, **k: Any) -> Any:
-        self.steps += 1
-        loss = original(self, *a, **k)
-        self.steps -= 1
-        return loss
-
-    around(b.Learner, "step", counted)
 
 
 @caught_by("refusals", alone=True)

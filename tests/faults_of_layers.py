@@ -26,7 +26,7 @@ def a_layer_dropped(b: Any, r: Any) -> None:
     around(r, "expand", shorter)
 
 
-@caught_by("structure", alone=True)
+@caught_by("structure")
 def fifth_block_dropped(b: Any, r: Any) -> None:
     around(b, "build", lambda original, spec, **k: original(replace(spec, blocks=spec.blocks[:4]), **k))
 
@@ -155,7 +155,7 @@ def softmax_on_the_logits(b: Any, r: Any) -> None:
     around(b, "forward", softmax)
 
 
-@caught_by("forward", alone=True)
+@caught_by("forward")
 def train_mode_forward_doubles_its_logits(b: Any, r: Any) -> None:
     """``forward`` alone, in train mode alone: nothing but the last line of the forward check looks there."""
     around(b, "forward", lambda original, model, x, *, train=False: original(model, x, train=train) * (1 + train))
@@ -244,7 +244,7 @@ def softmax_twice_in_the_loss(b: Any, r: Any) -> None:
     around(r, "cross_entropy", twice)
 
 
-@caught_by("backward", alone=True)
+@caught_by("backward")
 def eval_modes_gradients_in_train_mode(b: Any, r: Any) -> None:
     """``loss_and_grads`` alone: trace, forward and the learner do as they are told."""
     around(b, "loss_and_grads", lambda original, *a, train=False: original(*a))

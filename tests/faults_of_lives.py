@@ -46,7 +46,7 @@ def resized(b: Any, changed: Callable[[Any, Array], Array]) -> None:
 # Modes
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def a_learner_stays_in_eval_mode_after_evaluate(b: Any, r: Any) -> None:
     evaluating: list[bool] = [False]
 
@@ -77,7 +77,7 @@ def running_statistics_move_in_evaluate(b: Any, r: Any) -> None:
     around(b.Learner, "evaluate", evaluate)
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def evaluate_counts_as_a_step(b: Any, r: Any) -> None:
     def evaluate(original: Any, self: Any, x: Any) -> Any:
         self.steps += 1
@@ -86,7 +86,7 @@ def evaluate_counts_as_a_step(b: Any, r: Any) -> None:
     around(b.Learner, "evaluate", evaluate)
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def before_its_first_step_a_learner_evaluates_in_train_mode(b: Any, r: Any) -> None:
     def evaluate(original: Any, self: Any, x: Any) -> Any:
         if self.steps:
@@ -99,7 +99,7 @@ def before_its_first_step_a_learner_evaluates_in_train_mode(b: Any, r: Any) -> N
 # Evaluation
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def evaluates_with_the_weights_of_its_first_call(b: Any, r: Any) -> None:
     def evaluate(original: Any, self: Any, x: Any) -> Any:
         self.frozen = getattr(self, "frozen", None) or dict(self.model.params)
@@ -127,7 +127,7 @@ def garbage_for_more_images_than_were_trained_on(b: Any, r: Any) -> None:
     around(b.Learner, "evaluate", evaluate)
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def the_same_shape_is_evaluated_once(b: Any, r: Any) -> None:
     """A cache that forgets to ask which images, and whether there was a step."""
 
@@ -138,7 +138,7 @@ def the_same_shape_is_evaluated_once(b: Any, r: Any) -> None:
     around(b.Learner, "evaluate", evaluate)
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def gradients_pile_up_over_an_evaluation(b: Any, r: Any) -> None:
     def evaluate(original: Any, self: Any, x: Any) -> Any:
         self.stale = True
@@ -206,7 +206,7 @@ def smaller_batches_are_filled_with_the_ones_before(b: Any, r: Any) -> None:
     in_step(b, step)
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def batches_of_16_and_more_lose_what_is_beyond(b: Any, r: Any) -> None:
     def step(original: Any, self: Any, x: Any, y: Any, lr: float, masks: Any) -> Any:
         masks = {n: m[:15] for n, m in (masks or {}).items()} or None
@@ -249,7 +249,7 @@ def asking_for_the_state_clears_the_velocity(b: Any, r: Any) -> None:
     around(b.Learner, "state", state)
 
 
-@caught_by("life")
+@caught_by("life", alone=True)
 def steps_are_counted_in_seven_bits(b: Any, r: Any) -> None:
     def state(original: Any, self: Any) -> Any:
         return {**original(self), "step": np.array(self.steps % 128)}
@@ -257,7 +257,7 @@ def steps_are_counted_in_seven_bits(b: Any, r: Any) -> None:
     around(b.Learner, "state", state)
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def restoring_into_a_used_learner_keeps_its_velocity(b: Any, r: Any) -> None:
     def restore(original: Any, self: Any, state: Any) -> None:
         velocity, used = self.velocity, self.steps
@@ -267,7 +267,7 @@ def restoring_into_a_used_learner_keeps_its_velocity(b: Any, r: Any) -> None:
     around(b.Learner, "restore", restore)
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def restoring_into_a_used_learner_keeps_its_statistics(b: Any, r: Any) -> None:
     def restore(original: Any, self: Any, state: Any) -> None:
         kept = {n: a for n, a in self.model.params.items() if "running" in n} if self.steps else {}
@@ -276,7 +276,7 @@ def restoring_into_a_used_learner_keeps_its_statistics(b: Any, r: Any) -> None:
     around(b.Learner, "restore", restore)
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def restore_takes_the_state_that_was_last_given_out(b: Any, r: Any) -> None:
     """Right in a fresh process, and where nothing happened since."""
     last: dict[int, Arrays] = {}
@@ -289,7 +289,7 @@ def restore_takes_the_state_that_was_last_given_out(b: Any, r: Any) -> None:
     around(b.Learner, "restore", lambda original, self, given: original(self, last.get(id(self), given)))
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def the_step_after_restoring_starts_from_the_weights_before(b: Any, r: Any) -> None:
     def restore(original: Any, self: Any, state: Any) -> None:
         self.stale = dict(self.model.params) if self.steps else None
@@ -305,7 +305,7 @@ def the_step_after_restoring_starts_from_the_weights_before(b: Any, r: Any) -> N
     in_step(b, step)
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def evaluation_does_not_see_what_was_restored(b: Any, r: Any) -> None:
     def restore(original: Any, self: Any, state: Any) -> None:
         self.seen = dict(self.model.params)
@@ -358,17 +358,17 @@ def shared(b: Any, attribute: str) -> None:
     around(b.Learner, "restore", restore)
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def two_learners_share_one_velocity(b: Any, r: Any) -> None:
     shared(b, "velocity")
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def two_learners_share_one_count_of_steps(b: Any, r: Any) -> None:
     shared(b, "steps")
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def two_learners_share_the_last_recipe(b: Any, r: Any) -> None:
     shared(b, "recipe")
 
@@ -400,7 +400,7 @@ def _forgetful(model: Any) -> Any:
     return model
 
 
-@caught_by("life", alone=True)
+@caught_by("promises")
 def the_model_shows_the_weights_that_it_was_loaded_with(b: Any, r: Any) -> None:
     """Once a learner has it, the model is a shell."""
     healthy = b.dump
@@ -423,7 +423,7 @@ def the_model_shows_the_weights_that_it_was_loaded_with(b: Any, r: Any) -> None:
 # Recipes
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def weight_decay_below_a_thousandth_is_ignored(b: Any, r: Any) -> None:
     in_update(b, r, lambda learner, weight_decay, **k: {"weight_decay": weight_decay * (weight_decay >= 1e-3)})
 
@@ -447,7 +447,7 @@ def weight_decay_above_a_hundredth_is_a_hundredth(b: Any, r: Any) -> None:
     in_update(b, r, lambda learner, weight_decay, **k: {"weight_decay": min(weight_decay, 1e-2)})
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def weight_decay_needs_a_momentum(b: Any, r: Any) -> None:
     in_update(b, r, lambda learner, momentum, weight_decay, **k: {"weight_decay": weight_decay * (momentum > 0)})
 
@@ -481,12 +481,12 @@ def a_learning_rate_of_zero_means_the_recipes(b: Any, r: Any) -> None:
     in_update(b, r, lambda learner, lr, **k: {"lr": lr or learner.recipe.lr})
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def small_learning_rates_are_zero(b: Any, r: Any) -> None:
     in_update(b, r, lambda learner, lr, **k: {"lr": lr if lr > 2e-4 else 0.0})
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def large_learning_rates_are_cut(b: Any, r: Any) -> None:
     in_update(b, r, lambda learner, lr, **k: {"lr": min(lr, 0.05)})
 
@@ -496,7 +496,7 @@ def the_learning_rate_halves_from_the_65th_step_on(b: Any, r: Any) -> None:
     in_update(b, r, lambda learner, lr, **k: {"lr": lr / 2 if learner.steps >= 64 else lr})
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def momentum_ends_after_128_steps(b: Any, r: Any) -> None:
     in_update(b, r, lambda learner, momentum, **k: {"momentum": momentum if learner.steps < 128 else 0.0})
 
@@ -515,7 +515,7 @@ def masks_are_rescaled_as_at_a_half(b: Any, r: Any) -> None:
     in_step(b, step)
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def a_learners_own_masks_of_one_image_have_the_next_quarters_rate(b: Any, r: Any) -> None:
     """A rate of 0.3 becomes 0.25, and so do the masks' values."""
 
@@ -531,7 +531,7 @@ def a_learners_own_masks_of_one_image_have_the_next_quarters_rate(b: Any, r: Any
     around(b, "_mode", mode)
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def the_first_sides_serve_all_pixels(b: Any, r: Any) -> None:
     matrices: dict[tuple[str, int], Any] = {}
 
@@ -560,7 +560,7 @@ def pixels_of_the_networks_size_are_not_normalised(b: Any, r: Any) -> None:
     healthy, b.Learner._images = b.Learner._images, images
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def one_channel_is_inverted(b: Any, r: Any) -> None:
     resized(b, lambda images, x: images(255 - x if x.dtype == np.uint8 and x.shape[1] == 1 else x))
 

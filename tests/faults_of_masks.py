@@ -156,7 +156,7 @@ def layers_of_different_widths_begin_alike(b: Any, r: Any) -> None:
     _drawn(b, begun, model=True)
 
 
-@caught_by("masking")
+@caught_by("masking", alone=True)
 def the_third_layer_keeps_the_second_ones_units_mirrored(b: Any, r: Any) -> None:
     _drawn(b, _third(lambda first, second, third: second[:, ::-1]), learner=True)
 

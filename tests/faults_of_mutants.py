@@ -11,7 +11,7 @@ from sabotage import around, caught_by
 from vgg.wire import Arrays
 
 
-@caught_by("structure")
+@caught_by("structure", alone=True)
 def a_pooled_heads_width_is_the_maps(b: Any, r: Any) -> None:
     """``load`` puts it right."""
     around(b, "build", lambda original, spec, **k: replace(original(_flattened(spec), **k), spec=spec))
@@ -21,7 +21,7 @@ def _flattened(spec: Any) -> Any:
     return replace(spec, head=replace(spec.head, global_pool=False))
 
 
-@caught_by("backward")
+@caught_by("backward", alone=True)
 def relu_has_a_slope_at_zero(b: Any, r: Any) -> None:
     def kept(row: Any, own: Arrays, x: Any, tape: Any, mode: Any) -> Any:
         tape.saved[row.name] = x >= 0

@@ -181,7 +181,7 @@ class Late:
         return float(self.loss or 0.0)
 
 
-@caught_by("promises", alone=True)
+@caught_by("promises")
 def step_reads_its_batch_when_it_is_waited_for(b: Any, r: Any) -> None:
     def late(original: Any, self: Any, *a: Any, **k: Any) -> Late:
         _finish(self)
@@ -361,7 +361,7 @@ def building_a_model_moves_the_next_steps_masks(b: Any, r: Any) -> None:
     around(b.Learner, "step", moved)
 
 
-@caught_by("promises", alone=True)
+@caught_by("promises")
 def a_model_stays_as_it_was_when_its_learner_was_made(b: Any, r: Any) -> None:
     def apart(original: Any, self: Any, model: Any, recipe: Any) -> None:
         original(self, b.Model(model.spec, model.dtype, {n: a.copy() for n, a in model.params.items()}), recipe)
@@ -369,7 +369,7 @@ def a_model_stays_as_it_was_when_its_learner_was_made(b: Any, r: Any) -> None:
     around(b.Learner, "__init__", apart)
 
 
-@caught_by("promises", alone=True)
+@caught_by("promises")
 def a_models_arrays_are_gone_after_a_step(b: Any, r: Any) -> None:
     """As those are that JAX was given to use again."""
 
@@ -440,7 +440,7 @@ def masks_depend_on_numpys_shared_generator(b: Any, r: Any) -> None:
 # Mistakes
 
 
-@caught_by("promises", alone=True)
+@caught_by("promises")
 def a_refused_load_is_half_done(b: Any, r: Any) -> None:
     def hasty(original: Any, model: Any, params: Any) -> Any:
         fitting = {n: a for n, a in params.items() if n in model.params and np.shape(a) == model.params[n].shape}
@@ -450,7 +450,7 @@ def a_refused_load_is_half_done(b: Any, r: Any) -> None:
     around(b, "load", hasty)
 
 
-@caught_by("promises", alone=True)
+@caught_by("promises")
 def a_refused_state_is_half_restored(b: Any, r: Any) -> None:
     def hasty(original: Any, self: Any, state: Any) -> None:
         b.load(self.model, {name: state[name] for name in self.model.params})
@@ -459,7 +459,7 @@ def a_refused_state_is_half_restored(b: Any, r: Any) -> None:
     around(b.Learner, "restore", hasty)
 
 
-@caught_by("promises", alone=True)
+@caught_by("promises")
 def a_refused_step_is_counted(b: Any, r: Any) -> None:
     def counted(original: Any, self: Any, *a: Any, **k: Any) -> Any:
         steps = self.steps
@@ -482,7 +482,7 @@ def a_refused_batch_moves_the_running_statistics(b: Any, r: Any) -> None:
     around(b.Learner, "step", moved)
 
 
-@caught_by("promises", alone=True)
+@caught_by("promises")
 def one_number_is_loaded_for_all(b: Any, r: Any) -> None:
     """As assignment to a slice does."""
 

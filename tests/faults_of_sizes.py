@@ -103,7 +103,7 @@ def velocities_restored_in_the_order_of_text(b: Any, r: Any) -> None:
     around(b.Learner, "restore", restore)
 
 
-@caught_by("learning")
+@caught_by("learning", alone=True)
 def a_learners_masks_in_the_order_of_text(b: Any, r: Any) -> None:
     def step(original: Any, self: Any, x: Any, y: Any, lr: Any, masks: Any = None) -> Any:
         names = list(masks or {})
@@ -186,7 +186,7 @@ def labels_of_eight_bits(b: Any, r: Any) -> None:
     around(r, "cross_entropy", lambda original, logits, y: original(logits, np.asarray(y) % 256))
 
 
-@caught_by("forward")
+@caught_by("forward", alone=True)
 def images_beyond_the_32nd_of_a_batch_are_the_first_again(b: Any, r: Any) -> None:
     def first(original: Any, model: Any, x: Any, **k: Any) -> Any:
         return original(model, np.concatenate([x[:32], x[: max(len(x) - 32, 0)]])[: len(x)], **k)

@@ -26,7 +26,7 @@ def batch_norm_does_not_update(b: Any, r: Any) -> None:
     around(b, "_mode", lambda original, *a, **k: original(*a, **k)._replace(keep=1.0))
 
 
-@caught_by("trajectory", alone=True)
+@caught_by("trajectory")
 def learning_rate_warms_up(b: Any, r: Any) -> None:
     def warmer(original: Any, self: Any, x: Any, y: Any, lr: float, masks: Any = None) -> Any:
         return original(self, x, y, lr / 2 if self.steps == 1 else lr, masks)
@@ -122,7 +122,7 @@ def load_ignores_one_tensor(b: Any, r: Any) -> None:
     around(b, "load", deaf)
 
 
-@caught_by("round_trip", alone=True)
+@caught_by("round_trip")
 def dump_rounds_to_float32(b: Any, r: Any) -> None:
     healthy = b.dump
     b.dump = lambda model: {n: a.astype(np.float32).astype(a.dtype) for n, a in healthy(model).items()}
@@ -231,7 +231,7 @@ def declares_what_nobody_knows(b: Any, r: Any) -> None:
     b.DECLARED = {**b.DECLARED, "padding": "same"}
 
 
-@caught_by("declared", alone=True)
+@caught_by("declared")
 def a_tie_sends_its_gradient_to_nobody(b: Any, r: Any) -> None:
     def pooled(original: Any, row: Any, own: Any, x: Any, tape: Any, mode: Any) -> Any:
         out = original(row, own, x, tape, mode)
@@ -319,13 +319,13 @@ def one_mask_for_all_images_of_a_step_in_the_second_layer(b: Any, r: Any) -> Non
     _learners_second_mask(b, lambda first, mask: np.broadcast_to(mask[:1], mask.shape))
 
 
-@caught_by("learning", alone=True)
+@caught_by("learning")
 def lrn_alpha_divided_in_the_learner(b: Any, r: Any) -> None:
     _in_steps(b, lambda: setattr(r, "LRN_ALPHA", alpha / r.LRN_SIZE), lambda: setattr(r, "LRN_ALPHA", alpha))
     alpha = r.LRN_ALPHA
 
 
-@caught_by("learning", alone=True)
+@caught_by("learning")
 def global_pool_passes_twice_the_gradient_in_the_learner(b: Any, r: Any) -> None:
     def doubled(*a: Any) -> Any:
         grad, own = healthy(*a)
@@ -336,7 +336,7 @@ def global_pool_passes_twice_the_gradient_in_the_learner(b: Any, r: Any) -> None
     _in_steps(b, lambda: rules.update({name: doubled}), lambda: rules.update({name: healthy}))
 
 
-@caught_by("learning", alone=True)
+@caught_by("learning")
 def learning_rate_doubles_without_momentum(b: Any, r: Any) -> None:
     def doubled(original: Any, *a: Any, lr: float, momentum: float = 0.0, **k: Any) -> Any:
         return original(*a, lr=lr if momentum else 2 * lr, momentum=momentum, **k)
@@ -375,7 +375,7 @@ def running_statistics_move_in_forward(b: Any, r: Any) -> None:
     around(b, "forward", moved)
 
 
-@caught_by("relay", alone=True)
+@caught_by("relay")
 def restoring_by_the_order_of_names(b: Any, r: Any) -> None:
     """Right as long as the state comes from this very backend."""
 
@@ -386,7 +386,7 @@ def restoring_by_the_order_of_names(b: Any, r: Any) -> None:
     around(b.Learner, "restore", restored)
 
 
-@caught_by("repeatable")
+@caught_by("repeatable", alone=True)
 def loss_wavers(b: Any, r: Any) -> None:
     wavering = iter(range(1 << 30))
 
@@ -397,17 +397,17 @@ def loss_wavers(b: Any, r: Any) -> None:
     around(b, "loss_and_grads", noisy)
 
 
-@caught_by("learning", alone=True)
+@caught_by("learning")
 def pixels_divided_by_256(b: Any, r: Any) -> None:
     around(b, "resize_matrix", lambda original, source, target: original(source, target) * np.sqrt(255 / 256))
 
 
-@caught_by("precision", alone=True)
+@caught_by("precision")
 def fp16_is_float32(b: Any, r: Any) -> None:
     b.Learner._narrow = lambda self, array: array
 
 
-@caught_by("precision")
+@caught_by("precision", alone=True)
 def fp16_in_training_alone(b: Any, r: Any) -> None:
     def exact(self: Any, x: Array) -> Any:
         wide = copy(self)
@@ -447,7 +447,7 @@ def overflowed_gradients_are_applied(b: Any, r: Any) -> None:
     original, b.Learner._gradients = b.Learner._gradients, cut
 
 
-@caught_by("precision")
+@caught_by("precision", alone=True)
 def any_precision_is_accepted(b: Any, r: Any) -> None:
     b.PRECISIONS = {"cpu": ("float64", "float32", "tf32", "bf16", "fp16")}
 
@@ -496,7 +496,7 @@ def nondeterminism_from_call_to_call(b: Any, r: Any) -> None:
     around(b, "loss_and_grads", noisy)
 
 
-@caught_by("properties", alone=True)
+@caught_by("properties")
 def even_kernels_padded_wrongly(b: Any, r: Any) -> None:
     def even(original: Any, row: Any, own: Any, x: Any, tape: Any, mode: Any) -> Any:
         return original(row, own, np.roll(x, 1, axis=2) if row.attributes["kernel"] == 2 else x, tape, mode)

@@ -44,6 +44,8 @@ def caught_by(check: str, *, alone: bool = False) -> Callable[[Sabotage], Sabota
 
     def enlist(sabotage: Sabotage) -> Sabotage:
         name = sabotage.__name__.replace("_", " ")
+        if name in SABOTEURS:
+            raise ValueError(f"two saboteurs are called {name!r}")
         SABOTEURS[name] = Saboteur(name, check, alone, sabotage)
         return sabotage
 
