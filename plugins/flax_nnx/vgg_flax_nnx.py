@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from itertools import pairwise
@@ -24,6 +25,9 @@ from vgg.spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BET
 Tap = Callable[[str, jax.Array], jax.Array]
 """Sees each layer's name and output, and gives the output on. ``nnx.capture`` would give them sorted by name."""
 DECLARED = {"running_var": "population", "denormals": "flushed"}
+# Some of YNNPACK's sums are wrong on a CPU (jax-ml/jax#39103). XLA reads this before it computes; later flags win.
+_RIGHT_SUMS = "--xla_cpu_experimental_ynn_fusion_type=-individual_convolution,-reduce"
+os.environ["XLA_FLAGS"] = f"{_RIGHT_SUMS} {os.environ.get('XLA_FLAGS', '')}".strip()
 
 
 class VGGBlock(nnx.Module):
