@@ -80,6 +80,11 @@ class Verdict:
         return getattr(self.limit, "basis", "given")
 
     @property
+    def share(self) -> float:
+        """Which share of its limit the error is; where every bit must agree, the error."""
+        return self.error / self.limit if self.limit else self.error
+
+    @property
     def limit_ulp(self) -> float | None:
         """The limit in units in the last place, see ``Limit.ulp``."""
         return getattr(self.limit, "ulp", None)

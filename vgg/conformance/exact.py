@@ -42,6 +42,12 @@ def windows(row: Layer, x: Array) -> list[Array]:
     return [x[:, :, i : i + height : stride, j : j + width : stride] for i, j in taps]
 
 
+def leaders(row: Layer, x: Array) -> Array:
+    """The second largest value and the largest of each window of a max-pool of two taps or more: (2, N, C, H', W')."""
+    two: Array = np.partition(np.array(windows(row, x)), -2, axis=0)[-2:]
+    return two
+
+
 def _differs(row: Layer, before: Layer, got: Array, wanted: Array) -> Verdict:
     count, worst = np.count_nonzero(got != wanted), float(np.abs(got - wanted).max())
     reason = f"{row.name}: {count} of {got.size} values are not exactly the {row.kind} of {before.name}, by {worst:.1e}"

@@ -16,12 +16,13 @@ from numpy.typing import NDArray
 from .. import reference
 from ..backends import VELOCITY
 from ..compare import CONFIDENCE, ROUNDOFF, Limit, compare, gradient_floors, gradient_limit
-from ..layers import STATISTICS, expand
+from ..layers import STATISTICS, Layer, expand
 from ..pixels import resize_matrix
 from ..recipe import Recipe
 from ..reference import Mode
 from ..spec import Spec
 from .cases import Array, Arrays
+from .exact import leaders
 
 Float64s = dict[str, NDArray[np.float64]]
 
@@ -245,16 +246,13 @@ def _gaps(spec: Spec, tape: reference.Tape, other: reference.Tape) -> Iterator[t
         if row.kind not in ("relu", "max_pool"):
             continue
         x = tape.activations[before.name]
-        window = row.attributes.get("kernel", 0), row.attributes.get("stride", 0)
-        gap = float(np.abs(x).min()) if row.kind == "relu" else _pool_gap(x, *window)
+        gap = float(np.abs(x).min()) if row.kind == "relu" else _pool_gap(row, x)
         yield gap, float(np.abs(x - other.activations[before.name]).max()), float(np.abs(x).max())
 
 
-def _pool_gap(x: NDArray[np.float64], kernel: int, stride: int) -> float:
+def _pool_gap(row: Layer, x: NDArray[np.float64]) -> float:
     """How near the second largest value of a window comes to the largest, where that is not zero."""
-    if kernel == 1:
+    if row.attributes["kernel"] == 1:
         return math.inf
-    windows = np.lib.stride_tricks.sliding_window_view(x, (kernel, kernel), axis=(2, 3))[:, :, ::stride, ::stride]
-    two = np.partition(windows.reshape(-1, kernel * kernel), -2, axis=1)[:, -2:]
-    gaps = (two[:, 1] - two[:, 0])[two[:, 1] > 0]
-    return float(gaps.min(initial=math.inf))
+    second, largest = leaders(row, x)
+    return float((largest - second)[largest > 0].min(initial=math.inf))

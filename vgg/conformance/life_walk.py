@@ -244,7 +244,7 @@ class Walk:
             self._note(compare(got, answer.arrays, limit=limit, dtype=dtype, floors=answer.floors))
 
     def _note(self, verdict: Verdict) -> None:
-        self.verdict = max(self.verdict, verdict, key=share) if verdict.ok else verdict
+        self.verdict = max(self.verdict, verdict, key=lambda one: one.share) if verdict.ok else verdict
         if not verdict.ok:
             raise PartedError
 
@@ -256,8 +256,3 @@ def _gradient(name: str, before: Arrays, after: Arrays, recipe: Recipe) -> Array
     """What a velocity has taken up."""
     old, new = (state[VELOCITY + name].astype(np.float64) for state in (before, after))
     return new - recipe.momentum * old - recipe.weight_decay * before[name].astype(np.float64)
-
-
-def share(verdict: Verdict) -> float:
-    """Return which share of its limit the error of a verdict is."""
-    return verdict.error / verdict.limit if verdict.limit else verdict.error

@@ -17,7 +17,7 @@ from .life import Life, script
 from .life_examples import FIXED
 from .life_shrinking import shortest
 from .life_strategies import random_lives
-from .life_walk import PartedError, Walk, share
+from .life_walk import PartedError, Walk
 from .properties import drawn
 
 EXAMPLES = 2
@@ -60,7 +60,7 @@ def lives(worker: Callable[[], Jobs], dtype: str, examples: int = EXAMPLES, seed
         if not walks or walks[-1].verdict.ok:
             raise
         return _reported(worker, walks[-1])
-    worst = max((walk.verdict for walk in walks), key=share)
+    worst = max((walk.verdict for walk in walks), key=lambda one: one.share)
     steps, judged = (sum(getattr(walk, name) for walk in walks) for name in ("steps", "judged"))
     return Verdict(worst.error, worst.limit, f"{len(walks)} lives, {judged} of {steps} steps judged")
 

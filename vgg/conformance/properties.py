@@ -42,7 +42,7 @@ def properties(worker: Callable[[], Jobs], examples: int, dtype: str, seed: int 
         if not verdict.ok:
             raise _DisagreementError  # an assertion would be gone under python -O
         count += 1
-        worst = max(worst, verdict, key=_share)
+        worst = max(worst, verdict, key=lambda one: one.share)
         largest = max(largest, spec, key=_macs)
 
     try:
@@ -91,12 +91,7 @@ def judged(worker: Jobs, spec: Spec, dtype: str) -> Verdict:
     found, wanted = {"loss": np.array(got_loss, dtype), **got}, {"loss": np.array(loss), **grads}
     limit = gradient_limit(spec, dtype, case.batch)
     backward = compare(found, wanted, limit=limit, dtype=dtype, floors=floors)
-    return backward if not backward.ok else max(forward, backward, key=_share)
-
-
-def _share(verdict: Verdict) -> float:
-    """How much of its limit an error takes."""
-    return verdict.error / verdict.limit
+    return backward if not backward.ok else max(forward, backward, key=lambda one: one.share)
 
 
 @st.composite

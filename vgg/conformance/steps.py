@@ -49,7 +49,7 @@ def worst(verdicts: Iterable[Verdict]) -> Verdict:
     for verdict in verdicts:
         if not verdict.ok:
             return verdict
-        nearest = max(nearest, verdict, key=lambda one: one.error / one.limit if one.limit else 0.0)
+        nearest = max(nearest, verdict, key=lambda one: one.share)
     return nearest
 
 
