@@ -20,7 +20,7 @@ from kill_matrix import cells
 from mutating import ROOT, Mutant
 from sabotage import ORACLE, Bench, Inside, _copied, around
 
-import vgg.reference
+import vgg
 from vgg import BackendError, registry
 from vgg.client import Array, Jobs, Worker
 from vgg.compare import Verdict
@@ -30,7 +30,7 @@ from vgg.environments import launch
 from vgg.wire import Arrays
 from vgg.worker import Session
 
-REFERENCE, TORCH = Path(vgg.reference.__file__), ROOT / "vgg" / "backends" / "torch.py"
+REFERENCE, TORCH = ROOT / "vgg" / "reference.py", ROOT / "vgg" / "backends" / "torch.py"
 NURSERY = Path(__file__).with_name("nursery.py")
 
 

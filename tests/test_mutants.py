@@ -18,7 +18,8 @@ OUTCOMES = {key: outcome for run in RESULT.values() for key, outcome in run["mut
 def test_a_sample_of_the_oracles_mutants_is_killed(tmp_path: Path) -> None:
     out = tmp_path / "mutants.json"
     command = [sys.executable, str(Path(__file__).with_name("mutants.py")), "oracle", str(out), "--sample", "30"]
-    subprocess.run(command, check=True, capture_output=True)
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
     outcomes = json.loads(out.read_text())["oracle"]["mutants"]
     assert len(outcomes) > 20
     assert [key for key, outcome in outcomes.items() if outcome == SURVIVED] == []

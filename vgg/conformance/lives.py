@@ -38,7 +38,8 @@ def _cell(dtype: str, examples: int, seed: int | None, *, thorough: bool = False
 
 
 def lives(worker: Callable[[], Jobs], dtype: str, examples: int = EXAMPLES, seed: int | None = None) -> Verdict:
-    """The fixed lives and ``examples`` random ones in that precision, the same in every run unless there is a ``seed``.
+    """The fixed lives and ``examples`` random ones in that precision, the same in every run of an installation unless
+    there is a ``seed``.
 
     One that fails is shrunk, and shown as a program that lives it again. ``worker`` is asked for anew each time, since
     a life may kill one.

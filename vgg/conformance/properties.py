@@ -28,7 +28,7 @@ class _DisagreementError(Exception):
 
 def properties(worker: Callable[[], Jobs], examples: int, dtype: str, seed: int | None = None) -> Verdict:
     """``examples`` random specs in eval mode: every activation, and the loss and every gradient of a backend that
-    claims them. They are the same in every run, except with a ``seed``.
+    claims them. They are the same in every run of an installation, except with a ``seed``.
 
     ``worker`` is asked for anew each time, since a spec may kill one.
     """
@@ -63,7 +63,9 @@ def drawn(
     seed: int | None,
     phases: Collection[Phase] = (Phase.generate, Phase.shrink),  # whatever a profile of the user's leaves out
 ) -> None:
-    """Call ``test`` with ``examples`` values of ``strategy``, the same in every run unless there is a ``seed``."""
+    """Call ``test`` with ``examples`` values of ``strategy``, the same in every run of an installation unless there is
+    a ``seed``.
+    """
     quiet: dict[str, Any] = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
     test = given(strategy)(test)
     test = test if seed is None else seeded(seed)(test)

@@ -54,7 +54,7 @@ def judged(cell: Judge, bench: Bench) -> Verdict:
 
 def cells(examples: int = EXAMPLES, *, thorough: bool = False, seed: int | None = None) -> dict[str, Cell]:
     """The whole suite; ``thorough``: with the cells that take longer; ``seed``: of what is drawn at random, which is
-    otherwise the same in every run.
+    otherwise the same in every run of an installation.
     """
     return {name: cell for name, cell in _all(examples, seed) if thorough or not cell.thorough}
 
