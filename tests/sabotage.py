@@ -20,7 +20,7 @@ import vgg.reference
 from vgg import BackendError
 from vgg.client import Array, Jobs
 from vgg.wire import Arrays
-from vgg.worker import Session
+from vgg.worker import Session, described
 
 ORACLE = Path(__file__).parent / "plugin_backend" / "vgg_oracle.py"
 Sabotage = Callable[[Any, Any], None]
@@ -68,7 +68,7 @@ class Inside(Jobs):
         except (AttributeError, LookupError, NameError, TypeError):
             raise  # the saboteur itself is broken: that must not count as caught
         except Exception as error:
-            raise BackendError(f"{job}: {type(error).__name__}: {error}") from error
+            raise BackendError(f"{job}: {described(error)}") from error
         return result, {name: array.copy() for name, array in out.items()}
 
 

@@ -71,6 +71,9 @@ def parser() -> argparse.ArgumentParser:
     check.add_argument("--examples", type=_positive, metavar="N", help="random specs that each backend is judged on")
     check.add_argument("--seed", type=_natural, metavar="N", help="draw random specs and lives anew, from this seed")
     check.add_argument("--thorough", action="store_true", help="also the checks that take longer")
+    check.add_argument(
+        "--jobs", type=_positive, metavar="N", help="backends judged at a time (default: one per core; on a gpu, one)"
+    )
 
     train = _command(
         commands, "train", "one training run", "vgg train torch vgg11_narrow --recipe quick --out runs/first"

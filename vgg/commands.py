@@ -75,7 +75,8 @@ def check(arguments: Namespace) -> int:
         outputs.check_standard_output()
     try:
         with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
-            status, results = run([*_check_options(arguments), *(f"--vgg-backend={name}" for name in backends)])
+            options = [*_check_options(arguments), *(f"--vgg-backend={name}" for name in backends)]
+            status, results = run(options, _jobs(arguments, backends))
             for line in results.board.lines() if results.board else ():
                 print(line)
         if arguments.json and results.board:
@@ -86,6 +87,13 @@ def check(arguments: Namespace) -> int:
     if results.board and status == 2:
         print(f"vgg: {_unjudged(arguments, results.board)}", file=sys.stderr)
     return status
+
+
+def _jobs(arguments: Namespace, backends: list[str]) -> int:
+    """How many backends are judged at a time: where devices are shared, one."""
+    shared = arguments.device != "cpu" or arguments.replicas > 1
+    most = arguments.jobs or (1 if shared else len(os.sched_getaffinity(0)))
+    return min(most, len(backends))
 
 
 def _check_options(arguments: Namespace) -> list[str]:

@@ -50,7 +50,7 @@ class Limit(float):
 
 
 EXACT = Limit(0.0, "the same numbers by the same way, so every bit must agree")
-REFUSED = Limit(0.0, "what a backend does not declare, it is not asked to do: nothing was computed")
+UNDECLARED = Limit(0.0, "what a backend does not declare it refuses, and is asked no more: nothing was computed")
 
 
 @dataclass(frozen=True)
@@ -64,8 +64,8 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Whether the two agree."""
-        return not self.reason
+        """Whether the two agree: no reason against it, and an error that is a number within its limit."""
+        return not self.reason and self.error <= self.limit
 
     def __str__(self) -> str:
         return self.reason or f"{self.error:.1e} of {self.limit:.1e}"

@@ -24,7 +24,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 import numpy as np
 
 from . import replicas, train, wire
-from .backends import DTYPES, FACTS, FUNCTIONS, LEVEL, LEVELS, NEEDED, PRECISIONS
+from .backends import DTYPES, FACTS, FUNCTIONS, LEVEL, LEVELS, NEEDED, PRECISIONS, check_images
 from .bench import contender
 from .errors import VGGError, mismatch, unknown
 from .masks import dropouts
@@ -105,10 +105,9 @@ class Session:
 
     def build(self, arrays: wire.Arrays, spec: dict[str, Any], dtype: str, device: str) -> Reply:
         self._claims_dtype(dtype)
-        slot = self.slot
-        slot.model = slot.learning = None
-        slot.spec, slot.dtype = Spec.from_dict(spec), dtype
-        slot.device, _ = self.place({}, device)
+        slot, chosen, (place, _) = self.slot, Spec.from_dict(spec), self.place({}, device)
+        slot.model = slot.learning = None  # there may be no memory for two
+        slot.spec, slot.dtype, slot.device = chosen, dtype, place
         slot.model = self.backend.build(slot.spec, dtype=dtype, device=slot.device)
         return slot.device, {}
 
@@ -123,19 +122,19 @@ class Session:
     def forward(self, arrays: wire.Arrays, train: bool) -> Reply:
         self._claims_mode(train)
         with _unchanged(arrays):
-            logits = self.backend.forward(self.slot.model, _floating(arrays["x"]), train=train)
+            logits = self.backend.forward(self.slot.model, self._images(arrays["x"]), train=train)
         return None, _arrays({"logits": logits})
 
     def trace(self, arrays: wire.Arrays, train: bool) -> Reply:
         self._claims_mode(train)
         with _unchanged(arrays):
-            activations = _arrays(self.backend.trace(self.slot.model, _floating(arrays["x"]), train=train))
+            activations = _arrays(self.backend.trace(self.slot.model, self._images(arrays["x"]), train=train))
         return list(activations), activations
 
     def loss_and_grads(self, arrays: wire.Arrays, train: bool) -> Reply:
         self._claims_level("gradients", "loss_and_grads")
         with _unchanged(arrays):
-            x, y = _floating(arrays["x"]), arrays["y"]
+            x, y = self._images(arrays["x"]), arrays["y"]
             loss, grads = self.backend.loss_and_grads(self.slot.model, x, y, train=train)
         return float(loss), _arrays(grads)
 
@@ -158,6 +157,8 @@ class Session:
             return float(self.slot.learning.step(arrays["x"], arrays["y"], lr, **given)), {}
 
     def evaluate(self, arrays: wire.Arrays) -> Reply:
+        if self.slot.spec:
+            check_images(arrays["x"], self.slot.spec)
         with _unchanged(arrays):
             return None, _arrays({"logits": self.slot.learning.evaluate(arrays["x"])})
 
@@ -212,6 +213,16 @@ class Session:
 
     def load_seconds(self, arrays: wire.Arrays, **told: Any) -> Reply:
         return contender.load_seconds(self.backend, **told), {}
+
+    def _images(self, x: Any) -> Any:
+        """``x``, if it is images of the model's; not pixels, which a learner alone takes: its recipe says how they are
+        scaled.
+        """
+        if x.dtype.kind != "f":
+            raise mismatch("images", x.dtype, "float32 or float64", "give pixels to a learner")
+        if self.slot.spec:
+            check_images(x, self.slot.spec)
+        return x
 
     def _reaches(self, level: str) -> bool:
         return LEVELS.index(level) <= LEVELS.index(self.level)
@@ -275,13 +286,6 @@ def _unchanged(arrays: wire.Arrays) -> Iterator[None]:
             raise VGGError(f"{name}: got changed in place, wanted as it was; let the backend copy it first")
 
 
-def _floating(x: Any) -> Any:
-    """``x``, unless it is pixels: those a learner alone takes, since its recipe says how they are scaled."""
-    if x.dtype.kind != "f":
-        raise mismatch("images", x.dtype, "float32 or float64", "give pixels to a learner")
-    return x
-
-
 def _arrays(out: Any) -> wire.Arrays:
     """``out``, if it is what the contract promises: NumPy arrays of numbers by name."""
     if not isinstance(out, Mapping):
@@ -324,7 +328,7 @@ def main() -> None:
             if not alone:
                 _await_the_launcher(group.rank)
             _flush()
-            wire.send(replies, {"error": _described(error), "traceback": traceback.format_exc()})
+            wire.send(replies, {"error": described(error), "traceback": traceback.format_exc()})
             if not alone:
                 os._exit(1)  # others may have no error, and wait for this process for ever
 
@@ -356,7 +360,8 @@ def _streams(group: replicas.Group, pipes: str | None) -> tuple[BinaryIO, Binary
     return os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"), followers
 
 
-def _described(error: BaseException) -> str:
+def described(error: BaseException) -> str:
+    """How a client is told: in its own words if it is a ``VGGError``, else with the exception's name."""
     if isinstance(error, SystemExit):
         return f"called sys.exit({error.code!r})"
     return str(error) if isinstance(error, VGGError) else f"{type(error).__name__}: {error}"

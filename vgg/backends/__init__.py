@@ -188,14 +188,21 @@ def check_labels(y: Array, classes: int) -> None:
         raise mismatch("labels", labels.tolist(), f"{labels.size} integers from 0 to {classes - 1}")
 
 
-def check_batch(x: Array, y: Array, spec: Spec) -> None:
-    """Raise ``VGGError`` unless ``x`` is (N, C, H, W) images for ``spec``, uint8 ones of any H and W, and ``y`` (N,)
-    labels. What a framework refuses by itself it may have half done: batch norm's statistics have moved by then.
+def check_images(x: Array, spec: Spec) -> None:
+    """Raise ``VGGError`` unless ``x`` is (N, C, H, W) images for ``spec``, uint8 ones of any H and W. A net that ends
+    in a global pool would take others too.
     """
     channels, *sides = spec.input_shape
     kind = "(N, {}, H, W)" if x.dtype == np.uint8 else f"(N, {{}}, {sides[0]}, {sides[1]})"
     if x.ndim != 4 or x.shape[1] != channels or not (x.dtype == np.uint8 or list(x.shape[2:]) == sides):
         raise mismatch("images", x.shape, kind.format(channels))
+
+
+def check_batch(x: Array, y: Array, spec: Spec) -> None:
+    """Raise ``VGGError`` unless ``x`` is images for ``spec``, see ``check_images``, and ``y`` (N,) labels. What a
+    framework refuses by itself it may have half done: batch norm's statistics have moved by then.
+    """
+    check_images(x, spec)
     check_labels(y, spec.classes)
     if len(y) != len(x):
         raise mismatch("labels", len(y), f"{len(x)}, one per image")

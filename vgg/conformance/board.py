@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .tally import Tally
+from .tally import NOT_DECLARED, Tally
 
 if TYPE_CHECKING:
     from ..client import Worker
@@ -82,9 +82,9 @@ class Board(Tally):
 
     def note(self, check: str, backend: str, verdict: Verdict, *, known: bool = False, expected: bool = False) -> None:
         """Keep a verdict; ``known``: it is the failure that is expected; ``expected``: a failure is."""
-        from ..compare import REFUSED
+        from ..compare import UNDECLARED
 
-        outcome = "refused" if verdict.limit is REFUSED else "passed"
+        outcome = NOT_DECLARED if verdict.limit is UNDECLARED else "passed"
         outcome = ("known failure" if known else "failed") if not verdict.ok else outcome
         numbers = {name: _finite(getattr(verdict, name)) for name in ("error", "limit")}
         numbers["limit_ulp"] = verdict.limit_ulp
@@ -186,7 +186,7 @@ def _text(cell: dict[str, Any] | None) -> str:
     if cell is None:
         return "-"
     if cell["outcome"] != "passed":
-        return str(cell["outcome"] if cell["outcome"] in ("refused", "not claimed") else cell["outcome"].upper())
+        return str(cell["outcome"] if cell["outcome"] in (NOT_DECLARED, "not claimed") else cell["outcome"].upper())
     if not cell["limit"]:
         return "exact"
     return f"{cell['error']:.0e} / {cell['limit']:.0e}"

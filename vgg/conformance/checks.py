@@ -46,18 +46,29 @@ AMISS = (VGGError, LookupError, TypeError, ValueError)
 
 def structure(worker: Jobs, case: Case) -> Verdict:
     """Every row of the layer table, in its order, and every parameter: names, shapes, dtype."""
-    worker.build(case.spec, dtype="float32")
+    dtype = narrow(worker)
+    worker.build(case.spec, dtype=dtype)
     dumped = {name: _blank(array.shape, array.dtype) for name, array in worker.dump().items()}
     wanted = {name: _blank(shape) for name, shape in shapes(case.spec).items()}
-    verdict = compare(dumped, wanted, limit=EXACT, dtype="float32")
+    verdict = compare(dumped, wanted, limit=EXACT, dtype=dtype)
     if not verdict.ok:
         return verdict
-    traced = worker.trace(case.images("float32"))
+    traced = worker.trace(case.images(dtype))
     rows = {row.name: _blank((case.batch, *row.output_shape)) for row in expand(case.spec)}
     if list(traced) != list(rows):
         return Verdict(math.inf, EXACT, "", f"layers: got {list(traced)}, wanted {list(rows)}")
     seen = {name: _blank(array.shape, array.dtype) for name, array in traced.items()}
-    return compare(seen, rows, limit=EXACT, dtype="float32")
+    return compare(seen, rows, limit=EXACT, dtype=dtype)
+
+
+def differentiates(worker: Jobs) -> bool:
+    """Whether the backend claims train mode and gradients."""
+    return bool(worker.facts()["level"] != "inference")
+
+
+def narrow(worker: Jobs) -> str:
+    """float32, or float64 of a backend that claims no other."""
+    return "float32" if "float32" in worker.facts()["dtypes"] else "float64"
 
 
 def forward(worker: Jobs, case: Case, dtype: str, train: bool) -> Verdict:
@@ -158,9 +169,10 @@ def repeatable(worker: Jobs, case: Case) -> Verdict:
     """The same call twice gives the same bits, in train mode too: its masks come from a generator seeded afresh. So do
     the same three steps, taken by two learners.
     """
-    x, y = built(worker, case, "float32"), case.labels()
+    dtype = narrow(worker)
+    x, y = built(worker, case, dtype), case.labels()
     first, again = (_call(worker, x, y) for _ in range(2))
-    moved = compare(worker.dump(), case.params("float32"), limit=EXACT)
+    moved = compare(worker.dump(), case.params(dtype), limit=EXACT)
     if not moved.ok:
         return moved
     called = alike(worker, case, again, first)
@@ -183,8 +195,7 @@ def steady(worker: Jobs, case: Case) -> Verdict:
 
 def _steps(worker: Jobs, case: Case, count: int = 3) -> Arrays:
     """All that a learner has after that many steps: three, as what wavers from step to step may do so by turns."""
-    x = built(worker, case, "float32")
-    worker.learner(Recipe(momentum=0.9))
+    x = _ready(worker, case)
     losses = [worker.step(x, case.labels(), LR) for _ in range(count)]
     return {"losses": np.array(losses), **worker.state()}
 
@@ -229,11 +240,9 @@ def resuming(worker: Jobs, fresh: Callable[[], AbstractContextManager[Jobs]], ca
     """Every step draws its own dropout masks, another seed other ones; saved in the middle and loaded in a fresh
     process, training goes on bit for bit.
     """
-    x, y = built(worker, case, "float32"), case.labels()
-    worker.learner(Recipe(momentum=0.9, seed=1))
+    x, y = _ready(worker, case, seed=1), case.labels()
     other = worker.step(x, y, 0.0)
-    built(worker, case, "float32")
-    worker.learner(Recipe(momentum=0.9))
+    _ready(worker, case)
     still = [worker.step(x, y, 0.0) for _ in range(3)]
     if len({*still, other}) < 4:
         return refused("dropout", f"the masks of {len(still)} steps and of another seed are not all different")
@@ -242,19 +251,25 @@ def resuming(worker: Jobs, fresh: Callable[[], AbstractContextManager[Jobs]], ca
 
 def resumable(worker: Jobs, fresh: Callable[[], AbstractContextManager[Jobs]], case: Case) -> Verdict:
     """Saved in the middle and loaded in a fresh process, training goes on bit for bit."""
-    built(worker, case, "float32")
-    worker.learner(Recipe(momentum=0.9))
+    _ready(worker, case)
     return _resumed(worker, fresh, case)
+
+
+def _ready(worker: Jobs, case: Case, seed: int = 0) -> Array:
+    """A new learner of the case, whose images (N, C, H, W) are given."""
+    dtype = narrow(worker)
+    x = built(worker, case, dtype)
+    worker.learner(Recipe(momentum=0.9, seed=seed, precision=dtype))
+    return x
 
 
 def _resumed(worker: Jobs, fresh: Callable[[], AbstractContextManager[Jobs]], case: Case) -> Verdict:
     """The learner that there is takes a step, then two that a fresh process takes as well."""
-    x, y = case.images("float32"), case.labels()
+    x, y = case.images(narrow(worker)), case.labels()
     worker.step(x, y, LR)
     middle = worker.state()
     with fresh() as again:
-        built(again, case, "float32")
-        again.learner(Recipe(momentum=0.9))
+        _ready(again, case)
         again.restore(middle)
         (got, resumed), (wanted, straight) = (_two_steps(jobs, x, y) for jobs in (again, worker))
     return alike(worker, case, {"losses": got, **resumed}, {"losses": wanted, **straight})

@@ -27,6 +27,10 @@ from ..errors import VGGError, mismatch, unknown
 
 TEXTS = {"id", "reason", "link"}
 MEASURES = {"error", "match"}
+WIDEST = 1000
+"""By how much the ends of a band may differ: an error that is known is known to a few orders of magnitude."""
+ANY_ERROR = "error 1.0e+00 is over its limit 1.0e+00"
+"""What every error over its limit says."""
 
 
 @dataclass(frozen=True)
@@ -107,17 +111,19 @@ def _entry(where: str, table: Any) -> Known:
 
 def _band(where: str, band: Any) -> tuple[float, float]:
     numbers = isinstance(band, list) and len(band) == 2 and all(type(number) in (int, float) for number in band)
-    if not numbers or not 0 <= band[0] <= band[1] < math.inf or not band[1]:
-        raise mismatch(where, f"error = {band}", "[LOW, HIGH], two finite numbers with 0 <= LOW <= HIGH")
+    if not numbers or not 0 < band[0] <= band[1] <= WIDEST * band[0] < math.inf:
+        wanted = f"[LOW, HIGH], two finite numbers with 0 < LOW <= HIGH <= {WIDEST} * LOW"
+        raise mismatch(where, f"error = {band}", wanted)
     return float(band[0]), float(band[1])
 
 
 def _pattern(where: str, table: dict[str, str]) -> dict[str, str]:
     """A pattern that matches nothing in particular would forgive everything."""
     try:
-        empty = re.search(table["match"], "")
+        found = [text for text in ("", ANY_ERROR) if re.search(table["match"], text)]
     except re.error as error:
         raise mismatch(where, f"match = {table['match']!r}", f"a regular expression ({error})") from error
-    if empty:
-        raise mismatch(where, f"match = {table['match']!r}", "a pattern that does not match an empty text")
+    if found:
+        wanted = f"a pattern that does not match {found[0]!r}"
+        raise mismatch(where, f"match = {table['match']!r}", wanted, "give the band of the error instead")
     return {"match": table["match"]}

@@ -150,7 +150,8 @@ class Walk:
 
     def _own_masks(self, x: Array, y: Array, lr: float) -> None:
         """A step with masks that the backend draws: from the same state it is the same step. Of one image they can be
-        read off the gradients, and then the oracle takes the step too; else it takes over the state.
+        read off the gradients, and then the oracle takes the step too; else what does not depend on masks is judged,
+        and the oracle takes over the state.
         """
         before, worker, pair = dict(self.worker.state()), self.worker, self.pair
         loss = worker.step(x, y, lr)
@@ -163,11 +164,25 @@ class Walk:
             self._refuse("step", f"got {after['step']} after a step from {before['step']}")
         drawn = self._read_off(x, before, after) if len(x) == 1 and pair.recipe.momentum else None
         if drawn is None:
+            self._whatever_the_masks(x, lr, before, after)
             pair.oracle.take_over(after)
             return
         answer = self._oracle_steps(x, y, lr, drawn)
         self._judge({"loss": np.array(loss, self.life.dtype)}, answer)
         self._go_on(answer, lambda: after)
+
+    def _whatever_the_masks(self, x: Array, lr: float, before: Arrays, after: Arrays) -> None:
+        """Weights move by the velocity that there is then, and statistics by what the layers before dropout give."""
+        pair, dtype = self.pair, self.life.dtype
+        weights = {n: before[n].astype(np.float64) for n in pair.oracle.exact.weights}
+        open_ = {row.name: np.ones((len(x), *row.output_shape)) for row in dropouts(pair.spec)}
+        tape = reference.forward(pair.spec, weights, pair.oracle.images(x), self.mode._replace(masks=open_))
+        got, limit = {n: after[n] for n in tape.statistics}, least_limit(pair.spec, dtype, len(x))
+        self._note(compare(got, tape.statistics, limit=limit, dtype=dtype))
+        if pair.recipe.momentum:
+            trained = pair.oracle.exact.velocity
+            moved = {n: weights[n] - lr * after[VELOCITY + n].astype(np.float64) for n in trained}
+            self._note(compare({n: after[n] for n in trained}, moved, limit=_moves(dtype), dtype=dtype))
 
     def _go_on(self, answer: Answer, state: Callable[[], Arrays]) -> None:
         """From the backend's state, where what comes after this step cannot be judged."""
@@ -250,6 +265,10 @@ class Walk:
 
     def _refuse(self, where: str, reason: str) -> None:
         self._note(Verdict(math.inf, EXACT, where, f"{where}: {reason}"))
+
+
+def _moves(dtype: str) -> Limit:
+    return Limit(4 * ROUNDOFF[dtype], f"4 roundoffs of {dtype}: of the rate, its product, the difference", dtype)
 
 
 def _gradient(name: str, before: Arrays, after: Arrays, recipe: Recipe) -> Array:

@@ -20,8 +20,8 @@ from .life_strategies import random_lives
 from .life_walk import PartedError, Walk
 from .properties import drawn
 
-EXAMPLES = 2
-"""Random lives per precision, unless told otherwise, beside the fixed ones."""
+EXAMPLES = 3
+"""Random lives per precision, unless told otherwise, beside the fixed ones; Hypothesis begins with the simplest one."""
 THOROUGH = 50
 """How often as many under ``--thorough``."""
 

@@ -14,7 +14,7 @@ from ..recipe import Recipe
 from ..spec import Head, Spec
 from .cases import Array, Arrays, Case
 from .cell import Cell, on
-from .checks import LR, eval_mode, refused, swallows
+from .checks import LR, differentiates, eval_mode, refused, swallows
 from .extremes import DTYPES, LRN, NORMED, PLAIN, Change, Extreme, Numbers, as_learned, small, unchanged
 from .steps import worst
 
@@ -89,7 +89,8 @@ POISONS = {
 def poison(worker: Jobs, name: str, dtype: str) -> Verdict:
     """What is no number comes out, where it must and nowhere else, and makes the loss no number.
 
-    Where the backend declares that it swallows such, the others must be none the worse for it.
+    Where the backend declares that its ReLUs and max-pools swallow such, what comes through them may be a number; the
+    other images must be none the worse for it.
     """
     one = POISONS[name]
     params, x, y = one.numbers(dtype)
@@ -97,9 +98,9 @@ def poison(worker: Jobs, name: str, dtype: str) -> Verdict:
     logits = reference.forward(one.case.spec, params, x, eval_mode(worker)).logits
     last = list(worker.trace(x).values())[-1]
     seen = {"logits": worker.forward(x), "the trace's logits": last}
-    lost, limit = swallows(worker), one.limit(dtype, back=False)
+    lost, limit = _lost(worker, name), one.limit(dtype, back=False)
     verdict = worst(_poisoned(what, got, logits, limit, lost=lost) for what, got in seen.items())
-    if lost or not verdict.ok:
+    if lost or not verdict.ok or not differentiates(worker):
         return verdict
     loss, grads = worker.loss_and_grads(x, y)
     last_bias = grads[f"{expand(one.case.spec)[-1].name}.bias"]
@@ -113,7 +114,7 @@ def poisoned_steps(worker: Jobs, case: Case, dtype: str) -> Verdict:
     """All poisons of a case by one learner: evaluation, and a step's loss; then a sound state, and all is well."""
     worker.build(case.spec, case.params(dtype), dtype=dtype)
     worker.learner(Recipe(momentum=0.9, precision=dtype))
-    still, lost = worker.state(), swallows(worker)
+    still = worker.state()
 
     def verdicts() -> Iterator[Verdict]:
         for name, one in POISONS.items():
@@ -121,13 +122,18 @@ def poisoned_steps(worker: Jobs, case: Case, dtype: str) -> Verdict:
                 params, x, y = one.numbers(dtype)
                 worker.restore({**still, **params})
                 logits = reference.forward(case.spec, params, x, eval_mode(worker)).logits
-                limit, what = one.limit(dtype, back=False), f"{name}: logits"
+                limit, what, lost = one.limit(dtype, back=False), f"{name}: logits", _lost(worker, name)
                 yield _poisoned(what, worker.evaluate(x), logits, limit, lost=lost)
                 if not lost and not name.endswith(RUNNING):
                     yield _dead(f"{name}: the loss of a step", np.array(worker.step(x, y, LR)))
         yield as_learned(worker, "afterwards", Extreme(case, unchanged), dtype, still)
 
     return worst(verdicts())
+
+
+def _lost(worker: Jobs, name: str) -> bool:
+    """Whether the poison of that name goes through what may swallow it: all but one lie before a ReLU."""
+    return swallows(worker) and name != "nan_last_bias"
 
 
 def _poisoned(what: str, got: Array, wanted: Array, limit: Limit, *, lost: bool) -> Verdict:
@@ -152,7 +158,7 @@ def cells() -> Iterator[tuple[str, Cell]]:
     """Every poison in both dtypes, by a model and by a learner."""
     for dtype in DTYPES:
         for name in POISONS:
-            yield f"extremes {name} {dtype}", Cell(on(poison, name, dtype), "gradients", (dtype,))
+            yield f"extremes {name} {dtype}", Cell(on(poison, name, dtype), "inference", (dtype,))
         for name, case in {"plain": PLAIN, "normed": NORMED}.items():
             yield f"extremes poisoned_{name} {dtype}", Cell(on(poisoned_steps, case, dtype), "training", (dtype,))
         yield f"extremes one_class {dtype}", Cell(on(one_class, dtype), "gradients", (dtype,))

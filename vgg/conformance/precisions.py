@@ -7,7 +7,7 @@ import numpy as np
 from .. import reference
 from ..backends import VELOCITY
 from ..client import Jobs
-from ..compare import EXACT, REFUSED, ROUNDOFF, Limit, Verdict, compare, gradient_floors, gradient_limit
+from ..compare import EXACT, ROUNDOFF, UNDECLARED, Limit, Verdict, compare, gradient_floors, gradient_limit
 from ..errors import VGGError
 from ..masks import masks
 from ..recipe import Recipe
@@ -48,7 +48,9 @@ def refusal(worker: Jobs, name: str, place: str) -> Verdict:
     try:
         worker.learner(Recipe(precision=name))
     except VGGError as error:
-        return Verdict(0.0, REFUSED) if wanted in str(error) else refused("refusal", f"got {error}, wanted {wanted}")
+        if wanted in str(error):
+            return Verdict(0.0, UNDECLARED, f"{name} on {place}")
+        return refused("refusal", f"got {error}, wanted {wanted}")
     return refused("refusal", f"got a learner, wanted {wanted}")
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
 from collections.abc import Callable, Collection
 from typing import Any
 
@@ -19,7 +20,7 @@ from ..layers import expand, totals
 from ..spec import Block, Conv, Head, Pool, Spec
 from . import float32
 from .cases import Case
-from .checks import eval_mode, refused
+from .checks import differentiates, eval_mode, refused
 
 
 class _DisagreementError(Exception):
@@ -32,16 +33,17 @@ def properties(worker: Callable[[], Jobs], examples: int, dtype: str, seed: int 
 
     ``worker`` is asked for anew each time, since a spec may kill one.
     """
-    worst, failing, largest, count = Verdict(0.0, forward_limit(_SMALLEST, dtype)), None, _SMALLEST, 0
+    worst, failing, largest = Verdict(0.0, forward_limit(_SMALLEST, dtype)), None, _SMALLEST
+    count = Counter[bool]()
 
     def agree(spec: Spec) -> None:
-        nonlocal worst, failing, largest, count
-        verdict = judged(worker(), spec, dtype)
+        nonlocal worst, failing, largest
+        verdict, whole = judged(worker(), spec, dtype)
         if not verdict.ok and (failing is None or _macs(spec) <= _macs(failing[1])):
             failing = verdict, spec
         if not verdict.ok:
             raise _DisagreementError  # an assertion would be gone under python -O
-        count += 1
+        count[whole] += 1
         worst = max(worst, verdict, key=lambda one: one.share)
         largest = max(largest, spec, key=_macs)
 
@@ -53,7 +55,8 @@ def properties(worker: Callable[[], Jobs], examples: int, dtype: str, seed: int 
         return _reported(*failing)
     if not count:
         return refused("properties", "got no spec that was judged, wanted one at least")
-    return Verdict(worst.error, worst.limit, f"{count} specs, the largest {largest.to_json()}")
+    where = f"{count.total()} specs, {count[True]} with gradients, the largest {largest.to_json()}"
+    return Verdict(worst.error, worst.limit, where)
 
 
 def drawn(
@@ -72,28 +75,30 @@ def drawn(
     settings(max_examples=examples, derandomize=seed is None, phases=phases, **quiet)(test)()
 
 
-def judged(worker: Jobs, spec: Spec, dtype: str) -> Verdict:
-    """One spec: every activation; then the loss and every gradient, unless float32's rounding could make them jump."""
+def judged(worker: Jobs, spec: Spec, dtype: str) -> tuple[Verdict, bool]:
+    """One spec: every activation; then the loss and every gradient, unless float32's rounding could make them jump.
+    The verdict, and whether gradients were judged.
+    """
     case = Case(spec, batch=2)
     params, x, y = case.params(dtype), case.images(dtype), case.labels()
     try:
         mode = eval_mode(worker)
         worker.build(spec, params, dtype=dtype)
         traced = worker.trace(x)
-        differentiable = worker.facts()["level"] != "inference"
+        differentiable = differentiates(worker)
         got_loss, got = worker.loss_and_grads(x, y) if differentiable else (0.0, {})
     except VGGError as error:
-        return Verdict(math.inf, forward_limit(spec, dtype), "", str(error))
+        return Verdict(math.inf, forward_limit(spec, dtype), "", str(error)), False
     loss, grads, tape = reference.loss_and_grads(spec, params, x, y, mode)
     narrow, limit = dtype == "float32", forward_limit(spec, dtype)
     floors = float32.floors(case, mode) if narrow else gradient_floors(grads)
     forward = compare(traced, tape.activations, limit=limit, dtype=dtype, floors=floors)
     if not forward.ok or not differentiable or (narrow and not float32.steady(case, tape, limit)):
-        return forward
+        return forward, False
     found, wanted = {"loss": np.array(got_loss, dtype), **got}, {"loss": np.array(loss), **grads}
     limit = gradient_limit(spec, dtype, case.batch)
     backward = compare(found, wanted, limit=limit, dtype=dtype, floors=floors)
-    return backward if not backward.ok else max(forward, backward, key=lambda one: one.share)
+    return backward if not backward.ok else max(forward, backward, key=lambda one: one.share), True
 
 
 @st.composite

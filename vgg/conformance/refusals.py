@@ -2,31 +2,37 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 from functools import partial
 
 import numpy as np
 
 from ..backends import VELOCITY
 from ..client import Jobs
-from ..compare import EXACT, REFUSED, Verdict, compare
+from ..compare import EXACT, Verdict, compare
 from ..errors import VGGError
 from ..recipe import Recipe
 from ..spec import Head, Spec
 from .cases import Array, Arrays, Case
 from .cell import Cell, on
-from .checks import LR, built, refused
+from .checks import LR, built, narrow, refused
 
 Attempt = tuple[str, Callable[[], object], tuple[str, ...]]
 """What is tried, in words; the call; and words that the refusal must have."""
 
+CRASH = re.compile(r"^(\w+: )?\w+: [\w.]*(Error|Exception|Exit|Interrupt): ")
+"""How a worker tells an exception that is no ``VGGError``: a fall, which may have been anywhere, is no refusal."""
+
 _SPEC = Spec.from_blocks(((1, 4),), input_shape=(2, 6, 9), classes=5, head=Head((7,), dropout=0.0), name="refusing")
-CASES = {"plain": Case(_SPEC), "batch_norm": Case(_SPEC.modified(batch_norm=True))}
+_POOLED = replace(_SPEC, head=Head((7,), 0.0, global_pool=True), batch_norm=True)
+CASES = {"plain": Case(_SPEC), "batch_norm": Case(_POOLED)}
 
 
 def labels(worker: Jobs, case: Case, train: bool) -> Verdict:
     """Labels that are no class, by ``loss_and_grads``."""
-    x = built(worker, case, "float32")
+    x = built(worker, case, narrow(worker))
     attempts = [
         (f"label {label}", partial(worker.loss_and_grads, x, y, train=train), ("label", str(label)))
         for label, y in _wrong_labels(case)
@@ -45,9 +51,20 @@ def learned_labels(worker: Jobs, case: Case) -> Verdict:
 
 def parameters(worker: Jobs, case: Case) -> Verdict:
     """Parameters that are not the net's, by ``load``."""
-    x = built(worker, case, "float32")
-    other = Case(case.spec, seed=1).params("float32")
+    dtype = narrow(worker)
+    x, other = built(worker, case, dtype), Case(case.spec, seed=1).params(dtype)
     attempts = [(what, partial(worker.call, "load", a), (name,)) for what, name, a in _wrong_arrays(case, other)]
+    return _all_refused(attempts, partial(_model, worker, x))
+
+
+def images(worker: Jobs, case: Case) -> Verdict:
+    """Images that are not the net's, by a model in eval mode; a global pool would take those of any size."""
+    x = built(worker, case, narrow(worker))
+    attempts: list[Attempt] = [
+        (f"{call.__name__}() of images {wrong.shape}", partial(call, wrong), ("images",))
+        for wrong in (x[:, 1:], x[:, :, 1:], np.concatenate([x, x], axis=3), x[0], x.reshape(len(x), -1))
+        for call in (worker.forward, worker.trace)
+    ]
     return _all_refused(attempts, partial(_model, worker, x))
 
 
@@ -62,8 +79,9 @@ def states(worker: Jobs, case: Case) -> Verdict:
 
 def _learning(worker: Jobs, case: Case) -> Array:
     """The images of a learner that has taken a step."""
-    x = built(worker, case, "float32")
-    worker.learner(Recipe(momentum=0.9))
+    dtype = narrow(worker)
+    x = built(worker, case, dtype)
+    worker.learner(Recipe(momentum=0.9, precision=dtype))
     worker.step(x, case.labels(), LR)
     return x
 
@@ -134,21 +152,22 @@ def _all_refused(attempts: Sequence[Attempt], seen: Callable[[], Arrays]) -> Ver
             attempt()
         except VGGError as error:
             missing = [word for word in words if word not in str(error)]
-            if missing:
-                return refused(what, f"refused by {str(error)[:200]!r}, wanted an error with {', '.join(missing)}")
+            if missing or CRASH.search(str(error)):
+                return refused(what, f"refused by {str(error)[:200]!r}, wanted a VGGError with {', '.join(words)}")
         else:
             return refused(what, "accepted, wanted an error")
         unharmed = compare(seen(), before, limit=EXACT)
         if not unharmed.ok:
             return refused(what, f"refused, but not without a change: {unharmed.reason}")
-    return Verdict(0.0, REFUSED)
+    return Verdict(0.0, EXACT)
 
 
 def cells() -> Iterator[tuple[str, Cell]]:
     """Labels and parameters, by a model and by a learner."""
     for name, case in CASES.items():
         train = case.spec.batch_norm
-        yield f"refusals labels {name}", Cell(on(labels, case, train), "gradients", ("float32",))
-        yield f"refusals parameters {name}", Cell(on(parameters, case), "inference", ("float32",))
-        yield f"refusals states {name}", Cell(on(states, case), "training", ("float32",))
-    yield "refusals steps", Cell(on(learned_labels, CASES["plain"]), "training", ("float32",))
+        yield f"refusals labels {name}", Cell(on(labels, case, train), "gradients", ())
+        yield f"refusals parameters {name}", Cell(on(parameters, case), "inference", ())
+        yield f"refusals images {name}", Cell(on(images, case), "inference", ())
+        yield f"refusals states {name}", Cell(on(states, case), "training", ())
+    yield "refusals steps", Cell(on(learned_labels, CASES["plain"]), "training", ())

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 
 from .session import Results
+from .side_by_side import SideBySide
 from .tally import DONE, FAILED, NOTHING
 
 DEAF = {"PYTEST_ADDOPTS": None, "PYTEST_PLUGINS": None, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -18,15 +19,18 @@ BUG, INTERRUPTED = 70, 130
 """Exit statuses, beside those of a tally."""
 
 
-def run(options: Sequence[str]) -> tuple[int, Results]:
+def run(options: Sequence[str], jobs: int = 1) -> tuple[int, Results]:
     """Run the suite in one pytest session: (exit status of ``vgg check``, results).
 
-    It reads no conftest file, no settings but its own, no variable that speaks to pytest, and loads no other plugin.
+    ``jobs`` is how many backends are judged at a time, each in a process of pytest-xdist. The session reads no conftest
+    file, no settings but its own, no variable that speaks to pytest, and loads no other plugin.
     """
     here, results = Path(__file__).parent, Results()
     fixed = ["-c", str(here / "check.ini"), "--rootdir", str(here.parent), "--noconftest", "--import-mode=append"]
+    apart = ["-p", "xdist", "-n", str(jobs)] if jobs > 1 else []
+    plugins = [results, SideBySide()] if jobs > 1 else [results]
     with _deaf():
-        status = pytest.main([*fixed, str(here / "test_conformance.py"), *options], plugins=[results])
+        status = pytest.main([*fixed, *apart, str(here / "test_conformance.py"), *options], plugins=plugins)
     return exit_status(status, results), results
 
 

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 from .. import outputs, registry
+from ..compare import UNDECLARED
 from ..errors import VGGError
 from ..spec import Spec
 from . import known as known_failures
@@ -22,7 +23,7 @@ from .board import Backend, Board
 from .cell import Cell, NotJudgedError
 from .declared import FACTS, NOT_CLAIMED, Fact, measured, needs
 from .plugin import DEFAULTS
-from .tally import DONE, FACT
+from .tally import DONE, FACT, NOT_DECLARED
 
 if TYPE_CHECKING:
     from ..client import Jobs
@@ -121,6 +122,8 @@ def judge(request: pytest.FixtureRequest, backend: str, record: Record, cell: Ce
     numbers = {"error": float(verdict.error), "limit": float(verdict.limit), "limit_ulp": verdict.limit_ulp}
     for name, value in {**numbers, "basis": verdict.basis, "where": verdict.where}.items():
         record(name, value)
+    if verdict.limit is UNDECLARED and verdict.ok and not known:
+        pytest.skip(f"{backend}: {NOT_DECLARED}: {verdict.where}")
     limit = f"\nlimit {verdict.limit}: {verdict.basis}" if math.isfinite(verdict.error) else ""
     _conclude(request, backend, f"{reason}{limit}" if reason else "", known, foretold=foretold)
 

@@ -21,7 +21,7 @@ from ..spec import Block, Conv, Head, Pool, Spec, arch
 from . import checks
 from .cases import STRUCTURES, Array, Arrays, Case
 from .cell import Cell, on
-from .switches import choices, switched, switches
+from .switches import choices, rounded, switched, switches
 from .trajectories import FLOAT64_LIMIT, MOMENTUM
 
 _MODES = ("eval", "train")
@@ -134,7 +134,7 @@ def cells() -> Cells:
     for (name, dtype), thorough in LEARNERS.items():
         yield f"learning {name} {dtype}", Cell(on(learning, SIZES[name], dtype), "training", (dtype,), thorough)
     yield "restored deep float32", Cell(on(restored, SIZES["deep"], "float32"), "training", ("float32",))
-    yield "structure deep", Cell(on(checks.structure, SIZES["deep"]), "inference", ("float32",))
+    yield "structure deep", Cell(on(checks.structure, SIZES["deep"]), "inference", ())
     yield "round_trip deep float32", Cell(on(checks.round_trip, SIZES["deep"], "float32"), "inference", ("float32",))
 
 
@@ -145,6 +145,9 @@ def learning(worker: Jobs, case: Case, dtype: str) -> Verdict:
     drawn = masks(case.spec, case.batch, 0, 0)
     mode = checks.declared_mode(worker)._replace(masks=drawn or None)
     chosen = {} if drawn else choices(case.spec, worker.trace(x, train=True))
+    explained = rounded(case.spec, dtype, chosen, checks.taped(case, dtype, mode))
+    if not explained.ok:
+        return explained
     wanted = _stepped(case, dtype, mode, chosen)
     loss = np.array(worker.step(x, y, checks.LR, drawn), dtype)
     state = worker.state()

@@ -70,8 +70,7 @@ class _Walk:
             yield self.skipped(steps)
             yield _of(steps + 1, self.taken(steps + 1))
         yield self.silent()
-        if not swallows(self.worker):
-            yield self.dead()
+        yield self.dead()
 
     def taken(self, step: int) -> Verdict:
         """An ordinary step, then evaluation."""
@@ -145,9 +144,12 @@ class _Walk:
         return replace(verdict, reason=verdict.reason and f"a step without a gradient: {verdict.reason}")
 
     def dead(self) -> Verdict:
-        """A step with a weight that is no number: the loss says so, whatever becomes of the step."""
-        state, first = self.worker.state(), f"{expand(self.course.case.spec)[0].name}.weight"
-        state[first] = np.full_like(state[first], np.nan)
+        """A step with weights that are no numbers: the loss says so, whatever becomes of the step. They are those of
+        the first layer, or of the last where ReLUs swallow such.
+        """
+        layer = expand(self.course.case.spec)[-1 if swallows(self.worker) else 0].name
+        state, weight = self.worker.state(), f"{layer}.weight"
+        state[weight] = np.full_like(state[weight], np.nan)
         self.worker.restore(state)
         loss = self.worker.step(self.course.images(0), self.course.labels(0), SILENT_RATE, self.course.masks(0))
         where = "a step whose weights are not numbers"

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from functools import partial
 from itertools import product
 from typing import Any
@@ -30,6 +30,7 @@ from . import (
     refusals,
     sizes,
     steps,
+    switches,
     trajectories,
 )
 from .cases import CASES, FULL, LEARNERS, NARROW, RELAYED, SHARP, STRUCTURES, TF32, TRAJECTORIES, WIDE, Case
@@ -39,7 +40,11 @@ EXAMPLES = 10
 """Random specs a run, unless told otherwise."""
 _DTYPES = ("float64", "float32")
 _MODES = {"eval": False, "train": True}
-_NUMBERS = {checks.forward: "inference", checks.backward: "gradients"}
+Checked = Mapping[Callable[..., Verdict], str]
+"""Checks of a case, and what a backend must claim to be asked."""
+_NUMBERS: Checked = {checks.forward: "inference", checks.backward: "gradients"}
+_NUMBERS_OF_REAL_NETS: Checked = {checks.forward: "inference", switches.switches: "gradients"}
+"""In float32."""
 
 
 def judged(cell: Judge, bench: Bench) -> Verdict:
@@ -60,14 +65,15 @@ def cells(examples: int = EXAMPLES, *, thorough: bool = False, seed: int | None 
 
 
 def given(spec: Spec) -> dict[str, Cell]:
-    """The cells of a spec that a user brings."""
-    return dict(_numbers("given " + re.sub(r"\W+", "_", spec.name), Case(spec, batch=2)))
+    """The cells of a spec that a user brings, which may be as large as real nets are."""
+    name, case = "given " + re.sub(r"\W+", "_", spec.name), Case(spec, batch=2)
+    return dict(_numbers(name, case, ("float64",))) | dict(_numbers(name, case, ("float32",), _NUMBERS_OF_REAL_NETS))
 
 
 def _all(examples: int, seed: int | None) -> Iterator[tuple[str, Cell]]:
     yield from claims.cells()
     for name, case in STRUCTURES.items():
-        yield f"structure {name}", Cell(on(checks.structure, case), "inference", ("float32",))
+        yield f"structure {name}", Cell(on(checks.structure, case), "inference", ())
     for name, case in CASES.items():
         yield from _numbers(name, case)
     for name, case in SHARP.items():
@@ -114,24 +120,26 @@ def _learners() -> Iterator[tuple[str, Cell]]:
             Cell(on(precisions.precision, case, name), "training", (Recipe(precision=name).dtype,)),
         )
     for name in ("plain", "batch_norm"):
-        yield f"repeatable {name}", Cell(on(checks.repeatable, CASES[name]), "training", ("float32",))
+        yield f"repeatable {name}", Cell(on(checks.repeatable, CASES[name]), "training", ())
     resumed = CASES["batch_norm"]
     yield (
         "resuming batch_norm",
-        Cell(lambda b: checks.resuming(b.worker(), b.fresh, resumed), "training", ("float32",)),
+        Cell(lambda b: checks.resuming(b.worker(), b.fresh, resumed), "training", ()),
     )
     yield from _same_bits("wide", WIDE, thorough=False)
     yield from _same_bits("full", FULL, thorough=True)
 
 
 def _same_bits(name: str, case: Case, *, thorough: bool) -> Iterator[tuple[str, Cell]]:
-    of: dict[str, Any] = {"level": "training", "dtypes": ("float32",), "thorough": thorough}
+    of: dict[str, Any] = {"level": "training", "dtypes": (), "thorough": thorough}
     yield f"repeatable {name}", Cell(on(checks.steady, case), **of)
     yield f"resuming {name}", Cell(lambda b: checks.resumable(b.worker(), b.fresh, case), **of)
 
 
-def _numbers(name: str, case: Case) -> Iterator[tuple[str, Cell]]:
-    for (check, level), dtype, (mode, train) in product(_NUMBERS.items(), _DTYPES, _MODES.items()):
+def _numbers(
+    name: str, case: Case, dtypes: tuple[str, ...] = _DTYPES, checked: Checked = _NUMBERS
+) -> Iterator[tuple[str, Cell]]:
+    for (check, level), dtype, (mode, train) in product(checked.items(), dtypes, _MODES.items()):
         needed = "gradients" if train else level
         yield f"{check.__name__} {name} {dtype} {mode}", Cell(on(check, case, dtype, train), needed, (dtype,))
 

@@ -9,9 +9,11 @@ from typing import TYPE_CHECKING, Any, TypeVar
 if TYPE_CHECKING:
     from .declared import Fact
 
-JUDGED = ("passed", "refused", "failed", "known failure", "unexpected pass")
+JUDGED = ("passed", "failed", "known failure", "unexpected pass")
 WRONG = ("failed", "unexpected pass")
 FACT = "declared "
+NOT_DECLARED = "not declared"
+"""The outcome of a precision that a backend does not declare, and that it refused: it is not asked more."""
 UNFINISHED = "did not run to its end"
 DONE, FAILED, NOTHING = 0, 1, 2
 """Exit statuses: all is well; something failed or was not judged; nothing was judged of some backend."""
@@ -59,7 +61,9 @@ class Tally:
         self.cells.setdefault(check, {})[backend] = {**cell, **({"known": True} if known else {})}
 
     def outcome(self, backend: str, check: str) -> str:
-        """What became of a cell or a fact: one of ``JUDGED``, ``not claimed``, ``left out`` or ``not judged``."""
+        """What became of a cell or a fact: one of ``JUDGED``, ``not claimed``, ``not declared``, ``left out`` or
+        ``not judged``.
+        """
         if check.startswith(FACT) and backend in (row := self.facts.get(check.removeprefix(FACT), {})):
             return row[backend].outcome
         if backend in (cells := self.cells.get(check, {})):
@@ -70,9 +74,10 @@ class Tally:
         return "not claimed" if self.unclaimed(backend, check) else "not judged"
 
     def judged(self, backend: str) -> tuple[int, int]:
-        """How many cells and facts were judged, of how many that the backend claims."""
-        claimed = [check for check in self.needs if not self.unclaimed(backend, check)]
-        return sum(self.outcome(backend, check) in JUDGED for check in claimed), len(claimed)
+        """How many cells and facts were judged, of how many that the backend claims and declares."""
+        outcomes = [self.outcome(backend, check) for check in self.needs if not self.unclaimed(backend, check)]
+        asked = [outcome for outcome in outcomes if outcome != NOT_DECLARED]
+        return sum(outcome in JUDGED for outcome in asked), len(asked)
 
     def complete(self) -> None:
         """Enter what was asked and never came to an end."""

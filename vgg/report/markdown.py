@@ -67,7 +67,7 @@ def _fact(fact: Mapping[str, Any] | None) -> str:
 
 
 def _cell(cell: Mapping[str, Any] | None) -> str:
-    if cell and cell["outcome"] in ("refused", "not claimed"):
+    if cell and cell["outcome"] in ("not declared", "not claimed"):
         return str(cell["outcome"])
     if cell is None or cell["outcome"] != "passed":
         return f"**{cell['outcome'] if cell else 'not judged'}**"
