@@ -40,14 +40,10 @@ def test_whatever_is_claimed_the_claim_is_kept(level: str, dtypes: tuple[str, ..
 
 ASKED: dict[str, Callable[[Inside], object]] = {
     "dtype: got float64, wanted one of float32": lambda w: w.build(CASE.spec, dtype="float64"),
-    "forward: level: got inference, as the backend claims, wanted gradients": lambda w: w.forward(
-        _x(), train=True
-    ),
-    "trace: level: got inference, as the backend claims, wanted gradients": lambda w: w.trace(
-        _x(), train=True
-    ),
-    "loss_and_grads: level: got inference, as the backend claims, wanted gradients": lambda w: (
-        w.loss_and_grads(_x(), CASE.labels())
+    "forward: level: got inference, as the backend claims, wanted gradients": lambda w: w.forward(_x(), train=True),
+    "trace: level: got inference, as the backend claims, wanted gradients": lambda w: w.trace(_x(), train=True),
+    "loss_and_grads: level: got inference, as the backend claims, wanted gradients": lambda w: w.loss_and_grads(
+        _x(), CASE.labels()
     ),
     "level: got inference, as the backend claims, wanted training": lambda w: w.learner(Recipe()),
     "level: got inference, as the backend claims, wanted training, which train needs": lambda w: w.call(

@@ -121,7 +121,8 @@ def test_random_specs_that_a_profile_leaves_out_are_drawn(check: Check, tmp_path
     )
     status, result, _ = check("oracle", "-k", "oracle-properties-float64")
     assert status == 0
-    assert result["checks"]["properties float64"]["oracle"]["where"].startswith("10 specs, 10 with gradients, the largest")
+    where = result["checks"]["properties float64"]["oracle"]["where"]
+    assert where.startswith("10 specs, 10 with gradients, the largest")
 
 
 # Where results go

@@ -75,11 +75,12 @@ class State:
 @dataclass(frozen=True)
 class Restore:
     """Go to the state of that number among those kept: in the learner as it is, or in a new one on the same model
-    (``renewed``), or in one on another model (``fresh``).
+    (``renewed``), or in one on another model (``fresh``); as if it had been taken ``later`` steps later.
     """
 
     number: int = 0
     into: str = "used"
+    later: int = 0
 
 
 @dataclass(frozen=True)
@@ -96,7 +97,9 @@ class Turn:
 
 @dataclass(frozen=True)
 class Look:
-    """Ask the model, outside its learner, for its parameters, and for the logits of ``batch`` images."""
+    """Ask the model, outside its learner, for its parameters, for the logits of ``batch`` images, and in eval mode for
+    loss and gradients.
+    """
 
     batch: int = 2
     train: bool = False

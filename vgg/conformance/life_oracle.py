@@ -94,6 +94,13 @@ class OracleLearner:
         weights = self.rounding.within(self.weights) if self.rounding else self.weights
         return reference.forward(self.spec, weights, x, self.mode._replace(train=train)).logits
 
+    def gradients(self, x: Array, y: Array) -> tuple[Arrays, reference.Tape]:
+        """The loss and its gradients in eval mode, and the tape."""
+        weights = self.rounding.within(self.weights) if self.rounding else self.weights
+        loss, grads, tape = reference.loss_and_grads(self.spec, weights, x, y, self.mode._replace(train=False))
+        grads = self.rounding.after(grads, len(x), loss) if self.rounding else grads
+        return {"loss": np.array(loss), **grads}, tape
+
     def state(self) -> Arrays:
         """Parameters, the number of steps and, if they are of consequence, velocities."""
         moving = {VELOCITY + n: v for n, v in self.velocity.items()} if self.recipe.momentum else {}
@@ -163,6 +170,14 @@ class Yardstick:
         x = self.images(x)
         exact, *others = ({"logits": learner.evaluate(x, train=train)} for learner in self.all)
         return self._answer(exact, others, {})
+
+    def gradients(self, x: Array, y: Array) -> Answer:
+        """The loss and its gradients in eval mode, not sound where they may jump."""
+        (exact, tape), *others = (learner.gradients(x, y) for learner in self.all)
+        close = any(_close(self.spec, tape, other, ROUNDOFF[self.dtype]) for _, other in others)
+        floors = gradient_floors({n: g for n, g in exact.items() if n != "loss"}) | _floor(tape)
+        answer = self._answer(exact, [grads for grads, _ in others], floors)
+        return answer._replace(sound=answer.sound and not close)
 
     def state(self) -> Answer:
         """The whole state."""

@@ -93,4 +93,8 @@ def _by_default(value: Any, keep: tuple[str, ...] = ()) -> Iterator[Any]:
     """``value`` with one of its fields as by default."""
     for field in fields(value):
         if field.name not in keep and getattr(value, field.name) != field.default:
-            yield replace(value, **{field.name: field.default})
+            try:
+                simple = replace(value, **{field.name: field.default})
+            except VGGError:  # a plateau needs validation
+                continue
+            yield simple

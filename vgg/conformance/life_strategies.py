@@ -18,12 +18,32 @@ from .life import Action, Evaluate, Life, Look, Net, Renew, Restore, State, Step
 
 BATCHES = (1, 2, 3, 4, 5, 7, 8, 9, 16, 17)
 MOMENTUMS = (0.9, 0.0, 0.5, 0.99, 0.3, 0.75, 0.05)
-DECAYS = (0.0, 5e-4, 1e-6, 1e-5, 3e-5, 1e-4, 1e-3, 1e-2, 0.1)
-RATES = (0.01, 0.0, 1e-5, 1e-4, 1e-3, 3e-3, 0.03, 0.1, 0.3)
+DECAYS = (0.0, 5e-4, 1e-6, 1e-5, 3e-5, 1e-4, 1e-3, 1e-2, 0.1, 0.7)
+RATES = (0.01, 0.0, 1e-7, 1e-5, 1e-4, 1e-3, 3e-3, 0.03, 0.1, 0.3)
 DROPOUTS = (0.5, 0.0, 0.1, 0.2, 0.25, 0.3, 0.7, 0.9)
 LENGTHS = (12, 25)
 LONG = 131
 """Steps of a burst: more than 128."""
+ROUND = 2**16 * 3**3 * 5**3 * 7
+"""A number of steps, below 2**31, that is a multiple of every period someone would choose: of each power of 2 up to
+65536, of 7, 9, 27, 100, 1000 and their like.
+"""
+LATER = (0, 0, 0, 1000, 123_456, ROUND)
+IDLE: dict[str, Any] = {
+    "name": "idle",
+    "epochs": 2,
+    "batch_size": 3,
+    "size": 5,
+    "lr_drops": ((0, 0.5), (1, 0.1)),
+    "init": "paper",
+    "dropout": "neutral",
+    "validation": 0.25,
+    "plateau": (0.5, 1),
+    "crop": 0.5,
+    "flip": True,
+    "init_convs": 1,
+}
+"""What a recipe says to those who feed a learner, and a learner has nothing to do with."""
 FEWEST = 12
 """Positions of a map that batch norm needs at least: over very few values it magnifies rounding without bound."""
 
@@ -63,7 +83,8 @@ def _actions(draw: Any, dtype: str, sizes: Any, sides: Any, rates: Any, nets: in
         case "evaluate":
             return Evaluate(_of(draw, (*sizes, max(sizes) + 1)), _of(draw, sides))
         case "restore":
-            return Restore(_of(draw, range(8)), _of(draw, ("used", "fresh", "used", "renewed")))
+            into = _of(draw, ("used", "fresh", "used", "renewed"))
+            return Restore(_of(draw, range(8)), into, _of(draw, LATER))
         case "renew":
             return Renew(draw(_recipes(dtype)))
         case "turn" if nets > 1:
@@ -91,13 +112,14 @@ def _one_of(values: tuple[Any, ...]) -> st.SearchStrategy[Any]:
 @st.composite
 def _recipes(draw: Any, dtype: str) -> Recipe:
     return Recipe(
-        lr=_of(draw, (0.05, 0.5)),
+        lr=_of(draw, (0.05, 0.5, 1e-4)),
         momentum=draw(_momentums),
         weight_decay=draw(_decays),
         seed=draw(_seeds),
-        mean=_of(draw, (0.0, 0.3, 0.1307, 0.5)),
-        std=_of(draw, (1.0, 0.4, 0.25, 2.0)),
+        mean=_of(draw, (0.0, 0.3, 0.1307, 0.5, -0.2, 1.5)),
+        std=_of(draw, (1.0, 0.4, 0.25, 2.0, 0.1)),
         precision=dtype,
+        **(IDLE if _of(draw, (False, False, True)) else {}),
     )
 
 

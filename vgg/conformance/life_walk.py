@@ -160,7 +160,7 @@ class Walk:
         again = {"loss": np.array(worker.step(x, y, lr)), **dict(worker.state())}
         wanted = {"loss": np.array(loss), **after}
         self._note(compare(pair.compared(again), pair.compared(wanted), limit=self._repeated(len(x))))
-        if int(after["step"]) != int(before["step"]) + 1:
+        if after["step"] != before["step"] + 1:
             self._refuse("step", f"got {after['step']} after a step from {before['step']}")
         drawn = self._read_off(x, before, after) if len(x) == 1 and pair.recipe.momentum else None
         if drawn is None:
@@ -241,17 +241,20 @@ class Walk:
             self._begin()
         elif action.into == "renewed":
             self.worker.learner(pair.recipe)
-        self.worker.restore(theirs)
-        pair.oracle.restore(ours)
+        self.worker.restore({**theirs, "step": np.asarray(theirs["step"] + action.later)})
+        pair.oracle.restore([{**state, "step": state["step"] + action.later} for state in ours])
 
     def _look(self, action: Look) -> None:
-        pair, (x, _) = self.pair, self._batch(action.batch, None)
+        pair, (x, y) = self.pair, self._batch(action.batch, None)
         state = pair.oracle.state()
         weights = {n: a for n, a in state.arrays.items() if n in pair.oracle.exact.weights}
         self._judge(self.worker.dump(), state._replace(arrays=weights))
         logits = {"logits": self.worker.forward(x, train=action.train)}
         if not (action.train and dropouts(pair.spec)):
             self._judge(logits, pair.oracle.evaluate(x, train=action.train))
+        if not action.train:
+            loss, grads = self.worker.loss_and_grads(x, y)
+            self._judge({"loss": np.array(loss, self.life.dtype), **grads}, pair.oracle.gradients(x, y))
 
     def _judge(self, got: Arrays, answer: Answer) -> None:
         if answer.sound:

@@ -10,11 +10,13 @@ import numpy as np
 from ..backends import VELOCITY
 from ..client import Jobs
 from ..compare import EXACT, Verdict
+from ..errors import mismatch
 from ..recipe import CHOICES, Recipe
 from .cases import Arrays
 from .cell import Cell, on
 from .checks import declared, declared_mode, dropout_scale, refused
 from .independence import Kept, independence, unrelated
+from .life_strategies import ROUND
 from .precisions import refusal
 from .steps import worst
 from .unmasking import Draw, stepped, unmasked
@@ -71,6 +73,8 @@ class _Learner:
         before = self.state
         loss = self.worker.step(self.draw.images, self.draw.labels, 0.0)
         self.state = self.worker.state()
+        if self.state["step"] != before["step"] + 1:
+            raise mismatch("state()['step']", self.state["step"], f"{before['step'] + 1} after a step")
         moved = {n: (before[n], after) for n, after in self.state.items() if n.startswith(VELOCITY)}
         momentum = self.draw.recipe.momentum
         grads = {n.removeprefix(VELOCITY): v.astype(np.float64) - momentum * u for n, (u, v) in moved.items()}
@@ -119,21 +123,23 @@ def _repeated(learner: _Learner, number: int, kept: Kept) -> Verdict:
 _WIDE, _ODD, _TWO, _ONE = (384,) * 3, (375,) * 3, (400,) * 2, (2048,)
 LIVES = {
     "float64": (
-        Life(Draw(0.1, "float64", 2, 16, _ODD, sides=(4, 5)), leaps=(8, 64)),
+        Life(Draw(0.1, "float64", 2, 16, _ODD, sides=(4, 5)), leaps=(8, 64, ROUND)),
         Life(Draw(0.9, "float64", 3, 33, _ODD), 2),
         Life(Draw(0.3, "float64", 4, 1, _ONE, sides=(3, 2), batch_norm=True), 6),
     ),
     "float32": (
         Life(Draw(0.5, "float32", 0, 12, _WIDE), 4, leaps=(16, 1024)),
-        Life(Draw(0.3, "float32", 1, 5, _WIDE, sides=(3, 2), batch_norm=True)),
-        Life(Draw(0.25, "float32", 65536, 1, _ONE), 24, leaps=(128, 65536)),
+        Life(Draw(0.3, "float32", ROUND, 5, _WIDE, sides=(3, 2), batch_norm=True)),
+        Life(Draw(0.25, "float32", 1 << 32, 1, _ONE), 24, leaps=(128, 65536, ROUND)),
     ),
     "tf32": (Life(Draw(0.5, "tf32", 4, 16, _WIDE)),),
     "bf16": (Life(Draw(0.1, "bf16", 5, 10, _WIDE, sides=(2, 3))),),
     "fp16": (Life(Draw(0.9, "fp16", 6, 32, _TWO)),),
 }
 """Every rate, batches of one, of more than eight and of more than 32, floating images and pixels, widths that 128
-divides and odd ones. Lives of one precision have seeds of their own, and what begins alike in their masks, lines up."""
+divides and odd ones. Lives of one precision have seeds of their own, and what begins alike in their masks, lines up.
+Seeds and steps so far apart that whoever counts them modulo a number that people choose has the same masks twice.
+"""
 
 RATES = (0.5, 0.25, 0.3, 0.1, 0.9)
 
