@@ -14,18 +14,19 @@ from ..recipe import Recipe
 from ..spec import Head, Spec
 from .cases import Array, Arrays, Case
 from .cell import Cell, on
-from .checks import LR, differentiates, eval_mode, refused, swallows
+from .checks import LR, differentiates, eval_mode, forward, refused, swallows
 from .extremes import DTYPES, LRN, NORMED, PLAIN, Change, Extreme, Numbers, as_learned, small, unchanged
 from .steps import worst
 
 
 def one_class(worker: Jobs, dtype: str) -> Verdict:
-    """Softmax over one class is 1: the loss and every gradient are exactly 0."""
+    """Softmax over one class is 1: the loss and every gradient are exactly 0, whatever the logit is."""
     case = Case(small(classes=1))
     worker.build(case.spec, case.params(dtype), dtype=dtype)
     loss, grads = worker.loss_and_grads(case.images(dtype), case.labels())
     got = {"loss": np.array(loss), **grads}
-    return compare(got, {name: np.zeros_like(a) for name, a in got.items()}, limit=EXACT)
+    nothing = compare(got, {name: np.zeros_like(a) for name, a in got.items()}, limit=EXACT)
+    return worst([nothing, forward(worker, case, dtype, train=False)])
 
 
 def bits(worker: Jobs, dtype: str) -> Verdict:

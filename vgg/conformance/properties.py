@@ -103,12 +103,12 @@ def judged(worker: Jobs, spec: Spec, dtype: str) -> tuple[Verdict, bool]:
 
 @st.composite
 def specs(draw: Any) -> Spec:
-    """Valid specs of up to three blocks and two hidden layers."""
+    """Valid specs of up to three blocks and three hidden layers."""
     fields = {
         "blocks": draw(st.lists(_blocks(), min_size=1, max_size=3)),
-        "input_shape": (draw(st.integers(1, 3)), draw(st.integers(5, 40)), draw(st.integers(5, 40))),
-        "classes": draw(st.integers(2, 6)),
-        "head": Head(tuple(draw(st.lists(_widths, max_size=2))), 0.0, draw(st.booleans())),
+        "input_shape": (draw(st.integers(1, 5)), draw(st.integers(5, 40)), draw(st.integers(5, 40))),
+        "classes": draw(st.integers(2, 12)),
+        "head": Head(tuple(draw(st.lists(_widths, max_size=3))), 0.0, draw(st.booleans())),
         "batch_norm": draw(st.booleans()),
         "name": "random",
     }
@@ -122,13 +122,13 @@ def specs(draw: Any) -> Spec:
 @st.composite
 def _blocks(draw: Any) -> Block:
     convs = draw(st.lists(_convs(), min_size=1, max_size=2))
-    kernel = draw(st.integers(1, 3))
-    return Block(tuple(convs), draw(st.none() | st.builds(Pool, st.just(kernel), st.integers(1, kernel))))
+    kernel = draw(st.integers(1, 5))
+    return Block(tuple(convs), draw(st.none() | st.builds(Pool, st.just(kernel), st.integers(1, kernel + 1))))
 
 
 @st.composite
 def _convs(draw: Any) -> Conv:
-    kernel = draw(st.integers(1, 5))
+    kernel = draw(st.sampled_from((3, 1, 2, 4, 5, 6, 7, 9)))
     return Conv(draw(_widths), kernel, draw(st.integers(1, 3)), draw(st.integers(0, kernel // 2)), draw(st.booleans()))
 
 

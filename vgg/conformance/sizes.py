@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from functools import cached_property
 from itertools import product
 from typing import Any
@@ -64,6 +65,14 @@ _COUNTS = (1, 4, 1, 1, 5, 1, 1, 1, 1, 11, 1, 1)
 _DEEP = [_block(count, 6, _LESS if i % 3 == 0 else None) for i, count in enumerate(_COUNTS)]
 _WIDE = [_block(1, 64, _HALF, lrn=True), _block(1, 128, _HALF), _block(1, 256, _HALF), _block(1, 512)]
 
+_MEDLEY = (
+    Block((Conv(48, 7, 2, 3, lrn=True),), Pool(5, 2)),
+    Block((Conv(101, 9, 1, 4), Conv(37, 3, 1, 2)), Pool(2, 3)),
+    Block((Conv(67, 1, 2, 0), Conv(6), Conv(520), Conv(9)), None),
+)
+_TOWERS = _spec((3, 41, 19), (), 100, Block((Conv(8, 1, 1, 0), Conv(100, 13, 1, 6, lrn=True)), None), batch_norm=True)
+_STRIPS = (Block((Conv(11, 3, 3, 1), Conv(1, lrn=True)), Pool(4, 1)), Block((Conv(2, 4, 1, 2, lrn=True), Conv(5))))
+
 _NARROW: dict[str, Any] = {"input_shape": (2, 67, 101), "hidden": (13, 11), "classes": 7}
 NAMED = {name: case for name, case in STRUCTURES.items() if name != "global_pool"} | {
     name: Case(arch(name).modified(**_NARROW), batch=1) for name in ("vgg11_narrow", "vgg11_narrow_bn")
@@ -78,7 +87,11 @@ SIZES = {
     "sums": Large(_spec((1, 260, 263), (3,), 7, _block(1, 2), batch_norm=True), batch=3),
     "tall": Large(_spec((2, 1041, 6), (11,), 6, _block(1, 3, _HALF), _block(1, 4)), batch=32),
     "broad": Large(_spec((2, 6, 1043), (11,), 6, _block(1, 3, _HALF), _block(1, 4)), batch=36),
-    "crowd": Large(_spec((2, 6, 9), (7,), 300, _block(1, 3, _HALF), _block(1, 5)), batch=256),
+    "crowd": Large(_spec((2, 6, 9), (7,), 300, _block(1, 3, _HALF), _block(1, 5), batch_norm=True), batch=517),
+    "maps": Large(_spec((3, 58, 34), (7,), 10, _block(2, 64, Pool(3, 2)), batch_norm=True), batch=65),
+    "medley": Large(_spec((5, 61, 83), (5, 12), 37, *_MEDLEY, name="my own net, 2"), batch=3),
+    "towers": Large(replace(_TOWERS, head=Head((9, 13, 7), 0.0, global_pool=True)), batch=2),
+    "strips": Large(_spec((4, 10, 47), (6,), 2, *_STRIPS), batch=2),
     "widths": Large(arch("vgg16").modified(input_shape=(3, 32, 32), hidden=(128,), dropout=0.0), batch=2),
     "book": Large(arch("vgg11_narrow"), batch=1),
     "imagenet": Large(arch("vgg16").modified(dropout=0.0), batch=1),
@@ -86,7 +99,9 @@ SIZES = {
 """Twelve blocks, up to eleven convolutions in one, eleven dense layers, most of one width: names sorted as text go
 unnoticed by their shapes. The paper's widths, with batch norm and LRN, then those of VGG-16; dense layers of 2051 and
 4096 units and 1000 classes; sums over 68,380 positions an image and 136,760 inputs; images of more than a thousand rows
-or columns; batches from 4 to 256. Last, what people run: the book's net and VGG-16, as they are.
+or columns; batches from 4 to 517, maps of 64 channels and 8 million numbers. Three nets have what no architecture by
+name has: kernels from 1 to 13, their strides and paddings, pools of five kinds, channels that are prime, rise and fall,
+LRN over one channel, two and a hundred. Last, what people run: the book's net and VGG-16, as they are.
 """
 
 DEFAULT = {
@@ -100,11 +115,15 @@ DEFAULT = {
     ("sums", "float32", True),
     ("tall", "float64", False),
     ("broad", "float32", False),
-    ("crowd", "float64", False),
+    ("crowd", "float64", True),
     ("crowd", "float32", False),
+    ("medley", "float64", False),
+    ("medley", "float32", False),
+    ("towers", "float64", True),
+    ("strips", "float64", False),
 }
 """Which cases are judged by default, in what dtype, in train mode or not. The others are thorough."""
-GRADIENTS = {("widths", "float32", False)}
+GRADIENTS = {("widths", "float32", False), ("maps", "float32", True)}
 """Those of which only the gradients are."""
 
 LEARNERS = {

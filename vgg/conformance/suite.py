@@ -38,6 +38,8 @@ from .cell import Bench, Cell, Judge, NotJudgedError, on
 
 EXAMPLES = 10
 """Random specs a run, unless told otherwise."""
+THOROUGH = 10
+"""How often as many under ``--thorough``."""
 _DTYPES = ("float64", "float32")
 _MODES = {"eval": False, "train": True}
 Checked = Mapping[Callable[..., Verdict], str]
@@ -100,6 +102,8 @@ def _all(examples: int, seed: int | None) -> Iterator[tuple[str, Cell]]:
     yield from lives.cells(seed=seed)
     for dtype in _DTYPES:
         yield f"properties {dtype}", Cell(_properties(examples, dtype, seed), "inference", (dtype,))
+        more = _properties(THOROUGH * examples, dtype, seed)
+        yield f"properties thorough {dtype}", Cell(more, "inference", (dtype,), thorough=True)
 
 
 def _properties(examples: int, dtype: str, seed: int | None) -> Judge:
