@@ -71,7 +71,10 @@ _MEDLEY = (
     Block((Conv(67, 1, 2, 0), Conv(6), Conv(520), Conv(9)), None),
 )
 _TOWERS = _spec((3, 41, 19), (), 100, Block((Conv(8, 1, 1, 0), Conv(100, 13, 1, 6, lrn=True)), None), batch_norm=True)
-_STRIPS = (Block((Conv(11, 3, 3, 1), Conv(1, lrn=True)), Pool(4, 1)), Block((Conv(2, 4, 1, 2, lrn=True), Conv(5))))
+_STRIPS = (
+    Block((Conv(11, 3, 3, 1, lrn=True), Conv(1, lrn=True)), Pool(4, 1)),
+    Block((Conv(2, 4, 1, 2, lrn=True), Conv(5, lrn=True))),
+)
 
 _NARROW: dict[str, Any] = {"input_shape": (2, 67, 101), "hidden": (13, 11), "classes": 7}
 NAMED = {name: case for name, case in STRUCTURES.items() if name != "global_pool"} | {
@@ -83,23 +86,23 @@ SIZES = {
     "deep": Large(_spec((2, 11, 13), (9,) * 10, 6, *_DEEP, dropout=0.25, batch_norm=True), batch=4),
     "rungs": Large(_spec((2, 6, 7), (9,) * 10, 6, _block(1, 3), dropout=0.25), batch=7),
     "channels": Large(_spec((3, 9, 13), (64,), 10, *_WIDE, batch_norm=True), batch=16),
-    "heads": Large(_spec((2, 47, 45), (24, 4096, 40, 2051, 2056, 24), 1000, _block(1, 2)), batch=64),
+    "heads": Large(_spec((2, 47, 45), (24, 5000, 40, 2051, 2056, 24), 1000, _block(1, 2)), batch=64),
     "sums": Large(_spec((1, 260, 263), (3,), 7, _block(1, 2), batch_norm=True), batch=3),
     "tall": Large(_spec((2, 1041, 6), (11,), 6, _block(1, 3, _HALF), _block(1, 4)), batch=32),
     "broad": Large(_spec((2, 6, 1043), (11,), 6, _block(1, 3, _HALF), _block(1, 4)), batch=36),
-    "crowd": Large(_spec((2, 6, 9), (7,), 300, _block(1, 3, _HALF), _block(1, 5), batch_norm=True), batch=517),
-    "maps": Large(_spec((3, 58, 34), (7,), 10, _block(2, 64, Pool(3, 2)), batch_norm=True), batch=65),
+    "crowd": Large(_spec((2, 6, 9), (7,), 1003, _block(1, 3, _HALF), _block(1, 5), batch_norm=True), batch=517),
+    "maps": Large(_spec((3, 58, 34), (7,), 10, _block(2, 64, Pool(3, 2)), batch_norm=True), batch=17),
     "medley": Large(_spec((5, 61, 83), (5, 12), 37, *_MEDLEY, name="my own net, 2"), batch=3),
     "towers": Large(replace(_TOWERS, head=Head((9, 13, 7), 0.0, global_pool=True)), batch=2),
     "strips": Large(_spec((4, 10, 47), (6,), 2, *_STRIPS), batch=2),
-    "widths": Large(arch("vgg16").modified(input_shape=(3, 32, 32), hidden=(128,), dropout=0.0), batch=2),
+    "widths": Large(arch("vgg16").modified(input_shape=(3, 32, 32), hidden=(301,), dropout=0.0), batch=2),
     "book": Large(arch("vgg11_narrow"), batch=1),
     "imagenet": Large(arch("vgg16").modified(dropout=0.0), batch=1),
 }
 """Twelve blocks, up to eleven convolutions in one, eleven dense layers, most of one width: names sorted as text go
 unnoticed by their shapes. The paper's widths, with batch norm and LRN, then those of VGG-16; dense layers of 2051 and
-4096 units and 1000 classes; sums over 68,380 positions an image and 136,760 inputs; images of more than a thousand rows
-or columns; batches from 4 to 517, maps of 64 channels and 8 million numbers. Three nets have what no architecture by
+5000 units and 1000 classes; sums over 68,380 positions an image and 136,760 inputs; images of more than a thousand rows
+or columns; batches from 4 to 517, maps of 64 channels and two million numbers. Three nets have what no architecture by
 name has: kernels from 1 to 13, their strides and paddings, pools of five kinds, channels that are prime, rise and fall,
 LRN over one channel, two and a hundred. Last, what people run: the book's net and VGG-16, as they are.
 """
@@ -143,7 +146,7 @@ def cells() -> Cells:
     """The numbers of every architecture by name, and of ``SIZES``."""
     for name, case in NAMED.items():
         yield from _forward(name, case, "float32")
-        yield from _gradients(name, case, "float64")
+        yield from _gradients(name, case, "float64", case.spec.batch_norm)
     for name, case in SIZES.items():
         trained = case.spec.batch_norm and name != "deep"
         for dtype, train in product(("float64", "float32"), (False, True)[: 1 + trained]):
