@@ -64,7 +64,7 @@ def _days(dtype: str) -> Life:
 
 def _pictures(dtype: str) -> Life:
     """Pixels of two sizes, and floats; a fresh learner, and another recipe."""
-    small, large = (5, 13), (17, 7) if dtype == "float64" else _PIXELS.input_shape[1:]
+    small, large = (5, 13), (13, 5) if dtype == "float64" else _PIXELS.input_shape[1:]
     later = _recipe(dtype, 0.99, 1e-4, mean=-0.4, std=3.0)
     if dtype == "float32":
         later = _recipe(dtype, 0.0, 0.7, mean=1.5, std=0.008, lr=1e-4)

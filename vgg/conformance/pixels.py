@@ -21,7 +21,9 @@ from .courses import prepared
 
 @dataclass(frozen=True)
 class Picture:
-    """``case.batch`` images of ``sides`` for a small net that wants others; ``stark``: nothing but 0 and 255."""
+    """``case.batch`` images of ``sides`` for a small net that wants others, their pixels from 0 to ``most``; ``stark``:
+    nothing but these two; ``night``: the last image is black.
+    """
 
     case: Case
     sides: tuple[int, int]
@@ -29,12 +31,15 @@ class Picture:
     std: float = 1.0
     dtype: str = "float32"
     stark: bool = False
+    most: int = 255
+    night: bool = False
 
     def images(self) -> Array:
         """uint8 (N, C, *sides), the extreme values among them."""
         shape = (self.case.batch, self.case.spec.input_shape[0], *self.sides)
-        pixels = np.random.RandomState(self.case.seed).randint(0, 256, shape)
-        pixels[0, 0, 0, :2] = 0, 255
+        pixels = np.random.RandomState(self.case.seed).randint(0, self.most + 1, shape)
+        pixels[0, 0].flat[:2] = (0, self.most)[: pixels[0, 0].size]
+        pixels[self.case.batch - self.night :] = 0
         return (255 * (pixels > 127) if self.stark else pixels).astype(np.uint8)
 
 
@@ -76,9 +81,16 @@ PICTURES = {
     "lower": Picture(_case((2, 9, 13), 2, Conv(4), _TWO), (31, 13), 0.5, 0.5, "float64"),
     "turned": Picture(_case((3, 25, 17), 3, Conv(4), _FOUR, batch_norm=True), (12, 33), 0.449, 0.226, "float64"),
     "alone": Picture(_case((3, 22, 21), 1, Conv(4), _FOUR, batch_norm=True), (11, 7), 0.485, 0.229),
+    "photos": Picture(_case((3, 32, 40), 2, Conv(4), _FOUR), (300, 260), 0.485, 0.229),
+    "thirds": Picture(_case((2, 13, 9), 3, Conv(3), _TWO), (39, 36), 0.5, 0.25, "float64", night=True),
+    "row": Picture(_case((4, 13, 9), 3, Conv(4), _TWO), (1, 17), 0.3, 0.4, most=100),
+    "column": Picture(_case((2, 7, 6), 2, Conv(4), _TWO), (19, 1), 0.4, 0.3, "float64", most=0),
+    "dots": Picture(_case((1, 6, 7), 3, Conv(4), _TWO), (1, 1), 0.1, 0.6, "float64", most=1),
+    "crowd": Picture(_case((3, 6, 7), 203, Conv(4), _TWO), (6, 7), 0.45, 0.225, "float64", night=True),
 }
-"""The digits' and Fashion-MNIST's enlargements, 8 to 32 and 28 to 224; to a half; one axis alone; up and down at once;
-images of the network's size; a batch of one; one channel, two and three."""
+"""The digits' and Fashion-MNIST's enlargements, 8 to 32 and 28 to 224; to a half, a third, a quarter and less; one axis
+alone; up and down at once; images of the network's size, of one row, one column, one pixel; dark and black ones; a
+batch of one and one of 203; from one channel to four."""
 
 
 def cells() -> Iterator[tuple[str, Cell]]:
