@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import os
 import random
 import sys
+import warnings
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from itertools import cycle
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -154,6 +157,7 @@ def generators(stage: Stage, dtype: str) -> None:
     stage.same({"logits": backend.forward(model, x, train=True)}, kept, "forward() after others seeded the generators")
     calls: dict[str, Callable[[], Any]] = {
         "build() and load()": lambda: stage.build(dtype),
+        "facts()": backend.facts,
         "dump()": lambda: backend.dump(model),
         "forward()": lambda: backend.forward(model, x, train=True),
         "trace()": lambda: backend.trace(model, x, train=True),
@@ -164,6 +168,15 @@ def generators(stage: Stage, dtype: str) -> None:
     }
     for name, call in calls.items():
         _unmoved(call, name)
+
+
+def _shared() -> dict[str, Any]:
+    return {
+        "how NumPy handles floating-point errors": np.geterr(),
+        "which warnings are shown": list(warnings.filters),
+        "the working directory": Path.cwd(),
+        "the environment variables": dict(os.environ),
+    }
 
 
 def _reseeded(number: int) -> None:
@@ -178,13 +191,18 @@ def _reseeded(number: int) -> None:
 
 
 def _unmoved(call: Callable[[], Any], name: str) -> None:
-    """Raise ``BrokenError`` if ``call`` draws from, or seeds, Python's or NumPy's shared generator."""
-    handling = np.geterr()
+    """Raise ``BrokenError`` if ``call`` draws from, or seeds, Python's or NumPy's shared generator, or changes anything
+    else that all of a process share: how NumPy handles floating-point errors, which warnings are shown, the folder.
+    """
     random.seed(5)
     np.random.seed(5)  # noqa: NPY002
-    call()
+    with np.errstate(under="warn", divide="warn"), warnings.catch_warnings():
+        warnings.filterwarnings("default", "a text that no warning has")
+        before = _shared()
+        call()
+        changed = [what for what, was in before.items() if _shared()[what] != was]
     drawn = random.random(), np.random.random_sample()  # noqa: NPY002, S311
-    if np.geterr() != handling:
-        raise BrokenError(f"{name} changes how NumPy handles floating-point errors")
+    if changed:
+        raise BrokenError(f"{name} changes {changed[0]}")
     if drawn != (random.Random(5).random(), np.random.RandomState(5).random_sample()):  # noqa: S311
         raise BrokenError(f"{name} moves the random generator of Python or of NumPy")

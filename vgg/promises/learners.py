@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import LAYOUTS, Array, Arrays, aligned, copied, ruin
-from .models import called, misfits, refused, tried, wrong_images, wrong_labels
+from .models import called, each_alone, misfits, refused, tried, wrong_images, wrong_labels
 from .stage import LR, STEPS, Stage, batch, images, life, params, start
 
 
@@ -54,7 +54,9 @@ def _restored(learner: Any, given: Mapping[str, Array]) -> Any:
 
 
 def evaluate(stage: Stage, dtype: str) -> None:
-    """``evaluate`` reads its images before it returns, leaves them as they are, and gives what is the caller's."""
+    """``evaluate`` reads its images before it returns, leaves them as they are, and gives what is the caller's: for
+    each image its own.
+    """
     learner = stage.learner(dtype)
 
     def call(given: Mapping[str, Array]) -> Arrays:
@@ -62,6 +64,7 @@ def evaluate(stage: Stage, dtype: str) -> None:
 
     called(stage, call, dtype, "evaluate()", lambda number, dtype: {"x": batch(number, dtype).x})
     stage.same(learner.state(), stage.started(dtype), "state() after evaluate()")
+    each_alone(stage, learner.evaluate, *(batch(number, dtype).x for number in range(2)))
     logits = learner.evaluate(batch(0, dtype).x)
     kept = logits.copy()
     life(learner, dtype)

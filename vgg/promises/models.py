@@ -72,8 +72,21 @@ def _converted(stage: Stage, model: Any, dtype: str) -> None:
 
 
 def forward(stage: Stage, dtype: str) -> None:
-    """``forward`` reads its images before it returns, leaves them as they are, and gives what is the caller's."""
+    """``forward`` reads its images before it returns, leaves them as they are, and gives what is the caller's: for each
+    image its own, whatever is asked beside it and was asked before.
+    """
     _asked(stage, dtype, "forward()", _forward)
+    each_alone(stage, partial(stage.backend.forward, stage.model(dtype)), *(images(i, dtype) for i in range(2)))
+
+
+def each_alone(stage: Stage, logits: Callable[[Array], Array], one: Array, other: Array) -> None:
+    """Judge ``logits``, in eval mode, on batches that are alike in their sum or in their first image."""
+    rows, mixed = np.array(logits(one)), np.concatenate([one[:1], other[1:]])
+    turned = np.array(logits(np.ascontiguousarray(one[::-1])))[::-1]
+    stage.near({"logits": turned}, {"logits": rows}, "logits of images in reverse order")
+    wanted = np.concatenate([rows[:1], np.array(logits(mixed))[1:]])
+    rows[1:] = np.array(logits(other))[1:]
+    stage.near({"logits": wanted}, {"logits": rows}, "logits of other images after the first")
 
 
 def trace(stage: Stage, dtype: str) -> None:
