@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vgg import expand, reference
-from vgg.backends import VELOCITY, Array, Arrays, check_state
+from vgg.backends import VELOCITY, Array, Arrays, check_batch, check_state
 from vgg.params import check_params
 from vgg.pixels import resize_matrix
 from vgg.recipe import LOSS_SCALE
@@ -124,6 +124,7 @@ class Learner:
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> float:
         """Forward, backward, update; the loss before it."""
+        check_batch(x, y, self.model.spec)
         model, mode = self.model, _mode(self.model, len(x), train=True, seed=(self.recipe.seed, self.steps))
         mode = mode._replace(masks=masks or mode.masks)
         loss, grads, tape = reference.loss_and_grads(model.spec, self._weights(), self._images(x), y, mode)

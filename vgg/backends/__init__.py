@@ -189,9 +189,11 @@ def check_labels(y: Array, classes: int) -> None:
 
 
 def check_images(x: Array, spec: Spec) -> None:
-    """Raise ``VGGError`` unless ``x`` is (N, C, H, W) images for ``spec``, uint8 ones of any H and W. A net that ends
-    in a global pool would take others too.
+    """Raise ``VGGError`` unless ``x`` is (N, C, H, W) images for ``spec``, floats, or uint8 of any H and W. A net that
+    ends in a global pool would take others too.
     """
+    if x.dtype != np.uint8 and x.dtype.kind != "f":
+        raise mismatch("images", x.dtype, "float32 or float64, or uint8 pixels")
     channels, *sides = spec.input_shape
     kind = "(N, {}, H, W)" if x.dtype == np.uint8 else f"(N, {{}}, {sides[0]}, {sides[1]})"
     if x.ndim != 4 or x.shape[1] != channels or not (x.dtype == np.uint8 or list(x.shape[2:]) == sides):

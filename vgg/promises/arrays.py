@@ -60,6 +60,11 @@ def _fortran(array: Array) -> Array:
     return np.array(array, order="F")
 
 
+def _channels_last(array: Array) -> Array:
+    """Of images (N, C, H, W), as many libraries keep them: N, H, W, C in memory."""
+    return np.moveaxis(np.array(np.moveaxis(array, 1, -1), order="C"), -1, 1) if array.ndim == 4 else np.array(array)
+
+
 def _every_other(array: Array) -> Array:
     room = np.zeros((*array.shape, 2), array.dtype)
     room[..., 0] = array
@@ -90,6 +95,7 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "at a page's start": _page,
     "at a cache line's start": _cache_line,
     "in Fortran order": _fortran,
+    "with channels last in memory": _channels_last,
     "with gaps": _every_other,
     "with negative strides": _reversed,
     "read-only": _read_only,

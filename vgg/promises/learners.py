@@ -148,6 +148,7 @@ def mistakes(stage: Stage, dtype: str) -> None:
     for what, wrong in wrong_images(floats).items():
         attempts[f"step() on {what}"] = partial(learner.step, wrong, y, LR, masks)
         attempts[f"evaluate() of {what}"] = partial(learner.evaluate, wrong)
+    attempts["step() on images that are int64"] = partial(learner.step, floats.astype(np.int64), y, LR, masks)
     for what, attempt in attempts.items():
         refused({what: attempt})
         stage.same(learner.state(), stage.started(dtype), f"state() after {what} was refused")

@@ -218,6 +218,9 @@ def wrong_images(x: Array) -> dict[str, Array]:
     """Images that do not fit the network."""
     return {
         "images with a channel less": x[:, 1:],
+        "images with a channel more": np.concatenate([x, x[:, :1]], axis=1),
+        "images of one channel": x[:, :1],
+        "images with channels last": np.moveaxis(x, 1, -1),
         "images of more rows": np.concatenate([x, x], axis=2),
         "one image without a batch": x[0],
         "flat images": x.reshape(len(x), -1),
@@ -229,6 +232,10 @@ def wrong_labels(y: Array) -> dict[str, Array]:
     others = {"the number of classes": CASE.spec.classes, "-1": -1, "200": 200, "2 to the 32nd": 2**32}
     return {f"the label {name}": np.append(y[:-1], other) for name, other in others.items()} | {
         "labels that are floats": y + 0.0,
+        "labels that are booleans": y > 1,
+        "one-hot labels": np.eye(CASE.spec.classes, dtype=np.int64)[y],
         "a label less than images": y[:-1],
+        "a label more than images": np.append(y, y[:1]),
+        "one label for all": y[:1],
         "labels in a column": y[:, None],
     }
