@@ -66,7 +66,7 @@ class Board(Tally):
         from .. import registry
         from ..client import Worker
 
-        entry, variables = registry.find(backend), _compiled()
+        entry, variables = registry.find(backend), {**_compiled(), **_threads()}
         where: dict[str, Any] = {
             "env": self.env,
             "timeout": self.timeout,
@@ -174,6 +174,15 @@ def _compiled() -> dict[str, str]:
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vgg" / "jax"
     kept = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
     return {name: value for name, value in kept.items() if name not in os.environ}
+
+
+def _threads() -> dict[str, str]:
+    """Of backends that are judged side by side, each takes its share of the cores: OpenMP's threads wait for one
+    another, and several times as long where others want the same cores.
+    """
+    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+    each = max(1, len(os.sched_getaffinity(0)) // processes)
+    return {"OMP_NUM_THREADS": str(each), "TF_NUM_INTRAOP_THREADS": str(each)} if processes > 1 else {}
 
 
 def _fact(fact: Fact) -> str:

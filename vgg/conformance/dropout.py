@@ -72,8 +72,14 @@ _DRAWS = {
     "tenth": (0.1, "float64", 16, (384, 384)),
     "nine tenths": (0.9, "float32", 33, (384, 384, 384)),
     "wide": (0.5, "float32", 8, (4096,)),
+    "fifth": (0.2, "float32", 9, (384, 384)),
+    "two fifths": (0.4, "float64", 7, (384, 384)),
+    "seven tenths": (0.7, "float32", 11, (384, 384)),
+    "rare": (0.0059, "float32", 66, (1000, 1000, 1000)),
+    "crowd": (0.5, "float32", 135, (300,)),
 }
-"""Rate, dtype, batch and the widths of the hidden layers."""
+"""Rate, dtype, batch and the widths of the hidden layers. A small rate shows who rounds it to a 256th or a hundredth.
+"""
 
 
 def cells() -> Iterator[tuple[str, Cell]]:

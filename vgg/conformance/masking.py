@@ -14,7 +14,7 @@ from ..errors import mismatch
 from ..recipe import CHOICES, Recipe
 from .cases import Arrays
 from .cell import Cell, on
-from .checks import declared, declared_mode, dropout_scale, refused
+from .checks import LR, declared, declared_mode, dropout_scale, refused
 from .independence import Kept, independence, unrelated
 from .life_strategies import ROUND
 from .precisions import refusal
@@ -33,7 +33,8 @@ class Life:
 
 def masking(worker: Jobs, lives: tuple[Life, ...]) -> Verdict:
     """Every life of a precision: each step is the oracle's with the masks that were read off it; these are independent
-    of each other, and of those of lives with other seeds; and they depend on seed and step alone.
+    of each other, and of those of lives with other seeds; and they depend on seed and step alone, not on momentum or
+    the learning rate.
     """
     draw = lives[0].draw
     place = worker.build(draw.spec, draw.params, dtype=draw.recipe.dtype)
@@ -51,6 +52,7 @@ def _verdicts(worker: Jobs, lives: tuple[Life, ...]) -> Iterator[Verdict]:
             seeds = f"seeds {draw.seed} and {life.draw.seed}"
             yield _named(seeds, unrelated(others, kept, (draw.rate, life.draw.rate)))
         before.append((life.draw, kept))
+    yield _repeated(_Learner(worker, replace(life.draw, momentum=0.75)), 0, kept[0])
 
 
 def _named(what: str, verdict: Verdict) -> Verdict:
@@ -58,7 +60,9 @@ def _named(what: str, verdict: Verdict) -> Verdict:
 
 
 class _Learner:
-    """A learner whose weights stay, since its rate is 0, and whose velocity shows gradients."""
+    """A learner whose weights stay, since its rate is 0, and whose velocity shows gradients. Only its last step, which
+    keeps what an earlier one kept, is at another rate.
+    """
 
     def __init__(self, worker: Jobs, draw: Draw) -> None:
         self.worker, self.draw = worker, draw
@@ -68,10 +72,10 @@ class _Learner:
         worker.learner(draw.recipe)
         self.state = worker.state()
 
-    def step(self) -> tuple[Kept, float, Arrays]:
+    def step(self, lr: float = 0.0) -> tuple[Kept, float, Arrays]:
         """Which units a step keeps, its loss, its gradients."""
         before = self.state
-        loss = self.worker.step(self.draw.images, self.draw.labels, 0.0)
+        loss = self.worker.step(self.draw.images, self.draw.labels, lr)
         self.state = self.worker.state()
         if self.state["step"] != before["step"] + 1:
             raise mismatch("state()['step']", self.state["step"], f"{before['step'] + 1} after a step")
@@ -107,23 +111,23 @@ def _lived(learner: _Learner, life: Life) -> Generator[Verdict, None, Kept]:
         learner.restore({**before, "step": np.array(number, before["step"].dtype)})
         draws.append((yield from learner.judged(number)))
     learner.restore({**before, "step": np.zeros_like(before["step"])})
-    yield _repeated(learner, 0, draws[0])
+    yield _repeated(learner, 0, draws[0], lr=LR)
     return np.stack(draws)
 
 
-def _repeated(learner: _Learner, number: int, kept: Kept) -> Verdict:
-    """A step from a state restored keeps the units that it kept before."""
-    again, *_ = learner.step()
+def _repeated(learner: _Learner, number: int, kept: Kept, lr: float = 0.0) -> Verdict:
+    """A step from a state restored keeps the units that it kept before, at whatever rate."""
+    again, *_ = learner.step(lr)
     if np.array_equal(again, kept):
         return Verdict(0.0, EXACT)
     differ = f"{np.count_nonzero(again != kept)} of {kept.size} units"
     return refused(f"step {number}", f"from a state restored its masks differ in {differ} from those before")
 
 
-_WIDE, _ODD, _TWO, _ONE = (384,) * 3, (375,) * 3, (400,) * 2, (2048,)
+_WIDE, _ODD, _FIVE, _TWO, _ONE = (384,) * 3, (375,) * 3, (375,) * 5, (400,) * 2, (2048,)
 LIVES = {
     "float64": (
-        Life(Draw(0.1, "float64", 2, 16, _ODD, sides=(4, 5)), leaps=(8, 64, ROUND)),
+        Life(Draw(0.1, "float64", 2, 16, _FIVE, sides=(4, 5)), leaps=(8, 64, 100, 256, 1000, 65536, ROUND)),
         Life(Draw(0.9, "float64", 3, 33, _ODD), 2),
         Life(Draw(0.3, "float64", 4, 1, _ONE, sides=(3, 2), batch_norm=True), 6),
     ),
@@ -141,7 +145,7 @@ divides and odd ones. Lives of one precision have seeds of their own, and what b
 Seeds and steps so far apart that whoever counts them modulo a number that people choose has the same masks twice.
 """
 
-RATES = (0.5, 0.25, 0.3, 0.1, 0.9)
+RATES = (0.5, 0.25, 0.3, 0.1, 0.9, 0.02)
 
 
 def _thorough(precision: str) -> tuple[Life, ...]:

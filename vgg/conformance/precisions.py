@@ -17,6 +17,8 @@ from .checks import LR, declared_mode, eval_mode, refused
 _COUNTED = "4 roundoffs of float32: of the rate, its product with the velocity, the sum"
 UPDATE = Limit(4 * ROUNDOFF["float32"], _COUNTED, "float32")
 
+EVALUATED = 41
+"""Images: more than a step takes, as people evaluate."""
 OVERFLOWS = 16
 """Steps: a scale that each halves has by then lost all that gradients exceed the range by."""
 
@@ -63,9 +65,10 @@ def _step(worker: Jobs, case: Case, name: str, dtype: str) -> tuple[Arrays, Arra
     mode = declared_mode(worker)._replace(masks=drawn)
     loss, grads, tape = reference.loss_and_grads(case.spec, case.params(dtype), x, y, mode)
     worker.learner(Recipe(momentum=0.9, precision=name))
-    got = {"loss": np.array(worker.step(x, y, LR, drawn)), "logits": worker.evaluate(x)}
+    many = np.resize(x, (EVALUATED, *x.shape[1:]))
+    got = {"loss": np.array(worker.step(x, y, LR, drawn)), "logits": worker.evaluate(many)}
     state = worker.state()
-    logits = reference.forward(case.spec, {n: state[n] for n in case.params(dtype)}, x, eval_mode(worker)).logits
+    logits = reference.forward(case.spec, {n: state[n] for n in case.params(dtype)}, many, eval_mode(worker)).logits
     moving = {VELOCITY + n: g for n, g in grads.items()}
     wanted = {"loss": np.array(loss), **moving, **tape.statistics, "logits": logits}
     return {**{n: state[n] for n in wanted if n in state}, **got}, wanted, state

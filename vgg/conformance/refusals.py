@@ -62,7 +62,14 @@ def images(worker: Jobs, case: Case) -> Verdict:
     x = built(worker, case, narrow(worker))
     attempts: list[Attempt] = [
         (f"{call.__name__}() of images {wrong.shape}", partial(call, wrong), ("images",))
-        for wrong in (x[:, 1:], x[:, :, 1:], np.concatenate([x, x], axis=3), x[0], x.reshape(len(x), -1))
+        for wrong in (
+            x[:, 1:],
+            x[:, :, 1:],
+            np.concatenate([x, x], axis=3),
+            x.swapaxes(2, 3),
+            x[0],
+            x.reshape(len(x), -1),
+        )
         for call in (worker.forward, worker.trace)
     ]
     return _all_refused(attempts, partial(_model, worker, x))

@@ -45,6 +45,7 @@ class Draw:
     hidden: tuple[int, ...]
     sides: tuple[int, int] | None = None
     batch_norm: bool = False
+    momentum: float = 0.5
 
     @property
     def spec(self) -> Spec:
@@ -55,7 +56,7 @@ class Draw:
     @property
     def recipe(self) -> Recipe:
         """With momentum, so that the state holds gradients."""
-        return Recipe(momentum=0.5, mean=0.5, std=0.5, precision=self.precision, seed=self.seed)
+        return Recipe(momentum=self.momentum, mean=0.5, std=0.5, precision=self.precision, seed=self.seed)
 
     @property
     def rows(self) -> list[str]:
