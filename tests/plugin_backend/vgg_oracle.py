@@ -131,7 +131,7 @@ class Learner:
         grads = self._gradients(grads)
         settings = {"lr": lr, "momentum": self.recipe.momentum, "weight_decay": self.recipe.weight_decay}
         params, velocity = _doubled(model.params), _doubled(self.velocity)
-        if all(np.isfinite(g).all() for g in grads.values()):
+        if self.recipe.precision != "fp16" or all(np.isfinite(g).all() for g in grads.values()):
             params, velocity = reference.sgd(params, grads, velocity, **settings)
         model.params = _rounded({**params, **tape.statistics}, model.dtype)
         self.velocity = _rounded(velocity, model.dtype)

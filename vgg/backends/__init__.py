@@ -163,7 +163,10 @@ class Backend(Protocol):
     def learner(self, model: Any, recipe: Recipe) -> Learner:
         """A training step for this model in the recipe's precision; the model is the learner's from then on.
 
-        ``dump``, ``forward``, ``trace`` and ``loss_and_grads`` of that model speak of the learner's parameters of now.
+        ``dump``, ``forward``, ``trace`` and ``loss_and_grads`` of that model speak of the learner's parameters of now,
+        and from what ``load`` puts into it the learner goes on, with its velocities and steps. Of the recipe a learner
+        heeds ``momentum``, ``weight_decay``, ``seed``, ``mean``, ``std`` and ``precision``; the rest, ``lr`` and its
+        drops, crops and flips among it, is for those who feed it.
         The model has parameters of ``recipe.dtype``: float64 for float64, float32 for all other precisions. A worker
         refuses every other combination.
         """

@@ -40,7 +40,7 @@ DECLARATIONS = {
 """What a backend may declare; the first is what the others do, and need not be said."""
 
 
-AMISS = (VGGError, LookupError, TypeError, ValueError)
+AMISS = (VGGError, ArithmeticError, LookupError, TypeError, ValueError)
 """What a check raises on results that it cannot even look at."""
 
 

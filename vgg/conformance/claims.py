@@ -31,7 +31,7 @@ def claims(worker: Jobs) -> Verdict:
     line that says so, and the model that was there is still there.
     """
     facts = worker.facts()
-    wrong = next(_meaningless(facts), "")
+    wrong = next(_meaningless(facts, hidden=worker.device == "cpu"), "")
     if wrong:
         return refused("claims", wrong)
     dtype = facts["dtypes"][0]
@@ -65,11 +65,13 @@ def _granted(what: str, ask: Callable[[], object]) -> str:
     return f"{what}: got it, wanted a refusal, since the backend does not claim it"
 
 
-def _meaningless(facts: dict[str, Any]) -> Iterator[str]:
-    """Every fact that nobody can use."""
+def _meaningless(facts: dict[str, Any], *, hidden: bool) -> Iterator[str]:
+    """Every fact that nobody can use; ``hidden``: GPUs are."""
     gpus, framework, devices = facts["gpus"], facts["framework"], facts["devices"]
     if type(gpus) is not int or gpus < 0:
         yield f"facts()['gpus']: got {gpus!r}, wanted a number of GPUs"
+    if gpus and hidden:
+        yield f"facts()['gpus']: got {gpus}, wanted 0: a worker on a CPU hides them"
     if not isinstance(framework, str) or not framework.strip():
         yield f"facts()['framework']: got {framework!r}, wanted its name and version"
     if not isinstance(devices, list) or not all(isinstance(device, str) for device in devices):

@@ -134,7 +134,7 @@ COURSES = {
                 "batch_norm",
                 (Block((Conv(5, 3, 2, 1, lrn=True),), Pool(3, 1)), Block((Conv(7, 2, 1, 1),), None)),
                 (1, 8, 11),
-                Head((9,), 0.5),
+                Head((97,), 0.5),
                 batch_norm=True,
             ),
             batch=3,
@@ -146,7 +146,7 @@ COURSES = {
     ),
     "plain": Course(
         Case(
-            _spec("plain", (Block((Conv(4),)),), (2, 6, 9), Head((9,), 0.0), batch_norm=False),
+            _spec("plain", (Block((Conv(4),)),), (2, 6, 9), Head((9,), 0.0, global_pool=True), batch_norm=False),
             batch=2,
             seed=238,
         ),

@@ -134,6 +134,7 @@ EXTREMES = {
     "offset": Extreme(APART, _at(1e3), 1e3),
     "offset_below": Extreme(APART, _at(-300.0), 300),
     "norm_scales": Extreme(NORMED, _parameters("bn1.weight", _scaled_by_turns)),
+    "convs_faint": Extreme(NORMED, lambda p, x, y: ({n: a * 1e-4 if ".conv" in n else a for n, a in p.items()}, x, y)),
     "images_nil": Extreme(NORMED, _images(np.zeros_like), STILL),
     "images_constant": Extreme(NORMED, _images(lambda x: np.full_like(x, 0.7)), STILL),
     "images_alike": Extreme(NORMED, _images(lambda x: np.broadcast_to(x[:1], x.shape).copy())),

@@ -61,10 +61,11 @@ class Step:
 
 @dataclass(frozen=True)
 class Evaluate:
-    """Ask the learner for the logits of ``batch`` images."""
+    """Ask the learner for the logits of ``batch`` images, ``count`` times."""
 
     batch: int = 2
     sides: Sides = None
+    count: int = 1
 
 
 @dataclass(frozen=True)
@@ -105,7 +106,14 @@ class Look:
     train: bool = False
 
 
-Action = Step | Evaluate | State | Restore | Renew | Turn | Look
+@dataclass(frozen=True)
+class Load:
+    """Load the network's parameters of that number into the learner's model; velocities and steps go on."""
+
+    number: int = 1
+
+
+Action = Step | Evaluate | State | Restore | Renew | Turn | Look | Load
 
 
 @dataclass(frozen=True)
@@ -133,7 +141,7 @@ class Life:
 
 def script(life: Life) -> str:
     """A Python program that lives this life again with the backend that its first argument names."""
-    names = ("Evaluate", "Life", "Look", "Net", "Renew", "Restore", "State", "Step", "Turn")
+    names = ("Evaluate", "Life", "Load", "Look", "Net", "Renew", "Restore", "State", "Step", "Turn")
     return "\n".join(
         [
             "import sys",

@@ -8,7 +8,7 @@ from typing import Any
 
 from ..recipe import Recipe
 from ..spec import Block, Conv, Head, Pool, Spec
-from .life import Action, Evaluate, Life, Look, Net, Renew, Restore, State, Step, Turn
+from .life import Action, Evaluate, Life, Load, Look, Net, Renew, Restore, State, Step, Turn
 from .life_strategies import IDLE, LONG, ROUND
 
 _PLAIN = Spec((Block((Conv(3),)), Block((Conv(5),))), (3, 8, 9), 4, Head((7, 5), 0.3), name="plain")
@@ -56,6 +56,8 @@ def _days(dtype: str) -> Life:
             Step(one),
             Evaluate(33),
             Look(5),
+            Load(),
+            Evaluate(33),
             Step(one, count=2),
             State(),
         ),
@@ -113,7 +115,7 @@ def _neighbours(dtype: str) -> Life:
             Evaluate(7),
             Turn(),
             Step(2, lr=0.1),
-            Evaluate(7),
+            Evaluate(7, count=LONG),
             State(),
             Turn(),
             Step(2, lr=0.003, count=4 * LONG if dtype == "float64" else LONG),

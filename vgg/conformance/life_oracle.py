@@ -198,6 +198,11 @@ class Yardstick:
         for learner, state in zip(self.all, states, strict=True):
             learner.restore(state)
 
+    def load(self, params: Arrays) -> None:
+        """Go on with other parameters."""
+        for learner in self.all:
+            learner.weights = {n: a.astype(np.float64) for n, a in params.items()}
+
     def renew(self, recipe: Recipe) -> None:
         """Begin anew with the weights as they are."""
         for learner in self.all:

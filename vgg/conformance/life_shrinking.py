@@ -8,7 +8,7 @@ from typing import Any
 
 from ..errors import VGGError
 from ..spec import Block, Conv, Head, Spec
-from .life import Action, Evaluate, Life, Look, Net, Renew, Restore, Step
+from .life import Action, Evaluate, Life, Load, Look, Net, Renew, Restore, Step
 
 TRIES = 90
 """Lives that are lived on the way, at most: each may take a framework seconds."""
@@ -55,7 +55,7 @@ def _simpler_actions(action: Action) -> Iterator[Action]:
         yield from (replace(action, count=count) for count in (1, action.count // 2, action.count - 1))
     if isinstance(action, Renew):
         yield from (Renew(recipe) for recipe in _by_default(action.recipe, keep=("precision",)))
-    elif isinstance(action, (Step, Evaluate, Restore, Look)):
+    elif isinstance(action, (Step, Evaluate, Restore, Look, Load)):
         yield from _by_default(action)
 
 

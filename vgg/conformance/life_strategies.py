@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from ..layers import expand
 from ..recipe import Recipe
 from ..spec import Block, Conv, Head, Pool, Spec
-from .life import Action, Evaluate, Life, Look, Net, Renew, Restore, State, Step, Turn
+from .life import Action, Evaluate, Life, Load, Look, Net, Renew, Restore, State, Step, Turn
 
 BATCHES = (1, 2, 3, 4, 5, 7, 8, 9, 16, 17)
 MOMENTUMS = (0.9, 0.0, 0.5, 0.99, 0.3, 0.75, 0.05)
@@ -91,11 +91,18 @@ def _actions(draw: Any, dtype: str, sizes: Any, sides: Any, rates: Any, nets: in
             return Turn()
         case "look":
             return Look(_of(draw, sizes), _of(draw, (False, True)))
+        case "load":
+            return Load(_of(draw, range(1, 4)))
     return State()
 
 
 _KINDS = (
-    ("step",) * 9 + ("own",) + ("evaluate",) * 4 + ("state",) * 2 + ("restore",) * 2 + ("renew", "turn", "turn", "look")
+    ("step",) * 9
+    + ("own",)
+    + ("evaluate",) * 4
+    + ("state",) * 2
+    + ("restore",) * 2
+    + ("renew", "turn", "turn", "look", "load")
 )
 
 

@@ -17,7 +17,7 @@ from ..recipe import Recipe
 from ..spec import Spec
 from .cases import Array, Arrays
 from .checks import AMISS, declared, declared_mode, dropout_scale
-from .life import Action, Evaluate, Life, Look, Net, Renew, Restore, State, Step, Turn
+from .life import Action, Evaluate, Life, Load, Look, Net, Renew, Restore, State, Step, Turn
 from .life_oracle import Answer, Yardstick, least_limit
 
 LARGEST_LOSS = 1e3
@@ -91,10 +91,19 @@ class Walk:
                 for _ in range(action.count):
                     self._step(action)
             case Evaluate():
-                x, _ = self._batch(action.batch, action.sides)
-                self._judge({"logits": self.worker.evaluate(x)}, self.pair.oracle.evaluate(x))
+                for _ in range(action.count):
+                    x, _ = self._batch(action.batch, action.sides)
+                    self._judge({"logits": self.worker.evaluate(x)}, self.pair.oracle.evaluate(x))
             case State():
                 self._keep()
+            case Look():
+                self._look(action)
+            case _:
+                self._changed(action)
+
+    def _changed(self, action: Action) -> None:
+        """Where neither is asked for anything: another state, recipe or learner, other parameters."""
+        match action:
             case Restore():
                 self._restore(action)
             case Renew():
@@ -103,8 +112,10 @@ class Walk:
                 self.pair.recipe = action.recipe
             case Turn():
                 self._turn((self.now + 1) % len(self.life.nets))
-            case Look():
-                self._look(action)
+            case Load():
+                params = self.pair.net.params(action.number)
+                self.worker.call("load", params)
+                self.pair.oracle.load(params)
 
     @property
     def pair(self) -> Pair:

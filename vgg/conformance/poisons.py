@@ -8,7 +8,7 @@ import numpy as np
 
 from .. import reference
 from ..client import Jobs
-from ..compare import EXACT, Limit, Verdict, compare
+from ..compare import EXACT, Limit, Verdict, compare, forward_limit
 from ..layers import expand
 from ..recipe import Recipe
 from ..spec import Head, Spec
@@ -27,6 +27,20 @@ def one_class(worker: Jobs, dtype: str) -> Verdict:
     got = {"loss": np.array(loss), **grads}
     nothing = compare(got, {name: np.zeros_like(a) for name, a in got.items()}, limit=EXACT)
     return worst([nothing, forward(worker, case, dtype, train=False)])
+
+
+def small_loss(worker: Jobs, dtype: str) -> Verdict:
+    """A net that is right about every image has a loss of about 1e-5, by itself and in a learner's step."""
+    params, y = PLAIN.params(dtype), np.ones_like(PLAIN.labels())
+    params["fc2.bias"] = params["fc2.bias"] + np.array([0, 14, 0, 0, 0], dtype)
+    x = PLAIN.images(dtype)
+    wanted, _, tape = reference.loss_and_grads(PLAIN.spec, params, x, y)
+    worker.build(PLAIN.spec, params, dtype=dtype)
+    own, _ = worker.loss_and_grads(x, y)
+    worker.learner(Recipe(momentum=0.9, precision=dtype))
+    got = {"loss": np.array(own), "loss of a step": np.array(worker.step(x, y, LR))}
+    floors = dict.fromkeys(got, float(np.abs(tape.logits).max()))
+    return compare(got, dict.fromkeys(got, np.array(wanted)), limit=forward_limit(PLAIN.spec, dtype), floors=floors)
 
 
 def bits(worker: Jobs, dtype: str) -> Verdict:
@@ -163,4 +177,5 @@ def cells() -> Iterator[tuple[str, Cell]]:
         for name, case in {"plain": PLAIN, "normed": NORMED}.items():
             yield f"extremes poisoned_{name} {dtype}", Cell(on(poisoned_steps, case, dtype), "training", (dtype,))
         yield f"extremes one_class {dtype}", Cell(on(one_class, dtype), "gradients", (dtype,))
+        yield f"extremes small_loss {dtype}", Cell(on(small_loss, dtype), "training", (dtype,))
         yield f"extremes bits {dtype}", Cell(on(bits, dtype), "training", (dtype,))

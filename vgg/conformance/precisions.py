@@ -7,7 +7,17 @@ import numpy as np
 from .. import reference
 from ..backends import VELOCITY
 from ..client import Jobs
-from ..compare import EXACT, ROUNDOFF, UNDECLARED, Limit, Verdict, compare, gradient_floors, gradient_limit
+from ..compare import (
+    EXACT,
+    ROUNDOFF,
+    UNDECLARED,
+    Limit,
+    Verdict,
+    compare,
+    forward_limit,
+    gradient_floors,
+    gradient_limit,
+)
 from ..errors import VGGError
 from ..masks import masks
 from ..recipe import Recipe
@@ -37,7 +47,7 @@ def precision(worker: Jobs, case: Case, name: str) -> Verdict:
     floors = gradient_floors({n: a for n, a in wanted.items() if n.startswith(VELOCITY)})
     verdict = compare(found, wanted, limit=gradient_limit(case.spec, name, case.batch), floors=floors)
     narrow = ROUNDOFF[name] > ROUNDOFF["float32"]
-    judged = [verdict, _updated(case, dtype, state)]
+    judged = [verdict, _updated(case, dtype, state), _unmoved(worker, case, dtype, state)]
     judged += [_rounded(found, wanted, gradient_limit(case.spec, "float32", case.batch), name)] if narrow else []
     judged += [_overflow(worker, case)] if name == "fp16" else []
     return next((one for one in judged if not one.ok), verdict)
@@ -72,6 +82,14 @@ def _step(worker: Jobs, case: Case, name: str, dtype: str) -> tuple[Arrays, Arra
     moving = {VELOCITY + n: g for n, g in grads.items()}
     wanted = {"loss": np.array(loss), **moving, **tape.statistics, "logits": logits}
     return {**{n: state[n] for n in wanted if n in state}, **got}, wanted, state
+
+
+def _unmoved(worker: Jobs, case: Case, dtype: str, state: Arrays) -> Verdict:
+    """The learner's model, asked itself, computes in its own dtype, whatever the precision of a step."""
+    x, weights = case.images(dtype), {n: state[n] for n in case.params(dtype)}
+    wanted = {"logits of forward()": reference.forward(case.spec, weights, x, eval_mode(worker)).logits}
+    got = {"logits of forward()": worker.forward(x)}
+    return compare(got, wanted, limit=forward_limit(case.spec, dtype), dtype=dtype)
 
 
 def _updated(case: Case, dtype: str, state: Arrays) -> Verdict:

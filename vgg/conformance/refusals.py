@@ -141,6 +141,7 @@ def _wrong_velocities(state: Arrays) -> Iterator[tuple[str, str, Arrays]]:
     yield f"{name} of one number", "fc1.bias", {**state, name: state[name][:1]}
     yield "the velocity of nothing", "fc9.bias", {**state, f"{VELOCITY}fc9.bias": state[name]}
     yield "no step", "step", {n: a for n, a in state.items() if n != "step"}
+    yield "a step of shape (1,)", "step", {**state, "step": state["step"].reshape(1)}
 
 
 def _model(worker: Jobs, x: Array) -> Arrays:

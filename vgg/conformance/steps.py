@@ -21,6 +21,7 @@ from .cases import Array, Arrays
 from .cell import Cell, on
 from .checks import declared_mode, refused, swallows
 from .courses import COURSES, Course, steady
+from .life_strategies import ROUND
 from .precisions import refusal
 
 SILENT_RATE = 2.0
@@ -64,6 +65,7 @@ class _Walk:
 
     def verdicts(self) -> Iterator[Verdict]:
         steps = self.course.steps
+        self.worker.restore({**self.worker.state(), "step": np.array(ROUND)})  # as if it had trained for long
         for step in range(steps):
             yield _of(step, self.taken(step))
         if self.recipe.precision == "fp16" and self.course.masks(0):
@@ -144,16 +146,20 @@ class _Walk:
         return replace(verdict, reason=verdict.reason and f"a step without a gradient: {verdict.reason}")
 
     def dead(self) -> Verdict:
-        """A step with weights that are no numbers: the loss says so, whatever becomes of the step. They are those of
-        the first layer, or of the last where ReLUs swallow such.
+        """A step with weights that are no numbers: the loss says so, and except in fp16, which skips such a step, so
+        does the last bias after it. They are those of the first layer, or of the last where ReLUs swallow such.
         """
-        layer = expand(self.course.case.spec)[-1 if swallows(self.worker) else 0].name
-        state, weight = self.worker.state(), f"{layer}.weight"
+        rows = expand(self.course.case.spec)
+        state, weight = self.worker.state(), f"{rows[-1 if swallows(self.worker) else 0].name}.weight"
         state[weight] = np.full_like(state[weight], np.nan)
         self.worker.restore(state)
         loss = self.worker.step(self.course.images(0), self.course.labels(0), SILENT_RATE, self.course.masks(0))
-        where = "a step whose weights are not numbers"
-        return refused(where, f"loss {loss:.4g}, wanted NaN") if np.isfinite(loss) else Verdict(0.0, EXACT)
+        where, bias = "a step whose weights are not numbers", self.worker.state()[f"{rows[-1].name}.bias"]
+        if np.isfinite(loss):
+            return refused(where, f"loss {loss:.4g}, wanted NaN")
+        if np.isfinite(bias).any() and self.recipe.precision != "fp16":
+            return refused(where, f"the last bias is {bias[np.isfinite(bias)][0]:.4g} after it, wanted NaN")
+        return Verdict(0.0, EXACT)
 
     def roundings(self, count: int) -> Limit:
         """So many roundoffs of the state's dtype."""
