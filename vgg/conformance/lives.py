@@ -20,7 +20,7 @@ from .life_strategies import random_lives
 from .life_walk import PartedError, Walk
 from .properties import drawn
 
-EXAMPLES = 3
+EXAMPLES = 2
 """Random lives per precision, unless told otherwise, beside the fixed ones; Hypothesis begins with the simplest one."""
 THOROUGH = 50
 """How often as many under ``--thorough``."""

@@ -120,9 +120,8 @@ DEFAULT = {
     ("broad", "float32", False),
     ("crowd", "float64", True),
     ("crowd", "float32", False),
-    ("medley", "float64", False),
     ("medley", "float32", False),
-    ("towers", "float64", True),
+    ("towers", "float32", True),
     ("strips", "float64", False),
 }
 """Which cases are judged by default, in what dtype, in train mode or not. The others are thorough."""
