@@ -121,7 +121,7 @@ DEFAULT = {
     ("crowd", "float64", True),
     ("crowd", "float32", False),
     ("medley", "float32", False),
-    ("towers", "float32", True),
+    ("towers", "float32", False),
     ("strips", "float64", False),
 }
 """Which cases are judged by default, in what dtype, in train mode or not. The others are thorough."""
