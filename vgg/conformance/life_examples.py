@@ -175,7 +175,7 @@ def _gaps(dtype: str) -> Life:
 
 def _crowds(dtype: str) -> Life:
     """Batches of so many sizes that a framework which compiles for each may be tempted to keep but some."""
-    steps = [Step(size, lr=0.03) for size in (1, 2, 3, 6, 11, 20, 31, 34, 65, 130, 300, 600)]
+    steps = [Step(size, lr=0.03) for size in (1, 2, 3, 6, 9, 11, 17, 20, 31, 34, 65, 130, 300, 600)]
     actions: tuple[Action, ...] = (*steps, State(), Evaluate(1100), Step(3), Step(1), State(), Evaluate(7))
     return Life((Net(_SMALL, _recipe(dtype, 0.9, 1e-4), seed=7),), actions, seed=5)
 
