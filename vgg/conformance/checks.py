@@ -18,7 +18,7 @@ from ..backends import VELOCITY
 from ..client import Jobs
 from ..compare import EXACT, Verdict, compare, forward_limit, gradient_floors, gradient_limit
 from ..errors import VGGError, mismatch, unknown
-from ..layers import expand
+from ..layers import expand, totals
 from ..masks import masks
 from ..params import load_params, save_params, shapes
 from ..pixels import resize_matrix
@@ -105,12 +105,17 @@ def differentiated(case: Case, dtype: str, got: tuple[float, Arrays], loss: floa
 
 def taped(case: Case, dtype: str, mode: Mode) -> Tape:
     """The oracle's forward pass on a case; one without dropout masks is kept for other cells and backends."""
-    return _forward(case, dtype, mode) if mode.masks else _taped(case, dtype, *mode)
+    return _taped(case, dtype, *mode) if _kept(case, mode) else _forward(case, dtype, mode)
 
 
 def answers(case: Case, dtype: str, mode: Mode) -> tuple[float, Arrays]:
     """The oracle's loss and gradients for a case, kept likewise."""
-    return _backward(case, dtype, taped(case, dtype, mode)) if mode.masks else _answered(case, dtype, *mode)
+    return _answered(case, dtype, *mode) if _kept(case, mode) else _backward(case, dtype, taped(case, dtype, mode))
+
+
+def _kept(case: Case, mode: Mode) -> bool:
+    """Real nets would take gigabytes."""
+    return not mode.masks and totals(expand(case.spec)).params < 20_000_000
 
 
 @lru_cache(maxsize=128)

@@ -29,18 +29,21 @@ class Net:
     """A network and the recipe of its first learner; ``seed`` is that of its parameters.
 
     ``heavy``: one unit has a bias of -64 and large weights, so it never fires and has no gradient. What weight decay
-    does to it is large, and is all that happens to it: a decay of a millionth shows, in float32 too.
+    does to it is large, and is all that happens to it: a decay of a millionth shows, in float32 too. ``pristine``: the
+    batch norms are as they are before training, with scales and variances of 1, offsets and means of 0.
     """
 
     spec: Spec
     recipe: Recipe
     seed: int = 0
     heavy: bool = False
+    pristine: bool = False
 
     def params(self, again: int = 0) -> Arrays:
         """Canonical parameters in the dtype of the recipe, none of them 0 or 1; ``again`` numbers other ones."""
         random = np.random.RandomState([self.seed, again])
         drawn = {name: _noisy(name, random.standard_normal(shape)) for name, shape in shapes(self.spec).items()}
+        drawn |= {name: _before_training(name, a) for name, a in drawn.items() if self.pristine and ".bn" in name}
         params = {name: array.astype(self.recipe.dtype) for name, array in drawn.items()}
         return _with_a_heavy_unit(self.spec, params) if self.heavy else params
 
@@ -188,6 +191,11 @@ def _noisy(name: str, noise: Array) -> Array:
     if noise.ndim > 1:
         return noise * math.sqrt(2 / math.prod(noise.shape[1:]))
     return 0.3 * noise + name.endswith("weight")
+
+
+def _before_training(name: str, array: Array) -> Array:
+    """A batch norm's parameter as a training run starts with it."""
+    return np.full_like(array, name.endswith((".weight", "running_var")))
 
 
 def _with_a_heavy_unit(spec: Spec, params: Arrays) -> Arrays:

@@ -71,7 +71,7 @@ def _pictures(dtype: str) -> Life:
     if dtype == "float32":
         later = _recipe(dtype, 0.0, 0.7, mean=1.5, std=0.008, lr=1e-4)
     return Life(
-        (Net(_PIXELS, _recipe(dtype, 0.5, 1e-3, lr=1e-3), seed=2, heavy=True),),
+        (Net(_PIXELS, _recipe(dtype, 0.5, 1e-3, lr=1e-3, batch_size=512, size=300, name="paper"), seed=2, heavy=True),),
         (
             Evaluate(9),
             Step(4, small),
@@ -144,8 +144,21 @@ def _recipes(dtype: str) -> Life:
     ]
     own = _POOLED.input_shape[1:]
     return Life(
-        (Net(_POOLED, _recipe(dtype, 0.99, 5e-4), seed=5, heavy=True),),
-        (Step(8), Step(8), Evaluate(16), *after, Step(17, own), Evaluate(17, own), Restore(1), Step(8), State()),
+        (Net(_POOLED, _recipe(dtype, 0.99, 5e-4), seed=5, heavy=True, pristine=True),),
+        (
+            State(),
+            Step(8),
+            Step(8),
+            Evaluate(16),
+            *after,
+            Step(17, own),
+            Evaluate(17, own),
+            Restore(0),
+            Evaluate(16),
+            Restore(2),
+            Step(8),
+            State(),
+        ),
         seed=3,
     )
 

@@ -65,6 +65,7 @@ def _simpler_nets(net: Net) -> Iterator[Net]:
     for recipe in _by_default(net.recipe, keep=("precision",)):
         yield replace(net, recipe=recipe)
     yield from [replace(net, heavy=False)] if net.heavy else []
+    yield from [replace(net, pristine=False)] if net.pristine else []
     yield from [replace(net, seed=0)] if net.seed else []
 
 

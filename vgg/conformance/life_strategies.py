@@ -120,13 +120,13 @@ def _one_of(values: tuple[Any, ...]) -> st.SearchStrategy[Any]:
 def _recipes(draw: Any, dtype: str) -> Recipe:
     return Recipe(
         lr=_of(draw, (0.05, 0.5, 1e-4)),
+        **(IDLE if _of(draw, (False, False, True)) else {"batch_size": _of(draw, (128, 512))}),
         momentum=draw(_momentums),
         weight_decay=draw(_decays),
         seed=draw(_seeds),
         mean=_of(draw, (0.0, 0.3, 0.1307, 0.5, -0.2, 1.5)),
         std=_of(draw, (1.0, 0.4, 0.25, 2.0, 0.1)),
         precision=dtype,
-        **(IDLE if _of(draw, (False, False, True)) else {}),
     )
 
 
@@ -139,7 +139,7 @@ _seeds = st.integers(0, 3) | st.integers(0, 1 << 40)
 
 @lru_cache
 def _nets(dtype: str) -> st.SearchStrategy[Net]:
-    return st.builds(Net, _specs(), _recipes(dtype), st.integers(0, 99), st.booleans())
+    return st.builds(Net, _specs(), _recipes(dtype), st.integers(0, 99), st.booleans(), st.booleans())
 
 
 @st.composite
