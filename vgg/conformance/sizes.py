@@ -152,7 +152,7 @@ def cells() -> Cells:
             here = (name, dtype, train)
             yield from _forward(name, case, dtype, train, thorough=here not in DEFAULT)
             yield from _gradients(name, case, dtype, train, thorough=here not in DEFAULT | GRADIENTS)
-    yield "learning vgg11_bn float64", Cell(on(learning, NAMED["vgg11_bn"], "float64"), "training")
+    yield "learning vgg11 float64", Cell(on(learning, NAMED["vgg11"], "float64"), "training")
     for (name, dtype), thorough in LEARNERS.items():
         yield f"learning {name} {dtype}", Cell(on(learning, SIZES[name], dtype), "training", (dtype,), thorough)
     yield "restored deep float32", Cell(on(restored, SIZES["deep"], "float32"), "training", ("float32",))
