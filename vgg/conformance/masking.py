@@ -53,7 +53,7 @@ def _verdicts(worker: Jobs, lives: tuple[Life, ...]) -> Iterator[Verdict]:
             yield _named(seeds, unrelated(others, kept, (draw.rate, life.draw.rate)))
         before.append((life.draw, kept))
     if life.draw.precision == "float32":
-        yield _repeated(_Learner(worker, replace(life.draw, momentum=0.75)), 0, kept[0])
+        yield _repeated(_Learner(worker, replace(life.draw, momentum=0.75, labelling=11)), 0, kept[0])
 
 
 def _named(what: str, verdict: Verdict) -> Verdict:
@@ -128,9 +128,10 @@ def _repeated(learner: _Learner, number: int, kept: Kept, lr: float = 0.0) -> Ve
 _WIDE, _ODD, _FIVE, _TWO, _ONE = (384,) * 3, (375,) * 3, (225,) * 5, (400,) * 2, (2048,)
 LIVES = {
     "float64": (
-        Life(Draw(0.1, "float64", 2, 16, _FIVE, sides=(4, 5)), leaps=(8, 64, 100, 256, 1000, 65536, ROUND)),
+        Life(Draw(0.1, "float64", 2, 16, _FIVE, sides=(4, 5)), leaps=(8, 64, ROUND)),
         Life(Draw(0.9, "float64", 3, 33, _ODD), 2),
-        Life(Draw(0.3, "float64", 4, 1, _ONE, sides=(3, 2), batch_norm=True), 6),
+        Life(Draw(0.3, "float64", 4, 1, _ONE, sides=(3, 2), batch_norm=True), 6, leaps=(100, 256, 1000, 65536)),
+        Life(Draw(0.3, "float64", 5, 1, _ONE), 2),
     ),
     "float32": (
         Life(Draw(0.5, "float32", 0, 12, _WIDE), 4, leaps=(16, 1024)),
@@ -143,7 +144,8 @@ LIVES = {
 }
 """Every rate, batches of one, of more than eight and of more than 32, floating images and pixels, widths that 128
 divides and odd ones. Lives of one precision have seeds of their own, and what begins alike in their masks, lines up.
-Seeds and steps so far apart that whoever counts them modulo a number that people choose has the same masks twice.
+Seeds and steps so far apart that whoever counts them modulo a number that people choose has the same masks twice, and
+steps that whoever adds them to a hundred or a thousand times the seed takes for those of the next seed.
 """
 
 RATES = (0.5, 0.25, 0.3, 0.1, 0.9, 0.02)

@@ -35,7 +35,7 @@ SPREAD = 0.07
 class Draw:
     """What masks are read from: a net with hidden layers of these widths, a batch, a recipe's precision and seed.
 
-    ``sides`` are those of uint8 pixels; without them images are floating.
+    ``sides`` are those of uint8 pixels; without them images are floating. ``labelling`` is the seed of the labels.
     """
 
     rate: float
@@ -46,6 +46,7 @@ class Draw:
     sides: tuple[int, int] | None = None
     batch_norm: bool = False
     momentum: float = 0.5
+    labelling: int = 10
 
     @property
     def spec(self) -> Spec:
@@ -99,7 +100,7 @@ class Draw:
     @cached_property
     def labels(self) -> Array:
         """(batch,), pairwise distinct, int64."""
-        return np.random.RandomState(10).permutation(CLASSES)[: self.batch].astype(np.int64)
+        return np.random.RandomState(self.labelling).permutation(CLASSES)[: self.batch].astype(np.int64)
 
     @cached_property
     def back(self) -> NDArray[np.float64]:
