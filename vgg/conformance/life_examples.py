@@ -18,6 +18,8 @@ _POOLED = Spec((Block((Conv(6, lrn=True),), Pool(2, 1)),), (2, 7, 6), 4, Head(()
 _SMALL = Spec((Block((Conv(3),)),), (1, 4, 6), 3, Head(()), name="small")
 _DEEP = Spec((Block((Conv(4),), Pool(3, 1)),), (1, 6, 7), 2, Head((5, 4, 6), 0.1), name="deep")
 
+_PAPER = {"name": "paper", "lr": 1e-3, "batch_size": 512, "size": 300}
+
 
 def _recipe(dtype: str, momentum: float, decay: float, **more: Any) -> Recipe:
     others: dict[str, Any] = {"lr": 0.5, "mean": 0.1307, "std": 0.3081, "precision": dtype}
@@ -71,7 +73,7 @@ def _pictures(dtype: str) -> Life:
     if dtype == "float32":
         later = _recipe(dtype, 0.0, 0.7, mean=1.5, std=0.008, lr=1e-4)
     return Life(
-        (Net(_PIXELS, _recipe(dtype, 0.5, 1e-3, lr=1e-3, batch_size=512, size=300, name="paper"), seed=2, heavy=True),),
+        (Net(_PIXELS, _recipe(dtype, 0.5, 1e-3, **IDLE | _PAPER), seed=2, heavy=True),),
         (
             Evaluate(9),
             Step(4, small),

@@ -81,12 +81,11 @@ def forward(stage: Stage, dtype: str) -> None:
 
 def each_alone(stage: Stage, logits: Callable[[Array], Array], one: Array, other: Array) -> None:
     """Judge ``logits``, in eval mode, on batches that are alike in their sum or in their first image."""
-    rows, mixed = np.array(logits(one)), np.concatenate([one[:1], other[1:]])
-    turned = np.array(logits(np.ascontiguousarray(one[::-1])))[::-1]
-    stage.near({"logits": turned}, {"logits": rows}, "logits of images in reverse order")
-    wanted = np.concatenate([rows[:1], np.array(logits(mixed))[1:]])
-    rows[1:] = np.array(logits(other))[1:]
-    stage.near({"logits": wanted}, {"logits": rows}, "logits of other images after the first")
+    asked = one, np.concatenate([one[:1], other[1:]]), np.ascontiguousarray(one[::-1]), other
+    rows, mixed, turned, others = (np.array(logits(x)) for x in asked)
+    stage.near({"logits": turned[::-1]}, {"logits": rows}, "logits of images in reverse order")
+    wanted = np.concatenate([rows[:1], others[1:]])
+    stage.near({"logits": mixed}, {"logits": wanted}, "logits of other images after the same first one")
 
 
 def trace(stage: Stage, dtype: str) -> None:
