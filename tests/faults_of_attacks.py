@@ -286,6 +286,15 @@ for name, (kind, of) in NETS.items():
     enlist("switches" if name == "a million numbers" else "forward", name, off(kind, of))
 
 
+@caught_by("forward", alone=True)
+def logits_of_sixteen_convolutions_are_another_nets(b: Any, r: Any) -> None:
+    def forward(healthy: Any, model: Any, *a: Any, **k: Any) -> Any:
+        convs = sum(len(block.convs) for block in model.spec.blocks)
+        return healthy(model, *a, **k) * (1.001 if convs == 16 else 1)
+
+    around(b, "forward", forward)
+
+
 @caught_by("learning")
 def nets_of_five_blocks_learn_at_half_the_rate(b: Any, r: Any) -> None:
     slower(lambda s: len(s.model.spec.blocks) == 5)(b, r)

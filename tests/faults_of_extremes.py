@@ -394,7 +394,7 @@ def negative_labels_count_from_the_end(b: Any, r: Any) -> None:
     around(r, "cross_entropy", wrapped)
 
 
-@caught_by("refusals", alone=True)
+@caught_by("refusals")
 def labels_of_minus_a_hundred_are_ignored(b: Any, r: Any) -> None:
     def ignoring(original: Any, logits: Any, y: Any) -> Any:
         return original(logits, np.where(np.asarray(y) == -100, 0, y))

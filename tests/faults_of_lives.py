@@ -112,7 +112,7 @@ def evaluates_with_the_weights_of_its_first_call(b: Any, r: Any) -> None:
     around(b.Learner, "evaluate", evaluate)
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def garbage_for_more_images_than_were_trained_on(b: Any, r: Any) -> None:
     def step(original: Any, self: Any, x: Any, *a: Any) -> Any:
         self.most = max(getattr(self, "most", 0), len(x))

@@ -515,11 +515,16 @@ def later_loads_fill_the_first_block_alone(b: Any, r: Any) -> None:
     def first(original: Any, model: Any, params: Any) -> Any:
         held = {n: a for n, a in model.params.items() if n.startswith("block") and not n.startswith("block1.")}
         full, model = getattr(model, "full", False), original(model, params)
-        model.params |= held if full else {}
+        model.params |= held if full and not getattr(model, "learns", False) else {}
         model.full = True
         return model
 
+    def learns(original: Any, self: Any, model: Any, recipe: Any) -> None:
+        original(self, model, recipe)
+        model.learns = True
+
     around(b, "load", first)
+    around(b.Learner, "__init__", learns)
     around(b.Learner, "restore", _whole)
 
 

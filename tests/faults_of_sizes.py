@@ -186,7 +186,7 @@ def labels_of_eight_bits(b: Any, r: Any) -> None:
     around(r, "cross_entropy", lambda original, logits, y: original(logits, np.asarray(y) % 256))
 
 
-@caught_by("forward", alone=True)
+@caught_by("forward")
 def images_beyond_the_32nd_of_a_batch_are_the_first_again(b: Any, r: Any) -> None:
     def first(original: Any, model: Any, x: Any, **k: Any) -> Any:
         return original(model, np.concatenate([x[:32], x[: max(len(x) - 32, 0)]])[: len(x)], **k)

@@ -1,7 +1,8 @@
 """Saboteurs against checks: how many cells of each check catch each fault.
 
-``python tests/kill_matrix.py docs/kill-matrix.md`` writes the whole matrix; with ``--mutants`` only the section on
-mutants below it, from the committed run of ``tests/mutants.py``.
+``python tests/kill_matrix.py docs/kill-matrix.md`` writes the whole matrix; with ``--new`` only a second one, of the
+saboteurs that the first does not have; with ``--mutants`` only the section on mutants below both, from the committed
+run of ``tests/mutants.py``.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import importlib
 import sys
 import warnings
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Collection, Iterable, Iterator
 from concurrent.futures import ProcessPoolExecutor
 from contextlib import contextmanager
 from functools import partial
@@ -33,6 +34,9 @@ from vgg.provenance import provenance
 
 for faults in sorted(Path(__file__).parent.glob("faults_of_*.py")):
     importlib.import_module(faults.stem)  # it enlists its saboteurs
+
+
+SINCE = "## Since then"
 
 
 def cells() -> dict[str, Judge]:
@@ -84,11 +88,11 @@ def heads() -> list[str]:
     return ["saboteur", *(f"{check} ({words.count(check)})" for check in dict.fromkeys(words))]
 
 
-def table() -> str:
+def table(names: Iterable[str]) -> str:
     """Markdown: one row per saboteur, one column per check, a dot where it goes unseen."""
     head = heads()
     with ProcessPoolExecutor() as pool:
-        lines = [head, ["---"] * len(head), *pool.map(_row, SABOTEURS)]
+        lines = [head, ["---"] * len(head), *pool.map(_row, names)]
     return "\n".join("| " + " | ".join(line) + " |" for line in lines)
 
 
@@ -102,11 +106,22 @@ def _row(name: str) -> list[str]:
 
 def main(document: Path) -> None:
     """Write the whole matrix, and what it was made from."""
-    told, counts = provenance(), f"{len(SABOTEURS)} saboteurs, {len(checks())} checks, {len(cells())} cells"
-    command = "`OPENBLAS_NUM_THREADS=1 python tests/kill_matrix.py docs/kill-matrix.md`"
-    made = f"{command}, {told['date'][:10]}, commit {told['commit']}"
     text = "How many cells of each check catch each saboteur; in bold, the check meant for it."
-    _write(document, f"# Kill matrix\n\n{text} {counts}. Made by {made}.\n\n{table()}\n\n")
+    _write(document, f"# Kill matrix\n\n{text} {_made(SABOTEURS)}")
+
+
+def more(document: Path) -> None:
+    """Write a second matrix below the first, of the saboteurs that are not in it."""
+    first = matrix(document).partition(SINCE)[0]
+    new = [name for name in SABOTEURS if f"\n| {name} |" not in first]
+    _write(document, f"{first}{SINCE}\n\nSaboteurs that are newer than the run above. {_made(new, ' --new')}")
+
+
+def _made(names: Collection[str], option: str = "") -> str:
+    """A matrix of these saboteurs, and how it was made."""
+    told, counts = provenance(), f"{len(names)} saboteurs, {len(checks())} checks, {len(cells())} cells"
+    command = f"`OPENBLAS_NUM_THREADS=1 python tests/kill_matrix.py docs/kill-matrix.md{option}`"
+    return f"{counts}. Made by {command}, {told['date'][:10]}, commit {told['commit']}.\n\n{table(names)}\n\n"
 
 
 def matrix(document: Path) -> str:
@@ -122,5 +137,7 @@ if __name__ == "__main__":
     path = Path(sys.argv[1])
     if "--mutants" in sys.argv:
         _write(path, matrix(path))
+    elif "--new" in sys.argv:
+        more(path)
     else:
         main(path)

@@ -59,19 +59,22 @@ def test_every_other_check_is_the_only_one_to_catch_some_saboteur() -> None:
     assert ALONE.keys() == checks() - SHARED
 
 
-def published() -> list[list[str]]:
+def published() -> tuple[list[list[str]], list[list[str]]]:
+    """(heads, rows) of both matrices: of a run of all saboteurs, and of one of those that are newer."""
     text = matrix(Path(__file__).parent.parent / "docs" / "kill-matrix.md")
-    return [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    tables = [line for line in lines if line[0] == "saboteur"]
+    return tables, [line for line in lines if line[0] not in ("saboteur", "---")]
 
 
 def test_the_published_kill_matrix_has_every_saboteur_and_every_check() -> None:
-    head, _, *rows = published()
-    assert [row[0] for row in rows] == list(SABOTEURS)
-    assert head == heads()
+    tables, rows = published()
+    assert sorted(row[0] for row in rows) == sorted(SABOTEURS)
+    assert tables[-1] == heads()
 
 
 def test_in_the_published_kill_matrix_every_saboteur_is_caught_and_some_by_one_check_alone() -> None:
-    _, _, *rows = published()
+    _, rows = published()
     assert [row[0] for row in rows if "**0**" in row] == []
     several = {row[0] for row in rows if len(row) - row.count(".") > 2}
     assert [name for name, saboteur in SABOTEURS.items() if saboteur.alone and name in several] == []
