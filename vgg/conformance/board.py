@@ -120,15 +120,16 @@ class Board(Tally):
         from ..provenance import provenance
 
         facts = {
-            name: {b: {**f._asdict(), "size": _finite(f.size)} for b, f in row.items()}
+            name: {b: {**row[b]._asdict(), "size": _finite(row[b].size)} for b in self.backends if b in row}
             for name, row in self.ordered(self.facts, "declared ")
         }
+        cells = {check: {b: row[b] for b in self.backends if b in row} for check, row in self.ordered(self.cells)}
         return {
             **provenance(),
-            "frameworks": self.frameworks,
+            "frameworks": {b: self.frameworks[b] for b in self.backends if b in self.frameworks},
             "claims": {backend: {"level": level, "dtypes": dtypes} for backend, (level, dtypes) in self.claims.items()},
             "judged": {backend: list(self.judged(backend)) for backend in self.backends},
-            "checks": dict(self.ordered(self.cells)),
+            "checks": cells,
             "declared": facts,
             "seconds": self.seconds,
         }

@@ -33,6 +33,8 @@ KEY = pytest.StashKey[Board]()
 KNOWN = pytest.StashKey[dict[tuple[str, str], "Known"]]()
 """What is known of (backend, check)."""
 CELLS = pytest.StashKey[dict[str, Cell]]()
+LONGEST = ("jax", "tensorflow")
+"""Backends that compile, and so take longest, begin: side by side, all are through the sooner."""
 Record = Callable[[str, object], None]
 
 
@@ -80,7 +82,7 @@ def _begin(config: pytest.Config) -> None:
 
 def parametrize(metafunc: pytest.Metafunc) -> None:
     """One test for each backend, and one for each cell."""
-    backends = board(metafunc.config).backends
+    backends = sorted(board(metafunc.config).backends, key=lambda name: name not in LONGEST)
     if "vgg_backend" in metafunc.fixturenames:
         metafunc.parametrize("vgg_backend", backends, scope="session")
     if "vgg_cell" in metafunc.fixturenames:

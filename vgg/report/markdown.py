@@ -60,6 +60,10 @@ def _matrix(result: Mapping[str, Any]) -> str:
     return _lines([["", *backends], ["---"] * (1 + len(backends)), *rows]) + f"\n\n{frameworks}. {_machine(result)}.\n"
 
 
+LOUD = ("failed", "unexpected pass", "known failure", "not judged")
+"""Outcomes in bold: what did not go as it should."""
+
+
 def _fact(fact: Mapping[str, Any] | None) -> str:
     if fact is None or fact["wrong"]:
         return f"**{'failed' if fact else 'not judged'}**"
@@ -67,10 +71,11 @@ def _fact(fact: Mapping[str, Any] | None) -> str:
 
 
 def _cell(cell: Mapping[str, Any] | None) -> str:
-    if cell and cell["outcome"] in ("not declared", "not claimed"):
-        return str(cell["outcome"])
-    if cell is None or cell["outcome"] != "passed":
-        return f"**{cell['outcome'] if cell else 'not judged'}**"
+    outcome = cell["outcome"] if cell else "not judged"
+    if cell is None or outcome in LOUD:
+        return f"**{outcome}**"
+    if outcome != "passed":
+        return str(outcome)
     return f"{cell['error']:.0e} / {cell['limit']:.0e}" if cell["limit"] else "exact"
 
 
