@@ -131,7 +131,7 @@ class Board(Tally):
             "judged": {backend: list(self.judged(backend)) for backend in self.backends},
             "checks": cells,
             "declared": facts,
-            "seconds": self.seconds,
+            "seconds": {b: self.seconds[b] for b in self.backends if b in self.seconds},
         }
 
     def tables(self) -> Iterator[tuple[str, list[list[str]]]]:
