@@ -190,3 +190,27 @@ def test_a_spec_file_that_is_none_is_refused(check: Check) -> None:
     status, _, printed = check("oracle", "--spec", "missing.toml")
     assert status == 2
     assert "missing.toml: cannot be read as a spec" in printed
+
+
+# Several backends at a time
+
+
+def test_backends_side_by_side_are_judged_as_one_after_the_other(check: Check, tmp_path: Path) -> None:
+    path, asked = tmp_path / "report.xml", ("-k", "claims or forward-plain-float32-eval or lrn")
+    status, result, printed = check("faulty", "oracle", "modest", "--jobs", "2", *asked, "--junit", str(path))
+    alone = check("faulty", "oracle", "modest", "--jobs", "1", *asked)
+    assert (status, alone[0]) == (0, 0), printed
+    assert list(result["judged"]) == ["faulty", "oracle", "modest"]
+    assert {check: list(row) for check, row in result["checks"].items()} == {
+        check: list(row) for check, row in alone[1]["checks"].items()
+    }
+    assert printed.splitlines()[-3:] == alone[2].splitlines()[-3:]
+    rows = [*result["checks"].values(), *result["declared"].values()]
+    assert len(ET.parse(path).getroot()[0]) == sum(map(len, rows))
+
+
+def test_a_fault_of_one_backend_side_by_side_is_its_own(check: Check) -> None:
+    asked = ("-k", "forward-plain-float32-eval")
+    status, result, _ = check("oracle", "faulty", "--jobs", "2", *asked, fault="off")
+    outcomes = {name: cell["outcome"] for name, cell in result["checks"]["forward plain float32 eval"].items()}
+    assert (status, outcomes) == (1, {"oracle": "passed", "faulty": "failed"})
