@@ -148,7 +148,7 @@ COURSES = {
         Case(
             _spec("plain", (Block((Conv(4),)),), (2, 6, 9), Head((9,), 0.0, global_pool=True), batch_norm=False),
             batch=2,
-            seed=238,
+            seed=9,
         ),
         Recipe(momentum=0.0, weight_decay=1e-2, mean=0.5, std=0.5),
         1e-2,

@@ -182,7 +182,7 @@ class Yardstick:
     def state(self) -> Answer:
         """The whole state."""
         exact, *others = (learner.state() for learner in self.all)
-        return self._answer(exact, others, floors(exact))
+        return self._answer(exact, others, floors(exact) | _scales(exact))
 
     def take_over(self, state: Mapping[str, Array]) -> None:
         """Go on from a state that is not to be judged."""
@@ -247,6 +247,13 @@ def _gradient_error(spec: Spec, dtype: str, batch: int) -> float:
 def floors(state: Arrays) -> dict[str, float]:
     """Of velocities, as of gradients."""
     return gradient_floors({n: a for n, a in state.items() if n.startswith(VELOCITY)})
+
+
+def _scales(state: Arrays) -> dict[str, float]:
+    """Of batch norms' parameters, their own norms: pristine ones are all alike, and may well be so after a step, once
+    rounded.
+    """
+    return {n: float(np.linalg.norm(a)) for n, a in state.items() if ".bn" in n and not n.startswith(VELOCITY)}
 
 
 def _floor(tape: reference.Tape) -> dict[str, float]:
