@@ -193,7 +193,8 @@ class Walk:
         if pair.recipe.momentum:
             trained = pair.oracle.exact.velocity
             moved = {n: weights[n] - lr * after[VELOCITY + n].astype(np.float64) for n in trained}
-            self._note(compare({n: after[n] for n in trained}, moved, limit=_moves(dtype), dtype=dtype))
+            sizes = {n: float(np.linalg.norm(a)) for n, a in moved.items()}  # pristine ones may round to what they were
+            self._note(compare({n: after[n] for n in trained}, moved, limit=_moves(dtype), dtype=dtype, floors=sizes))
 
     def _go_on(self, answer: Answer, state: Callable[[], Arrays]) -> None:
         """From the backend's state, where what comes after this step cannot be judged."""
