@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from .tally import NOT_DECLARED, Tally
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from ..compare import Verdict
     from .declared import Fact
 
+Value = TypeVar("Value")
 PATIENCE = 3
 """Deaths after which a backend is given up: one that hangs would otherwise cost its time limit in every cell."""
 
@@ -120,19 +121,22 @@ class Board(Tally):
         from ..provenance import provenance
 
         facts = {
-            name: {b: {**row[b]._asdict(), "size": _finite(row[b].size)} for b in self.backends if b in row}
+            name: {b: {**f._asdict(), "size": _finite(f.size)} for b, f in self._columns(row).items()}
             for name, row in self.ordered(self.facts, "declared ")
         }
-        cells = {check: {b: row[b] for b in self.backends if b in row} for check, row in self.ordered(self.cells)}
         return {
             **provenance(),
-            "frameworks": {b: self.frameworks[b] for b in self.backends if b in self.frameworks},
+            "frameworks": self._columns(self.frameworks),
             "claims": {backend: {"level": level, "dtypes": dtypes} for backend, (level, dtypes) in self.claims.items()},
             "judged": {backend: list(self.judged(backend)) for backend in self.backends},
-            "checks": cells,
+            "checks": {check: self._columns(row) for check, row in self.ordered(self.cells)},
             "declared": facts,
-            "seconds": {b: self.seconds[b] for b in self.backends if b in self.seconds},
+            "seconds": self._columns(self.seconds),
         }
+
+    def _columns(self, row: Mapping[str, Value]) -> dict[str, Value]:
+        """Return what there is of each backend, in the order asked for, whatever process it came from."""
+        return {backend: row[backend] for backend in self.backends if backend in row}
 
     def tables(self) -> Iterator[tuple[str, list[list[str]]]]:
         """(title, rows): the matrix, then the declared differences."""

@@ -17,11 +17,11 @@ from .. import reference
 from ..backends import VELOCITY
 from ..compare import CONFIDENCE, ROUNDOFF, Limit, compare, gradient_floors, gradient_limit
 from ..layers import STATISTICS, Layer, expand
-from ..pixels import resize_matrix
 from ..recipe import Recipe
 from ..reference import Mode
 from ..spec import Spec
 from .cases import Array, Arrays
+from .courses import prepared
 from .exact import leaders
 
 Float64s = dict[str, NDArray[np.float64]]
@@ -210,12 +210,7 @@ class Yardstick:
 
     def images(self, x: Array) -> NDArray[np.float64]:
         """What the network is given of uint8 pixels or floating images."""
-        if x.dtype != np.uint8:
-            return x.astype(np.float64)
-        recipe = self.exact.recipe
-        rows, columns = (resize_matrix(*pair) for pair in zip(x.shape[2:], self.spec.input_shape[1:], strict=True))
-        images: NDArray[np.float64] = rows @ ((x / 255 - recipe.mean) / recipe.std) @ columns.T
-        return images
+        return prepared(x, self.exact.recipe, self.spec)
 
     def _answer(self, exact: Arrays, others: list[Arrays], floor: Mapping[str, float]) -> Answer:
         strayed = max(compare(other, exact, limit=math.inf, floors=floor).error for other in others)
