@@ -19,6 +19,7 @@ from .cases import Array, Arrays
 from .checks import AMISS, declared, declared_mode, dropout_scale
 from .life import Action, Evaluate, Life, Load, Look, Net, Renew, Restore, State, Step, Turn
 from .life_oracle import Answer, Yardstick, least_limit
+from .steps import roundings
 
 LARGEST_LOSS = 1e3
 """A life ends where its learner diverges."""
@@ -194,7 +195,9 @@ class Walk:
             trained = pair.oracle.exact.velocity
             moved = {n: weights[n] - lr * after[VELOCITY + n].astype(np.float64) for n in trained}
             sizes = {n: float(np.linalg.norm(a)) for n, a in moved.items()}  # pristine ones may round to what they were
-            self._note(compare({n: after[n] for n in trained}, moved, limit=_moves(dtype), dtype=dtype, floors=sizes))
+            self._note(
+                compare({n: after[n] for n in trained}, moved, limit=roundings(4, dtype), dtype=dtype, floors=sizes)
+            )
 
     def _go_on(self, answer: Answer, state: Callable[[], Arrays]) -> None:
         """From the backend's state, where what comes after this step cannot be judged."""
@@ -280,10 +283,6 @@ class Walk:
 
     def _refuse(self, where: str, reason: str) -> None:
         self._note(Verdict(math.inf, EXACT, where, f"{where}: {reason}"))
-
-
-def _moves(dtype: str) -> Limit:
-    return Limit(4 * ROUNDOFF[dtype], f"4 roundoffs of {dtype}: of the rate, its product, the difference", dtype)
 
 
 def _gradient(name: str, before: Arrays, after: Arrays, recipe: Recipe) -> Array:

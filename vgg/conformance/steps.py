@@ -115,7 +115,9 @@ class _Walk:
     def moved(self, before: Arrays, after: Arrays, velocity: Arrays, rate: float) -> Verdict:
         """The weights after are those before less the velocity, to the last bits."""
         wanted = {n: before[n] - rate * v.astype(np.float64) for n, v in velocity.items()}
-        return compare({n: after[n] for n in wanted}, wanted, limit=self.roundings(4), dtype=self.recipe.dtype)
+        return compare(
+            {n: after[n] for n in wanted}, wanted, limit=roundings(4, self.recipe.dtype), dtype=self.recipe.dtype
+        )
 
     def skipped(self, step: int) -> Verdict:
         """A step whose gradients overflow: no parameter and no velocity changes."""
@@ -140,7 +142,7 @@ class _Walk:
         velocity = {n: momentum * v + decay * w if momentum else decay * w for n, (v, w) in old.items()}
         floors = {n: momentum * _norm(v) + decay * _norm(w) for n, (v, w) in old.items()}
         got = {n: after[VELOCITY + n] for n in trained} if momentum else {}
-        wanted, limit = velocity if momentum else {}, self.roundings(6)
+        wanted, limit = velocity if momentum else {}, roundings(6, self.recipe.dtype)
         kept = compare(got, wanted, limit=limit, dtype=self.recipe.dtype, floors=floors)
         verdict = worst([kept, self.moved(before, after, got or velocity, SILENT_RATE)])
         return replace(verdict, reason=verdict.reason and f"a step without a gradient: {verdict.reason}")
@@ -161,11 +163,11 @@ class _Walk:
             return refused(where, f"the last bias is {bias[np.isfinite(bias)][0]:.4g} after it, wanted NaN")
         return Verdict(0.0, EXACT)
 
-    def roundings(self, count: int) -> Limit:
-        """So many roundoffs of the state's dtype."""
-        dtype = self.recipe.dtype
-        basis = f"{count} roundoffs of {dtype}: of rate, momentum and decay, their products, the sums"
-        return Limit(count * ROUNDOFF[dtype], basis, dtype)
+
+def roundings(count: int, dtype: str) -> Limit:
+    """So many roundoffs of a state's dtype."""
+    basis = f"{count} roundoffs of {dtype}: of rate, momentum and decay, their products, the sums"
+    return Limit(count * ROUNDOFF[dtype], basis, dtype)
 
 
 def _of(step: int, verdict: Verdict) -> Verdict:
