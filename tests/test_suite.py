@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import re
 import subprocess
 import sys
@@ -18,6 +19,7 @@ from conftest import Check
 from vgg import reference
 from vgg.backends import VELOCITY
 from vgg.conformance import cases, checks, declared
+from vgg.conformance.board import threads
 
 FORWARD, BACKWARD = "forward plain float64 eval", "backward plain float64 eval"
 REASONS = {
@@ -207,6 +209,12 @@ def test_backends_side_by_side_are_judged_as_one_after_the_other(check: Check, t
     assert printed.splitlines()[-3:] == alone[2].splitlines()[-3:]
     rows = [*result["checks"].values(), *result["declared"].values()]
     assert len(ET.parse(path).getroot()[0]) == sum(map(len, rows))
+
+
+def test_backends_side_by_side_share_the_cores() -> None:
+    each = max(1, len(os.sched_getaffinity(0)) // 2)
+    assert threads(1) == {}
+    assert set(threads(2).values()) == {str(each)}
 
 
 def test_a_fault_of_one_backend_side_by_side_is_its_own(check: Check) -> None:

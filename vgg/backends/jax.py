@@ -6,7 +6,8 @@ import os
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from functools import partial, reduce
+from dataclasses import dataclass
+from functools import lru_cache, partial, reduce
 from typing import Any
 
 import flax
@@ -101,11 +102,13 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> VGG:
     channels, height, width = spec.input_shape
     module = VGG(spec, jnp.dtype(dtype), jnp.dtype(dtype))
     with _numerics(module.param_dtype):
-        shapes = jax.eval_shape(module.init, jax.random.key(0), jnp.zeros((1, height, width, channels), dtype))
+        # Shapes alone: module.init itself would compile for seconds.
+        images = jax.ShapeDtypeStruct((1, height, width, channels), dtype)
+        shapes = _initial.eval_shape(module, _key(0), images)
         # Flax makes running statistics float32 whatever param_dtype says.
         blank = jax.tree.map(lambda s: jax.device_put(np.zeros(s.shape, dtype), _device(device)), shapes)
     model = module.bind(blank, mutable=list(blank))
-    return load(model, init(spec, dtype=dtype))  # module.init would compile for seconds
+    return load(model, init(spec, dtype=dtype))
 
 
 def load(model: VGG, params: Mapping[str, Array]) -> VGG:
@@ -177,21 +180,15 @@ class Learner:
         self.matmul = "tensorfloat32" if recipe.precision == "tf32" else _MATMUL
         module, variables = model.unbind()
         self.module = module.clone(dtype=_NARROW.get(recipe.precision, module.dtype))
-        self.scale = LOSS_SCALE if recipe.precision == "fp16" else 1.0
         self.whole, self.sharded = _shardings(_where(model))
-        decay = optax.add_decayed_weights(recipe.weight_decay)
-        self.optimizer = optax.chain(decay, optax.trace(recipe.momentum))
+        training = Training(self.module, recipe)
         with _numerics(module.param_dtype):
-            state = (variables, self.optimizer.init(variables["params"]))
+            state = (variables, training.still(variables["params"]))
             if _GROUP.size > 1:
                 state = jax.tree.map(np.asarray, state)
             variables, self.moments = jax.device_put(state, self.whole)
         _hold(model, variables)
-        # XLA adds the sums over replicas where the sharded batch meets the whole parameters.
-        self._step = jax.jit(self._train, donate_argnums=(0, 1), out_shardings=self.whole)
-        self._evaluate = jax.jit(
-            lambda variables, x: self.module.apply(variables, self._images(x)), out_shardings=self.whole
-        )
+        self._step, self._evaluate = _compiled(training, self.whole)
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> jax.Array:
         """Forward, backward, update; the loss before it."""
@@ -225,21 +222,6 @@ class Learner:
         self.moments = (self.moments[0], self.moments[1]._replace(trace=velocity))
         self.steps = int(state["step"])
 
-    def _train(self, variables: Any, moments: Any, batch: Any, lr: Any, seed: Any) -> tuple[Any, Any, jax.Array]:
-        x, y, masks, real = batch
-        with nn.intercept_methods(partial(_masked, masks, real)):
-            (loss, moved), grads = _differentiated(
-                self.module, variables, self._images(x), y, _key(seed), True, self.scale, real
-            )
-        params, moments = self._updated(variables["params"], moments, grads, lr)
-        return {**variables, **moved, "params": params}, moments, loss
-
-    def _updated(self, params: Any, moments: Any, grads: Any, lr: Any) -> Any:
-        updates, moved = self.optimizer.update(grads, moments, params)
-        lr = jnp.asarray(lr, self.module.param_dtype)
-        new = jax.tree.map(lambda w, u: w - lr * u, params, updates), moved
-        return jax.lax.cond(_finite(grads), lambda: new, lambda: (params, moments)) if self.scale > 1 else new
-
     def _shared(self, batch: Any) -> Any:
         """Copies of a batch's arrays, padded until the replicas divide it, each replica with its rows. JAX may read
         what it gets long after this returns.
@@ -253,14 +235,69 @@ class Learner:
 
         return jax.tree.map(share, batch)
 
+
+@dataclass(frozen=True)
+class Training:
+    """What a learner compiles: the arithmetic of a step and of an evaluation."""
+
+    module: VGG
+    recipe: Recipe
+
+    @property
+    def optimizer(self) -> optax.GradientTransformation:
+        """Coupled weight decay, then momentum; the learning rate comes with each step."""
+        return optax.chain(optax.add_decayed_weights(self.recipe.weight_decay), optax.trace(self.recipe.momentum))
+
+    @property
+    def scale(self) -> float:
+        """What the loss is multiplied by on its way back."""
+        return LOSS_SCALE if self.recipe.precision == "fp16" else 1.0
+
+    def still(self, params: Any) -> Any:
+        """The optimizer's state before the first step, as NumPy arrays: JAX would compile for every shape."""
+        return jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), jax.eval_shape(self.optimizer.init, params))
+
+    def step(self, variables: Any, moments: Any, batch: Any, lr: Any, seed: Any) -> tuple[Any, Any, jax.Array]:
+        """Variables and moments after a step, and the loss before it."""
+        x, y, masks, real = batch
+        with nn.intercept_methods(partial(_masked, masks, real)):
+            (loss, moved), grads = _differentiated(
+                self.module, variables, self._images(x), y, _key(seed), True, self.scale, real
+            )
+        params, moments = self._updated(variables["params"], moments, grads, lr)
+        return {**variables, **moved, "params": params}, moments, loss
+
+    def evaluate(self, variables: Any, x: jax.Array) -> jax.Array:
+        """Logits (N, classes) in eval mode."""
+        return self.module.apply(variables, self._images(x))
+
+    def _updated(self, params: Any, moments: Any, grads: Any, lr: Any) -> Any:
+        updates, moved = self.optimizer.update(grads, moments, params)
+        lr = jnp.asarray(lr, self.module.param_dtype)
+        new = jax.tree.map(lambda w, u: w - lr * u, params, updates), moved
+        return jax.lax.cond(_finite(grads), lambda: new, lambda: (params, moments)) if self.scale > 1 else new
+
     def _images(self, x: jax.Array) -> jax.Array:
         if x.dtype == np.uint8:
             x = (x.astype(self.module.param_dtype) / 255 - self.recipe.mean) / self.recipe.std
-            if x.shape[2:] != self.spec.input_shape[1:]:
-                down, across = (resize_matrix(*s) for s in zip(x.shape[2:], self.spec.input_shape[1:], strict=True))
+            if x.shape[2:] != self.module.spec.input_shape[1:]:
+                down, across = (
+                    resize_matrix(*s) for s in zip(x.shape[2:], self.module.spec.input_shape[1:], strict=True)
+                )
                 with jax.default_matmul_precision("float32"):  # the pixels of every other precision
                     x = jnp.asarray(down, x.dtype) @ x @ jnp.asarray(across.T, x.dtype)
         return x.transpose(0, 2, 3, 1)
+
+
+@lru_cache(maxsize=64)
+def _compiled(training: Training, whole: Sharding) -> tuple[Callable[..., Any], Callable[..., Any]]:
+    """(step, evaluate) under ``jax.jit``, the same for every learner of one network and recipe; hasty in float64, in
+    which steps are taken to prove something.
+    """
+    on_cpu = {device.platform for device in whole.device_set} == {"cpu"}
+    how = {"out_shardings": whole, "compiler_options": _HASTE if on_cpu and training.recipe.dtype == "float64" else {}}
+    # XLA adds the sums over replicas where the sharded batch meets the whole parameters.
+    return jax.jit(training.step, donate_argnums=(0, 1), **how), jax.jit(training.evaluate, **how)
 
 
 _SLOTS = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}
@@ -438,15 +475,14 @@ def _is_layer(module: nn.Module, _: str) -> bool:
     return not isinstance(module, (VGG, VGGBlock))
 
 
+_initial = jax.jit(VGG.init, static_argnums=0)
 _HASTE = {"xla_backend_optimization_level": 0}
 if jax.__version_info__ < (0, 11):
     _HASTE["xla_cpu_use_fusion_emitters"] = False  # later ones have no others
 
 
 def _hastily(function: Callable[..., Any], *static: int) -> Callable[..., Any]:
-    """``function``, compiled; on a CPU fast, rather than to something fast: unlike a step it is called but a few times
-    on a net.
-    """
+    """``function``, compiled; on a CPU hastily, since unlike a step it is called but a few times on a net."""
     hasty = jax.jit(function, static_argnums=static, compiler_options=_HASTE)
     steady = jax.jit(function, static_argnums=static)
     return lambda module, variables, *given: (hasty if _place(variables).platform == "cpu" else steady)(

@@ -67,7 +67,10 @@ class Board(Tally):
         from .. import registry
         from ..client import Worker
 
-        entry, variables = registry.find(backend), {**_compiled(), **_threads()}
+        entry, variables = (
+            registry.find(backend),
+            {**_compiled(), **threads(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))},
+        )
         where: dict[str, Any] = {
             "env": self.env,
             "timeout": self.timeout,
@@ -174,20 +177,20 @@ class Backend:
         return self.board.worker(name)
 
 
+def threads(processes: int) -> dict[str, str]:
+    """Variables by which each of several ``processes`` takes its share of the cores: threads wait for one another, and
+    many times as long where others want the same cores.
+    """
+    each = str(max(1, len(os.sched_getaffinity(0)) // processes))
+    names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
+    return dict.fromkeys(names, each) if processes > 1 else {}
+
+
 def _compiled() -> dict[str, str]:
     """JAX takes seconds to compile each of the suite's small nets, the same ones every time: let it keep them."""
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vgg" / "jax"
     kept = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
     return {name: value for name, value in kept.items() if name not in os.environ}
-
-
-def _threads() -> dict[str, str]:
-    """Of backends that are judged side by side, each takes its share of the cores: OpenMP's threads wait for one
-    another, and several times as long where others want the same cores.
-    """
-    processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-    each = max(1, len(os.sched_getaffinity(0)) // processes)
-    return {"OMP_NUM_THREADS": str(each), "TF_NUM_INTRAOP_THREADS": str(each)} if processes > 1 else {}
 
 
 def _fact(fact: Fact) -> str:

@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from .board import threads
 from .session import Results
 from .side_by_side import SideBySide
 from .tally import DONE, FAILED, NOTHING
@@ -29,7 +30,7 @@ def run(options: Sequence[str], jobs: int = 1) -> tuple[int, Results]:
     fixed = ["-c", str(here / "check.ini"), "--rootdir", str(here.parent), "--noconftest", "--import-mode=append"]
     apart = ["-p", "xdist", "-n", str(jobs)] if jobs > 1 else []
     plugins = [results, SideBySide()] if jobs > 1 else [results]
-    with _deaf():
+    with _in_place({**DEAF, **threads(jobs)}):
         status = pytest.main([*fixed, *apart, str(here / "test_conformance.py"), *options], plugins=plugins)
     return exit_status(status, results), results
 
@@ -49,9 +50,9 @@ def exit_status(status: int, results: Results) -> int:
 
 
 @contextmanager
-def _deaf() -> Iterator[None]:
-    before, path = {name: os.environ.get(name) for name in DEAF}, list(sys.path)
-    _set(DEAF)
+def _in_place(variables: Mapping[str, str | None]) -> Iterator[None]:
+    before, path = {name: os.environ.get(name) for name in variables}, list(sys.path)
+    _set(variables)
     try:
         yield
     finally:
@@ -59,7 +60,7 @@ def _deaf() -> Iterator[None]:
         sys.path[:] = path
 
 
-def _set(variables: dict[str, str | None]) -> None:
+def _set(variables: Mapping[str, str | None]) -> None:
     for name, value in variables.items():
         os.environ.pop(name, None)
         if value is not None:
