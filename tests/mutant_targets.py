@@ -55,7 +55,7 @@ class Inner(Inside):
             return super().call(job, arrays, **arguments)
         except (AttributeError, BackendError, LookupError, NameError, TypeError) as error:
             self.raised.append(str(error))
-            raise BackendError(str(error)) from error
+            raise (type(error) if isinstance(error, BackendError) else BackendError)(str(error)) from error
 
 
 class InnerBench(Bench):

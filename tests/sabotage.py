@@ -17,8 +17,9 @@ from typing import Any
 import numpy as np
 
 import vgg.reference
-from vgg import BackendError
+from vgg import BackendError, VGGError
 from vgg.client import Array, Jobs
+from vgg.errors import RefusedError
 from vgg.wire import Arrays
 from vgg.worker import Session, described
 
@@ -68,7 +69,8 @@ class Inside(Jobs):
         except (AttributeError, LookupError, NameError, TypeError):
             raise  # the saboteur itself is broken: that must not count as caught
         except Exception as error:
-            raise BackendError(f"{job}: {described(error)}") from error
+            kind = RefusedError if isinstance(error, VGGError) else BackendError
+            raise kind(f"{job}: {described(error)}") from error
         return result, {name: array.copy() for name, array in out.items()}
 
 

@@ -20,7 +20,7 @@ from numpy.typing import NDArray
 from . import replicas as parallel
 from . import wire
 from .environments import launch
-from .errors import BackendError, mismatch
+from .errors import BackendError, RefusedError, mismatch
 from .recipe import Recipe
 from .registry import Entry
 from .spec import Spec
@@ -227,7 +227,8 @@ class Worker(Jobs):
                 self._send(job, {"job": "stop"})
         printed = self._newly_printed(job)
         if "error" in head:
-            raise BackendError(f"{self.entry.name}: {job}: {head['error']}") from _RemoteError(head["traceback"])
+            kind = RefusedError if head["refused"] else BackendError
+            raise kind(f"{self.entry.name}: {job}: {head['error']}") from _RemoteError(head["traceback"])
         if printed:
             text = repr(printed[:60]) + "..." * (len(printed) > 60)
             got = f"{text} on standard output"

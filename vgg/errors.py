@@ -13,6 +13,10 @@ class BackendError(VGGError):
     """A backend that raised, hung or died. The other backends are not affected."""
 
 
+class RefusedError(BackendError):
+    """A backend that refused what it was asked for: it raised a ``VGGError``."""
+
+
 class UnavailableError(BackendError):
     """A backend whose environment is missing and cannot be built."""
 

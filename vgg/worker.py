@@ -328,7 +328,8 @@ def main() -> None:
             if not alone:
                 _await_the_launcher(group.rank)
             _flush()
-            wire.send(replies, {"error": described(error), "traceback": traceback.format_exc()})
+            reply = {"error": described(error), "refused": isinstance(error, VGGError)}
+            wire.send(replies, {**reply, "traceback": traceback.format_exc()})
             if not alone:
                 os._exit(1)  # others may have no error, and wait for this process for ever
 
