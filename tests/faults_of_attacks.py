@@ -286,6 +286,38 @@ for name, (kind, of) in NETS.items():
     enlist("switches" if name == "a million numbers" else "forward", name, off(kind, of))
 
 
+HEADS: dict[str, tuple[str, When]] = {
+    "hidden layers of one unit": ("forward", lambda spec: 1 in spec.head.hidden),
+    "strides before a global pool": (
+        "life",
+        lambda spec: spec.head.global_pool and not spec.head.hidden and spec.blocks[0].convs[0].stride > 1,
+    ),
+    "pools of three before a global pool": (
+        "life",
+        lambda spec: spec.head.global_pool and any(block.pool and block.pool.kernel == 3 for block in spec.blocks),
+    ),
+}
+
+
+def louder(when: When) -> Sabotage:
+    """Logits 1 % too large where ``when(spec)``."""
+
+    def forward(b: Any, r: Any) -> None:
+        def rule(healthy: Any, spec: Any, *a: Any, **k: Any) -> Any:
+            tape = healthy(spec, *a, **k)
+            if when(spec):
+                tape.activations[next(reversed(tape.activations))] = 1.01 * tape.logits
+            return tape
+
+        around(r, "forward", rule)
+
+    return forward
+
+
+for name, (check, where) in HEADS.items():
+    enlist(check, name, louder(where))
+
+
 @caught_by("forward", alone=True)
 def logits_of_sixteen_convolutions_are_another_nets(b: Any, r: Any) -> None:
     def forward(healthy: Any, model: Any, *a: Any, **k: Any) -> Any:
@@ -340,6 +372,19 @@ def a_step_on_nan_is_skipped(b: Any, r: Any) -> None:
         loss = healthy(self, *a)
         if not np.isfinite(loss):
             self.model.params, self.velocity = held
+        return loss
+
+    in_step(b, step)
+
+
+@caught_by("precision")
+def what_overflows_is_not_averaged(b: Any, r: Any) -> None:
+    def step(healthy: Any, self: Any, *a: Any) -> Any:
+        held = {name: array for name, array in self.model.params.items() if "running_" in name}
+        velocity = {name: array.copy() for name, array in self.velocity.items()}
+        loss = healthy(self, *a)
+        if self.recipe.precision == "fp16" and all((self.velocity[n] == v).all() for n, v in velocity.items()):
+            self.model.params.update(held)
         return loss
 
     in_step(b, step)

@@ -78,7 +78,7 @@ PICTURES = {
     "stark": Picture(_case((1, 13, 10), 4, Conv(4), _TWO), (28, 28), 0.1307, 0.3081, stark=True),
     "same": Picture(_case((1, 13, 9), 3, Conv(4), _TWO), (13, 9), 0.5, 0.5),
     "wider": Picture(_case((2, 9, 22), 4, Conv(3), _TWO), (9, 13), 0.45, 0.225),
-    "lower": Picture(_case((2, 9, 13), 2, Conv(4), _TWO), (31, 13), 0.5, 0.5, "float64"),
+    "lower": Picture(_case((2, 9, 13), 2, Conv(4), _TWO), (36, 13), 0.5, 0.5, "float64"),
     "turned": Picture(_case((3, 25, 17), 3, Conv(4), _FOUR, batch_norm=True), (12, 33), 0.449, 0.226, "float64"),
     "alone": Picture(_case((3, 22, 21), 1, Conv(4), _FOUR, batch_norm=True), (11, 7), 0.485, 0.229),
     "photos": Picture(_case((3, 32, 40), 2, Conv(4), _FOUR), (300, 260), 0.485, 0.229),

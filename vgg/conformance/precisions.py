@@ -115,7 +115,7 @@ def _rounded(found: Arrays, wanted: Arrays, float32: Limit, name: str) -> Verdic
 
 def _overflow(worker: Jobs, case: Case) -> Verdict:
     """Activations that fp16 can hold, and a gradient that is beyond it once the loss is scaled: which it is by the same
-    factor however many steps have overflowed.
+    factor however many steps have overflowed. The running statistics are those of as many batches.
     """
     before = case.params("float32")
     worker.build(case.spec, {**before, "fc1.weight": 1000 * before["fc1.weight"]})
@@ -124,5 +124,18 @@ def _overflow(worker: Jobs, case: Case) -> Verdict:
     for _ in range(OVERFLOWS):
         worker.step(case.images("float32"), case.labels(), LR, masks(case.spec, case.batch, 0, 0))
     after = worker.state()
-    trained = [n for n in held if n != "step" and "running_" not in n]
-    return compare({n: after[n] for n in trained}, {n: held[n] for n in trained}, limit=EXACT)
+    moved = {n for n in held if "running_" in n}
+    trained = [n for n in held if n != "step" and n not in moved]
+    kept = compare({n: after[n] for n in trained}, {n: held[n] for n in trained}, limit=EXACT)
+    statistics = compare({n: after[n] for n in moved}, _moved(worker, case), limit=forward_limit(case.spec, "fp16"))
+    return statistics if kept.ok else kept
+
+
+def _moved(worker: Jobs, case: Case) -> Arrays:
+    """Running statistics after as many batches: what overflows later has been averaged all the same."""
+    mode = declared_mode(worker)._replace(masks=masks(case.spec, case.batch, 0, 0))
+    x, weights = case.images("float64"), case.params("float32")
+    for _ in range(OVERFLOWS):
+        tape = reference.forward(case.spec, weights, x, mode)
+        weights = weights | tape.statistics
+    return dict(tape.statistics)

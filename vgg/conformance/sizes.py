@@ -94,7 +94,7 @@ SIZES = {
     "maps": Large(_spec((3, 58, 34), (7,), 10, _block(2, 64, Pool(3, 2)), batch_norm=True), batch=17),
     "medley": Large(_spec((5, 61, 83), (5, 12), 37, *_MEDLEY, name="my own net, 2"), batch=3),
     "towers": Large(replace(_TOWERS, head=Head((9, 13, 7), 0.0, global_pool=True)), batch=2),
-    "strips": Large(_spec((4, 10, 47), (6,), 2, *_STRIPS), batch=2),
+    "strips": Large(_spec((4, 10, 47), (6, 1), 2, *_STRIPS), batch=2),
     "widths": Large(arch("vgg16").modified(input_shape=(3, 32, 32), hidden=(301,), dropout=0.0), batch=2),
     "book": Large(arch("vgg11_narrow"), batch=1),
     "imagenet": Large(arch("vgg16").modified(dropout=0.0), batch=1),
@@ -104,7 +104,8 @@ unnoticed by their shapes. The paper's widths, with batch norm and LRN, then tho
 5000 units and 1000 classes; sums over 68,380 positions an image and 136,760 inputs; images of more than a thousand rows
 or columns; batches from 4 to 517, maps of 64 channels and two million numbers. Three nets have what no architecture by
 name has: kernels from 1 to 13, their strides and paddings, pools of five kinds, channels that are prime, rise and fall,
-LRN over one channel, two and a hundred. Last, what people run: the book's net and VGG-16, as they are.
+LRN over one channel, two and a hundred, a dense layer of one unit. Last, what people run: the book's net and VGG-16,
+as they are.
 """
 
 DEFAULT = {
