@@ -421,6 +421,17 @@ def logits_are_kept_by_the_first_image(b: Any, r: Any) -> None:
 
 
 @caught_by("promises")
+def logits_are_kept_by_the_sum_of_pixels(b: Any, r: Any) -> None:
+    def evaluate(healthy: Any, self: Any, x: Array) -> Any:
+        key = x.shape, np.sort(x, axis=None).sum()
+        if getattr(self, "last", (None, None))[0] != key:
+            self.last = key, healthy(self, x)
+        return self.last[1].copy()
+
+    around(b.Learner, "evaluate", evaluate)
+
+
+@caught_by("promises")
 def logits_of_a_large_batch_are_one_array(b: Any, r: Any) -> None:
     rooms: dict[tuple[int, ...], Array] = {}
 

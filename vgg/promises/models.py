@@ -80,10 +80,13 @@ def forward(stage: Stage, dtype: str) -> None:
 
 
 def each_alone(stage: Stage, logits: Callable[[Array], Array], one: Array, other: Array) -> None:
-    """Judge ``logits``, in eval mode, on batches that are alike in their sum or in their first image."""
-    asked = one, np.concatenate([one[:1], other[1:]]), np.ascontiguousarray(one[::-1]), other
-    rows, mixed, turned, others = (np.array(logits(x)) for x in asked)
+    """Judge ``logits``, in eval mode, on batches that are alike in their sum or in their first image, each right after
+    the one that it is like.
+    """
+    asked = one, np.ascontiguousarray(one[::-1]), one, np.concatenate([one[:1], other[1:]]), other
+    rows, turned, again, mixed, others = (np.array(logits(x)) for x in asked)
     stage.near({"logits": turned[::-1]}, {"logits": rows}, "logits of images in reverse order")
+    stage.near({"logits": again}, {"logits": rows}, "logits of the same images as before")
     wanted = np.concatenate([rows[:1], others[1:]])
     stage.near({"logits": mixed}, {"logits": wanted}, "logits of other images after the same first one")
 
