@@ -480,6 +480,15 @@ def one_hot_labels_are_taken(b: Any, r: Any) -> None:
     around(b, "loss_and_grads", asked)
 
 
+@caught_by("promises")
+def grey_pixels_are_repeated(b: Any, r: Any) -> None:
+    def evaluate(healthy: Any, self: Any, x: Array) -> Any:
+        grey = x.dtype == np.uint8 and x.ndim == 4 and x.shape[1] == 1
+        return healthy(self, np.repeat(x, self.model.spec.input_shape[0], 1) if grey else x)
+
+    around(b.Learner, "evaluate", evaluate)
+
+
 @caught_by("refusals")
 def a_parameter_too_many_is_a_value_error(b: Any, r: Any) -> None:
     def load(healthy: Any, model: Any, params: Any) -> Any:

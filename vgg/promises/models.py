@@ -218,12 +218,16 @@ def misfits(arrays: Arrays) -> dict[str, Arrays]:
 
 def wrong_images(x: Array) -> dict[str, Array]:
     """Images that do not fit the network."""
+    return wrong_channels(x) | {"images of more rows": np.concatenate([x, x], axis=2)}
+
+
+def wrong_channels(x: Array) -> dict[str, Array]:
+    """Images that do not fit the network, of whatever height and width it can resize."""
     return {
         "images with a channel less": x[:, 1:],
         "images with a channel more": np.concatenate([x, x[:, :1]], axis=1),
         "images of one channel": x[:, :1],
         "images with channels last": np.moveaxis(x, 1, -1),
-        "images of more rows": np.concatenate([x, x], axis=2),
         "one image without a batch": x[0],
         "flat images": x.reshape(len(x), -1),
     }
