@@ -55,7 +55,8 @@ class Inner(Inside):
             return super().call(job, arrays, **arguments)
         except (AttributeError, BackendError, LookupError, NameError, TypeError) as error:
             self.raised.append(str(error))
-            raise (type(error) if isinstance(error, BackendError) else BackendError)(str(error)) from error
+            kind = type(error) if isinstance(error, BackendError) else BackendError
+            raise kind(str(error)) from error
 
 
 class InnerBench(Bench):

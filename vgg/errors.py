@@ -14,7 +14,7 @@ class BackendError(VGGError):
 
 
 class RefusedError(BackendError):
-    """A backend that refused what it was asked for: it raised a ``VGGError``."""
+    """A ``VGGError`` raised in a worker, by the backend or on its behalf: what was asked for is refused."""
 
 
 class UnavailableError(BackendError):

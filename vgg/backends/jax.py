@@ -32,6 +32,7 @@ PRECISIONS = {
 }
 REPLICAS = {"batch_norm": True}
 _GROUP = group()
+_HURRIED = "VGG_HASTY" in os.environ
 if _GROUP.size > 1:
     jax.config.update("jax_num_cpu_devices", _GROUP.replicas)
 if _GROUP.processes > 1:
@@ -181,7 +182,7 @@ class Learner:
         module, variables = model.unbind()
         self.module = module.clone(dtype=_NARROW.get(recipe.precision, module.dtype))
         self.whole, self.sharded = _shardings(_where(model))
-        training = Training(self.module, recipe)
+        training = Training(self.module, _arithmetic(recipe))
         with _numerics(module.param_dtype):
             state = (variables, training.still(variables["params"]))
             if _GROUP.size > 1:
@@ -238,7 +239,7 @@ class Learner:
 
 @dataclass(frozen=True)
 class Training:
-    """What a learner compiles: the arithmetic of a step and of an evaluation."""
+    """What a learner compiles: a step and an evaluation; of its recipe, what ``_arithmetic`` keeps."""
 
     module: VGG
     recipe: Recipe
@@ -254,7 +255,7 @@ class Training:
         return LOSS_SCALE if self.recipe.precision == "fp16" else 1.0
 
     def still(self, params: Any) -> Any:
-        """The optimizer's state before the first step, as NumPy arrays: JAX would compile for every shape."""
+        """The optimizer's state before the first step: zeros, by NumPy, since JAX would compile for every shape."""
         return jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), jax.eval_shape(self.optimizer.init, params))
 
     def step(self, variables: Any, moments: Any, batch: Any, lr: Any, seed: Any) -> tuple[Any, Any, jax.Array]:
@@ -291,13 +292,18 @@ class Training:
 
 @lru_cache(maxsize=64)
 def _compiled(training: Training, whole: Sharding) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """(step, evaluate) under ``jax.jit``, the same for every learner of one network and recipe; hasty in float64, in
-    which steps are taken to prove something.
-    """
+    """(step, evaluate) under ``jax.jit``, the same for every learner of one network and arithmetic."""
     on_cpu = {device.platform for device in whole.device_set} == {"cpu"}
-    how = {"out_shardings": whole, "compiler_options": _HASTE if on_cpu and training.recipe.dtype == "float64" else {}}
+    hasty = _HURRIED and on_cpu and training.module.param_dtype == np.float64
+    how = {"out_shardings": whole, "compiler_options": _HASTE if hasty else {}}
     # XLA adds the sums over replicas where the sharded batch meets the whole parameters.
     return jax.jit(training.step, donate_argnums=(0, 1), **how), jax.jit(training.evaluate, **how)
+
+
+def _arithmetic(recipe: Recipe) -> Recipe:
+    """What of ``recipe`` is compiled; seeds and rates come with each step."""
+    names = ("mean", "std", "momentum", "weight_decay", "precision")
+    return Recipe(**{name: getattr(recipe, name) for name in names})
 
 
 _SLOTS = {"kernel": "weight", "scale": "weight", "bias": "bias", "mean": "running_mean", "var": "running_var"}

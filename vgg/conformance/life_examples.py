@@ -15,7 +15,7 @@ from .life_strategies import IDLE, LONG, ROUND
 _PLAIN = Spec((Block((Conv(3),)), Block((Conv(5),))), (3, 8, 9), 4, Head((7, 5), 0.3), name="plain")
 _PIXELS = Spec((Block((Conv(4), Conv(3, 1, 1, 0)), Pool(3, 2)),), (1, 9, 8), 3, Head((6,), 0.7), True, "pixels")
 _STRIDED = Spec((Block((Conv(5, 5, 2, 2, lrn=True),), None),), (2, 8, 7), 5, Head((), 0.0), True, "strided")
-_POOLED = Spec((Block((Conv(6, 3, 2, 1, True),), Pool(3, 1)),), (2, 9, 8), 4, Head((), 0.0, True), True, "pooled")
+_POOLED = Spec((Block((Conv(6, stride=2, lrn=True),), Pool(3, 1)),), (2, 9, 8), 4, Head((), 0.0, True), True, "pooled")
 _SMALL = Spec((Block((Conv(3),)),), (1, 4, 6), 3, Head(()), name="small")
 _DEEP = Spec((Block((Conv(4),), Pool(3, 1)),), (1, 6, 7), 2, Head((5, 4, 6), 0.1), name="deep")
 

@@ -124,7 +124,7 @@ def _overflow(worker: Jobs, case: Case) -> Verdict:
     for _ in range(OVERFLOWS):
         worker.step(case.images("float32"), case.labels(), LR, masks(case.spec, case.batch, 0, 0))
     after = worker.state()
-    moved = {n for n in held if "running_" in n}
+    moved = [n for n in held if "running_" in n]
     trained = [n for n in held if n != "step" and n not in moved]
     kept = compare({n: after[n] for n in trained}, {n: held[n] for n in trained}, limit=EXACT)
     statistics = compare({n: after[n] for n in moved}, _moved(worker, case), limit=forward_limit(case.spec, "fp16"))
