@@ -67,10 +67,9 @@ class Board(Tally):
         from .. import registry
         from ..client import Worker
 
-        entry, variables = (
-            registry.find(backend),
-            {**_compiled(), **threads(int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1")))},
-        )
+        entry = registry.find(backend)
+        processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        variables = {**_compiled(), **threads(processes)}
         where: dict[str, Any] = {
             "env": self.env,
             "timeout": self.timeout,
