@@ -420,10 +420,11 @@ def logits_are_kept_by_the_first_image(b: Any, r: Any) -> None:
     around(b, "forward", forward)
 
 
-@caught_by("promises")
+@caught_by("promises", alone=True)
 def logits_are_kept_by_the_sum_of_pixels(b: Any, r: Any) -> None:
     def evaluate(healthy: Any, self: Any, x: Array) -> Any:
-        key = x.shape, np.sort(x, axis=None).sum()
+        weights = b"".join(array.tobytes() for array in self.state().values())
+        key = self.steps, hash(weights), x.shape, np.sort(x, axis=None).sum()
         if getattr(self, "last", (None, None))[0] != key:
             self.last = key, healthy(self, x)
         return self.last[1].copy()
@@ -489,6 +490,18 @@ def grey_pixels_are_repeated(b: Any, r: Any) -> None:
     around(b.Learner, "evaluate", evaluate)
 
 
+@caught_by("life")
+def pixels_are_squeezed_into_the_size_of_the_recipe(b: Any, r: Any) -> None:
+    def images(healthy: Any, self: Any, x: Array) -> Any:
+        side = self.recipe.size
+        if x.dtype == np.uint8 and side < min(*self.model.spec.input_shape[1:], *x.shape[2:]):
+            down, across = (b.resize_matrix(extent, side) for extent in x.shape[2:])
+            x = np.rint(down @ x @ across.T).astype(np.uint8)
+        return healthy(self, x)
+
+    around(b.Learner, "_images", images)
+
+
 @caught_by("refusals")
 def a_parameter_too_many_is_a_value_error(b: Any, r: Any) -> None:
     def load(healthy: Any, model: Any, params: Any) -> Any:
@@ -508,3 +521,14 @@ def a_gpu_where_none_is_shown(b: Any, r: Any) -> None:
 @caught_by("life")
 def the_rate_falls_after_a_million_steps(b: Any, r: Any) -> None:
     in_update(b, r, lambda s, lr, momentum, weight_decay: {"lr": lr if s.steps < 10**6 else 0.9 * lr})
+
+
+@caught_by("refusals")
+def a_step_that_is_no_scalar_is_reshaped_in_place_and_nothing_is_restored(b: Any, r: Any) -> None:
+    def restore(healthy: Any, self: Any, state: Any) -> Any:
+        if state["step"].ndim:
+            state["step"].shape = ()
+        else:
+            healthy(self, state)
+
+    around(b.Learner, "restore", restore)

@@ -396,3 +396,12 @@ def evaluation_starts_masks_anew(b: Any, r: Any) -> None:
 @caught_by("masking")
 def restoring_starts_masks_anew(b: Any, r: Any) -> None:
     _counting("restore")(b, r)
+
+
+@caught_by("modes")
+def a_layer_is_never_dropped_as_a_whole(b: Any, r: Any) -> None:
+    def spared(mask: Array) -> Array:
+        mask[~mask.any(axis=1), 0] = mask.max(initial=1)
+        return mask
+
+    _drawn(b, _each(spared), learner=True, model=True)

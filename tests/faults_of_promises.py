@@ -495,11 +495,6 @@ def one_number_is_loaded_for_all(b: Any, r: Any) -> None:
 
 
 @caught_by("promises")
-def labels_are_counted_modulo_the_classes(b: Any, r: Any) -> None:
-    around(r, "cross_entropy", lambda original, logits, y: original(logits, np.asarray(y) % logits.shape[1]))
-
-
-@caught_by("promises")
 def parameters_without_a_place_are_passed_over(b: Any, r: Any) -> None:
     def lenient(original: Any, model: Any, params: Any) -> Any:
         return original(model, {name: params[name] for name in model.params if name in params})

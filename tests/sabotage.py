@@ -17,11 +17,11 @@ from typing import Any
 import numpy as np
 
 import vgg.reference
-from vgg import BackendError, VGGError
+from vgg import BackendError
 from vgg.client import Array, Jobs
 from vgg.errors import RefusedError
 from vgg.wire import Arrays
-from vgg.worker import Session, described
+from vgg.worker import Session, described, refuses
 
 ORACLE = Path(__file__).parent / "plugin_backend" / "vgg_oracle.py"
 Sabotage = Callable[[Any, Any], None]
@@ -69,7 +69,7 @@ class Inside(Jobs):
         except (AttributeError, LookupError, NameError, TypeError):
             raise  # the saboteur itself is broken: that must not count as caught
         except Exception as error:
-            kind = RefusedError if isinstance(error, VGGError) else BackendError
+            kind = RefusedError if refuses(error) else BackendError
             raise kind(f"{job}: {described(error)}") from error
         return result, {name: array.copy() for name, array in out.items()}
 

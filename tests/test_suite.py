@@ -18,8 +18,8 @@ from conftest import Check
 
 from vgg import reference
 from vgg.backends import VELOCITY
-from vgg.conformance import cases, checks, declared
-from vgg.conformance.board import threads
+from vgg.conformance import cases, checks, declared, run
+from vgg.conformance.board import Board, threads
 
 FORWARD, BACKWARD = "forward plain float64 eval", "backward plain float64 eval"
 REASONS = {
@@ -211,10 +211,39 @@ def test_backends_side_by_side_are_judged_as_one_after_the_other(check: Check, t
     assert len(ET.parse(path).getroot()[0]) == sum(map(len, rows))
 
 
+@pytest.fixture
+def unthreaded(monkeypatch: pytest.MonkeyPatch) -> pytest.MonkeyPatch:
+    """A patch with no variable of threads in the environment."""
+    for name in ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"):
+        monkeypatch.delenv(name, raising=False)
+    return monkeypatch
+
+
+@pytest.mark.usefixtures("unthreaded")
 def test_backends_side_by_side_share_the_cores() -> None:
     each = max(1, len(os.sched_getaffinity(0)) // 2)
     assert threads(1) == {}
     assert set(threads(2).values()) == {str(each)}
+
+
+def test_threads_that_a_user_has_set_stay(unthreaded: pytest.MonkeyPatch) -> None:
+    unthreaded.setenv("OMP_NUM_THREADS", "3")
+    assert set(threads(2)) == {"OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS"}
+
+
+def test_processes_side_by_side_start_with_their_share_of_the_cores(unthreaded: pytest.MonkeyPatch) -> None:
+    wanted, seen = threads(2), dict[str, str]()
+    unthreaded.setattr(pytest, "main", lambda *_, **__: seen.update(os.environ) or pytest.ExitCode.OK)
+    run.run([], jobs=2)
+    assert wanted.items() <= seen.items()
+    assert not wanted.keys() & os.environ.keys()
+
+
+def test_workers_of_a_users_own_xdist_start_with_theirs(unthreaded: pytest.MonkeyPatch) -> None:
+    unthreaded.setenv("PYTEST_XDIST_WORKER_COUNT", "2")
+    unthreaded.setattr("vgg.client.Worker", lambda _, **options: options)
+    started = cast("dict[str, dict[str, str]]", Board(["torch"]).start("torch"))
+    assert threads(2).items() <= started["variables"].items()
 
 
 def test_a_fault_of_one_backend_side_by_side_is_its_own(check: Check) -> None:

@@ -17,6 +17,10 @@ class RefusedError(BackendError):
     """A ``VGGError`` raised in a worker, by the backend or on its behalf: what was asked for is refused."""
 
 
+class ContractError(VGGError):
+    """A backend did what its contract forbids. Whoever asked is not to blame, so nothing is refused by it."""
+
+
 class UnavailableError(BackendError):
     """A backend whose environment is missing and cannot be built."""
 

@@ -26,7 +26,7 @@ import numpy as np
 from . import replicas, train, wire
 from .backends import DTYPES, FACTS, FUNCTIONS, LEVEL, LEVELS, NEEDED, PRECISIONS, check_images
 from .bench import contender
-from .errors import VGGError, mismatch, unknown
+from .errors import ContractError, VGGError, mismatch, unknown
 from .masks import dropouts
 from .promises import PROMISES, BrokenError, Stage
 from .recipe import Recipe
@@ -283,19 +283,19 @@ def _unchanged(arrays: wire.Arrays) -> Iterator[None]:
     yield
     for name, array in arrays.items():
         if not np.array_equal(array, before[name], equal_nan=True):
-            raise VGGError(f"{name}: got changed in place, wanted as it was; let the backend copy it first")
+            raise mismatch(name, "changed in place", "as it was", "let the backend copy it first", ContractError)
 
 
 def _arrays(out: Any) -> wire.Arrays:
     """``out``, if it is what the contract promises: NumPy arrays of numbers by name."""
     if not isinstance(out, Mapping):
-        raise mismatch("result", type(out).__name__, "a dict of NumPy arrays by name")
+        raise mismatch("result", type(out).__name__, "a dict of NumPy arrays by name", kind=ContractError)
     for name, array in out.items():
         if not isinstance(name, str):
-            raise mismatch("result", f"the key {name!r}", "names that are strings")
+            raise mismatch("result", f"the key {name!r}", "names that are strings", kind=ContractError)
         if not isinstance(array, np.ndarray) or array.dtype.kind not in "fiub":
             kind = f"an array of {array.dtype}" if isinstance(array, np.ndarray) else type(array).__name__
-            raise mismatch(f"result[{name!r}]", kind, "a NumPy array of numbers")
+            raise mismatch(f"result[{name!r}]", kind, "a NumPy array of numbers", kind=ContractError)
     return dict(out)
 
 
@@ -328,7 +328,7 @@ def main() -> None:
             if not alone:
                 _await_the_launcher(group.rank)
             _flush()
-            reply = {"error": described(error), "refused": isinstance(error, VGGError)}
+            reply = {"error": described(error), "refused": refuses(error)}
             wire.send(replies, {**reply, "traceback": traceback.format_exc()})
             if not alone:
                 os._exit(1)  # others may have no error, and wait for this process for ever
@@ -366,6 +366,11 @@ def described(error: BaseException) -> str:
     if isinstance(error, SystemExit):
         return f"called sys.exit({error.code!r})"
     return str(error) if isinstance(error, VGGError) else f"{type(error).__name__}: {error}"
+
+
+def refuses(error: BaseException) -> bool:
+    """Whether it says that what was asked for is not to be had, and not that the backend failed."""
+    return isinstance(error, VGGError) and not isinstance(error, ContractError)
 
 
 def _read(

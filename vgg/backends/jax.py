@@ -184,7 +184,7 @@ class Learner:
         self.whole, self.sharded = _shardings(_where(model))
         training = Training(self.module, _arithmetic(recipe))
         with _numerics(module.param_dtype):
-            state = (variables, training.still(variables["params"]))
+            state = (variables, training.initial(variables["params"]))
             if _GROUP.size > 1:
                 state = jax.tree.map(np.asarray, state)
             variables, self.moments = jax.device_put(state, self.whole)
@@ -254,7 +254,7 @@ class Training:
         """What the loss is multiplied by on its way back."""
         return LOSS_SCALE if self.recipe.precision == "fp16" else 1.0
 
-    def still(self, params: Any) -> Any:
+    def initial(self, params: Any) -> Any:
         """The optimizer's state before the first step: zeros, by NumPy, since JAX would compile for every shape."""
         return jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), jax.eval_shape(self.optimizer.init, params))
 
@@ -437,6 +437,10 @@ def _key(seed: Any) -> jax.Array:
     return jax.random.key(seed, impl="rbg")
 
 
+_initial = jax.jit(VGG.init, static_argnums=0)
+"""Under ``jit``, since it keeps the shapes that it has found for a module."""
+
+
 def _apply(module: VGG, variables: Any, x: jax.Array, key: jax.Array, train: bool) -> tuple[jax.Array, Any]:
     """Logits, and the moved running statistics."""
     return module.apply(variables, x, train, rngs={"dropout": key}, mutable=["batch_stats"])
@@ -481,7 +485,6 @@ def _is_layer(module: nn.Module, _: str) -> bool:
     return not isinstance(module, (VGG, VGGBlock))
 
 
-_initial = jax.jit(VGG.init, static_argnums=0)
 _HASTE = {"xla_backend_optimization_level": 0}
 if jax.__version_info__ < (0, 11):
     _HASTE["xla_cpu_use_fusion_emitters"] = False  # later ones have no others

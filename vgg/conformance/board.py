@@ -69,6 +69,7 @@ class Board(Tally):
 
         entry = registry.find(backend)
         processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
+        # ``run`` has set these of threads already; a user's own pytest-xdist has not.
         variables = {**_compiled(), **threads(processes)}
         where: dict[str, Any] = {
             "env": self.env,
@@ -178,11 +179,11 @@ class Backend:
 
 def threads(processes: int) -> dict[str, str]:
     """Variables by which each of several ``processes`` takes its share of the cores: threads wait for one another, and
-    many times as long where others want the same cores.
+    many times as long where others want the same cores. What the user has set stays; JAX heeds none of them.
     """
     each = str(max(1, len(os.sched_getaffinity(0)) // processes))
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
-    return dict.fromkeys(names, each) if processes > 1 else {}
+    return {name: each for name in names if processes > 1 and name not in os.environ}
 
 
 def _compiled() -> dict[str, str]:

@@ -68,9 +68,11 @@ def _days(dtype: str) -> Life:
 
 
 def _pictures(dtype: str) -> Life:
-    """Pixels of two sizes, and floats; a fresh learner, and another recipe."""
+    """Pixels of two sizes, and floats; a fresh learner, and another recipe; sizes in them that are no business of a
+    learner, above the network's and below it.
+    """
     small, large = (5, 13), (13, 5) if dtype == "float64" else _PIXELS.input_shape[1:]
-    later = _recipe(dtype, 0.99, 1e-4, mean=-0.4, std=3.0)
+    later = _recipe(dtype, 0.99, 1e-4, mean=-0.4, std=3.0, size=3)
     if dtype == "float32":
         later = _recipe(dtype, 0.0, 0.7, mean=1.5, std=0.008, lr=1e-4)
     return Life(

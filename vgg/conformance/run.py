@@ -24,13 +24,14 @@ def run(options: Sequence[str], jobs: int = 1) -> tuple[int, Results]:
     """Run the suite in one pytest session: (exit status of ``vgg check``, results).
 
     ``jobs`` is how many backends are judged at a time, each in a process of pytest-xdist. The session reads no conftest
-    file, no settings but its own, no variable that speaks to pytest, and loads no other plugin.
+    file, no settings but its own, no variable that speaks to pytest, and loads no other plugin. Several at a time share
+    the cores: see ``board.threads``.
     """
     here, results = Path(__file__).parent, Results()
     fixed = ["-c", str(here / "check.ini"), "--rootdir", str(here.parent), "--noconftest", "--import-mode=append"]
     apart = ["-p", "xdist", "-n", str(jobs)] if jobs > 1 else []
     plugins = [results, SideBySide()] if jobs > 1 else [results]
-    with _in_place({**DEAF, **threads(jobs)}):
+    with _environment({**DEAF, **threads(jobs)}):
         status = pytest.main([*fixed, *apart, str(here / "test_conformance.py"), *options], plugins=plugins)
     return exit_status(status, results), results
 
@@ -50,7 +51,7 @@ def exit_status(status: int, results: Results) -> int:
 
 
 @contextmanager
-def _in_place(variables: Mapping[str, str | None]) -> Iterator[None]:
+def _environment(variables: Mapping[str, str | None]) -> Iterator[None]:
     before, path = {name: os.environ.get(name) for name in variables}, list(sys.path)
     _set(variables)
     try:

@@ -102,7 +102,7 @@ SIZES = {
 """Twelve blocks, up to eleven convolutions in one, eleven dense layers, most of one width: names sorted as text go
 unnoticed by their shapes. The paper's widths, with batch norm and LRN, then those of VGG-16; dense layers of 2051 and
 5000 units and 1000 classes; sums over 68,380 positions an image and 136,760 inputs; images of more than a thousand rows
-or columns; batches from 4 to 517, maps of 64 channels and two million numbers. Three nets have what no architecture by
+or columns; batches from 1 to 517, maps of 64 channels and two million numbers. Three nets have what no architecture by
 name has: kernels from 1 to 13, their strides and paddings, pools of five kinds, channels that are prime, rise and fall,
 LRN over one channel, two and a hundred, a dense layer of one unit. Last, what people run: the book's net and VGG-16,
 as they are.

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from .arrays import LAYOUTS, Array, Arrays, aligned, copied, ruin
-from .models import called, each_alone, misfits, refused, tried, wrong_channels, wrong_images, wrong_labels
+from .models import called, each_alone, misfits, refused, tried, wrong_images, wrong_labels, wrong_layouts
 from .stage import LR, STEPS, Stage, batch, images, life, params, start
 
 
@@ -145,7 +145,7 @@ def mistakes(stage: Stage, dtype: str) -> None:
     attempts = {f"restore() of {what}": partial(learner.restore, wrong) for what, wrong in states.items()}
     for what, labels in wrong_labels(y).items():
         attempts[f"step() with {what}"] = partial(learner.step, x, labels, LR, masks)
-    pixels = {f"{what}, uint8": wrong for what, wrong in wrong_channels(batch(0, "float32").x).items()}
+    pixels = {f"{what}, uint8": wrong for what, wrong in wrong_layouts(batch(0, "float32").x).items()}
     for what, wrong in {**wrong_images(floats), **pixels}.items():
         attempts[f"step() on {what}"] = partial(learner.step, wrong, y, LR, masks)
         attempts[f"evaluate() of {what}"] = partial(learner.evaluate, wrong)

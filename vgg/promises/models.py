@@ -218,10 +218,10 @@ def misfits(arrays: Arrays) -> dict[str, Arrays]:
 
 def wrong_images(x: Array) -> dict[str, Array]:
     """Images that do not fit the network."""
-    return wrong_channels(x) | {"images of more rows": np.concatenate([x, x], axis=2)}
+    return wrong_layouts(x) | {"images of more rows": np.concatenate([x, x], axis=2)}
 
 
-def wrong_channels(x: Array) -> dict[str, Array]:
+def wrong_layouts(x: Array) -> dict[str, Array]:
     """Images that do not fit the network, of whatever height and width it can resize."""
     return {
         "images with a channel less": x[:, 1:],
