@@ -1,7 +1,7 @@
 """The epochs of one run as a table.
 
 ``python benchmarks/epochs.py RUN benchmarks/results/small-input.json`` reads the directory of a run that ended, then
-``python -m vgg.report.markdown`` with that file and a document.
+``python tools/tables.py`` with that file and a document.
 """
 
 from __future__ import annotations
@@ -12,8 +12,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vgg import runs
-from vgg.params import write_atomically
+from vgg.core.files import write_atomically
+from vgg.runs import directory
 
 KEPT = ("vgg", "commit", "date", "machine", "backend", "facts", "spec", "recipe", "summary")
 COLUMNS = ("epoch", "learning rate", "training loss", "test loss", "test accuracy")
@@ -21,7 +21,7 @@ COLUMNS = ("epoch", "learning rate", "training loss", "test loss", "test accurac
 
 def main(run: Path, out: Path) -> None:
     """``run.json`` without the places it was at, and a row an epoch."""
-    runs.read(run)
+    directory.read(run)
     told = json.loads((run / "run.json").read_text())
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     rows = []

@@ -1,5 +1,5 @@
 """Where a training step of MXNet goes, by MXNet's own profiler: JSON on standard output, with a table
-for ``python -m vgg.report.markdown``.
+for ``python tools/tables.py``.
 
 export OMP_NUM_THREADS=2 PYTHONPATH=.
 uv run --no-project --python 3.11 --with-requirements vgg/envs/mxnet.txt python benchmarks/mxnet_profile.py
@@ -10,18 +10,18 @@ from __future__ import annotations
 import json
 import sys
 import tempfile
-from argparse import Namespace
 from collections.abc import Callable
 from pathlib import Path
 
 import mxnet as mx
 
-from vgg import params
 from vgg.backends import mxnet as backend
-from vgg.bench import contender, run, workloads
+from vgg.core import init
+from vgg.timing import contender, workloads
+from vgg.timing.conditions import Conditions
 
 STEPS = 5
-OPTIONS = Namespace(device="cpu", precision="float32", rounds=STEPS, env="current")
+CONDITIONS = Conditions(rounds=STEPS, env="current")
 LEAST = 0.005
 """Of the whole, below which an operator is not shown."""
 
@@ -43,7 +43,7 @@ def main() -> None:
     """Profile steps of vgg11_narrow at 1x224x224, batch 32."""
     workload = workloads.find("vgg11_narrow")
     batch = workload.batches["cpu"][0]
-    model = backend.load(backend.build(workload.spec), params.init(workload.spec, 0, "he_normal"))
+    model = backend.load(backend.build(workload.spec), init.init(workload.spec, 0, "he_normal"))
     learner = backend.learner(model, workloads.recipe(batch, "float32"))
     images, labels = workload.images(batch)[:batch], workload.labels(batch)[:batch]
     for _ in range(3):
@@ -56,7 +56,7 @@ def main() -> None:
     rows = [*sorted(rows, key=lambda row: row[1], reverse=True), ["all", f"{whole:.3f}", "100%"]]
     table = {"columns": ["operator", "seconds a step", "share"], "rows": rows}
     found = {"variables": contender.variables(), "seconds": seconds, **table}
-    json.dump({**run.conditions(OPTIONS), **found}, sys.stdout, indent=1)
+    json.dump({**CONDITIONS.about(), **found}, sys.stdout, indent=1)
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """What each variable is worth that vgg sets in a framework's environment: a training step without it, beside one with
-all. JSON, and a table within it, for ``python -m vgg.report.markdown``.
+all. JSON, and a table within it, for ``python tools/tables.py``.
 
 python benchmarks/settings.py benchmarks/results/settings-cpu.json
 """
@@ -9,19 +9,20 @@ from __future__ import annotations
 import json
 import statistics
 import sys
-from argparse import Namespace
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from vgg import params, registry
-from vgg.bench import results, run, workloads
-from vgg.bench.contest import Terms, entered
-from vgg.errors import VGGError
+from vgg.core import files
+from vgg.core.errors import VGGError
+from vgg.process import registry
+from vgg.timing import results, run, workloads
+from vgg.timing.conditions import Conditions
+from vgg.timing.contest import Terms, entered
 
 ROUNDS = 5
-OPTIONS = Namespace(device="cpu", precision="float32", rounds=ROUNDS, env="auto", timeout=900.0)
+CONDITIONS = Conditions(rounds=ROUNDS)
 ALL = "all set"
 
 
@@ -30,10 +31,7 @@ def timed(entry: registry.Entry, terms: Terms) -> dict[str, list[float]]:
     entries = {ALL: entry}
     entries |= {name: replace(entry, variables=_without(entry.variables, name)) for name in entry.variables}
     with ExitStack() as stack:
-        entrants = {
-            name: stack.enter_context(entered(one, "vgg", terms, OPTIONS.env, OPTIONS.timeout))
-            for name, one in entries.items()
-        }
+        entrants = {name: stack.enter_context(entered(one, "vgg", terms, CONDITIONS)) for name, one in entries.items()}
         if wrong := [name for name, entrant in entrants.items() if not entrant.found["parity"]["ok"]]:
             raise VGGError(f"{entry.name}: computes something else without {', '.join(wrong)}; nothing is timed")
         for _ in range(ROUNDS):
@@ -58,13 +56,13 @@ def main(place: Path) -> None:
     """Time the four backends' steps of the narrow VGG-11 and write ``place``."""
     workload = replace(workloads.find("vgg11_narrow"), phases=("train",))
     columns = ["framework", "without", "step with all", "x as long"]
-    result: dict[str, Any] = {**run.conditions(OPTIONS), "seconds": {}, "columns": columns, "rows": []}
-    with run.agreed(workload, workload.batches["cpu"][0], OPTIONS) as terms:
+    result: dict[str, Any] = {**CONDITIONS.about(), "seconds": {}, "columns": columns, "rows": []}
+    with run.agreed(workload, workload.batches["cpu"][0], CONDITIONS) as terms:
         for entry in (registry.find(name) for name in registry.own_names()):
             if entry.variables:
                 result["seconds"][entry.name] = timed(entry, terms)
                 result["rows"] += rows(entry.name, result["seconds"][entry.name])
-    params.write_atomically(place, json.dumps(result, indent=1).encode())
+    files.write_atomically(place, json.dumps(result, indent=1).encode())
 
 
 if __name__ == "__main__":

@@ -1,5 +1,5 @@
 """How fast torch convolves: forward, gradient of the images, gradient of the weights, in both layouts, layer by layer.
-JSON, and a table within it, for ``python -m vgg.report.markdown``; in the environment of ``vgg/envs/torch.txt``.
+JSON, and a table within it, for ``python tools/tables.py``; in the environment of ``vgg/envs/torch.txt``.
 
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184
 python benchmarks/torch_convolutions.py vgg11_narrow vgg16 > benchmarks/results/torch-convolutions.json
@@ -9,17 +9,17 @@ from __future__ import annotations
 
 import json
 import sys
-from argparse import Namespace
 from collections.abc import Callable, Iterator
 from typing import Any
 
 import torch
 
-from vgg.bench import contender, run, workloads
-from vgg.bench.contest import SIZE
-from vgg.layers import Layer, expand
+from vgg.core.layers import Layer, expand
+from vgg.timing import contender, workloads
+from vgg.timing.conditions import Conditions
+from vgg.timing.contest import SIZE
 
-OPTIONS = Namespace(device="cpu", precision="float32", rounds=5, env="current")
+CONDITIONS = Conditions(rounds=5, env="current")
 LAYOUTS = {"NHWC": torch.channels_last, "NCHW": torch.contiguous_format}
 PARTS = {"forward": None, "images": (True, False, False), "weights": (False, True, False)}
 """What is computed, and for a gradient the outputs that are asked for."""
@@ -81,7 +81,7 @@ def main(*names: str) -> None:
     rows.append(["", "matrix product", f"{SIZE}x{SIZE}", f"{ceiling / 1e9:.0f}", *[""] * (len(heads) - 4)])
     about = {"framework": f"torch {torch.__version__}", "variables": contender.variables()}
     table = {"rates": found, "ceiling": ceiling, "columns": heads, "rows": rows}
-    json.dump({**run.conditions(OPTIONS), **about, **table}, sys.stdout, indent=1)
+    json.dump({**CONDITIONS.about(), **about, **table}, sys.stdout, indent=1)
 
 
 if __name__ == "__main__":

@@ -10,7 +10,7 @@ import numpy as np
 from faults_of_lives import in_step, in_update, resized
 from sabotage import Sabotage, around, caught_by, of_kind
 
-from vgg.client import Array
+from vgg.process.client import Array
 
 When = Callable[[Any], bool]
 

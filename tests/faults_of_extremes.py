@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 from sabotage import around, caught_by, of_kind
 
-from vgg.client import Array
-from vgg.wire import Arrays
+from vgg.process.client import Array
+from vgg.process.wire import Arrays
 
 # Extremes
 

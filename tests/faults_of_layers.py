@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sabotage import around, caught_by, coarse, of_kind, on_own
 
-from vgg.wire import Arrays
+from vgg.process.wire import Arrays
 
 # Structure
 

@@ -9,8 +9,8 @@ from typing import Any
 import numpy as np
 from sabotage import Sabotage, around, caught_by
 
-from vgg.client import Array
-from vgg.wire import Arrays
+from vgg.process.client import Array
+from vgg.process.wire import Arrays
 
 Change = Callable[[Arrays, Any, tuple[int, ...]], Arrays]
 """From the masks, the model and the seed, which of a learner are two numbers, the masks."""

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from sabotage import around, caught_by
 
-from vgg.wire import Arrays
+from vgg.process.wire import Arrays
 
 
 @caught_by("structure", alone=True)

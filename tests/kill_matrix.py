@@ -20,17 +20,17 @@ from pathlib import Path
 import mutants_table
 from sabotage import SABOTEURS, Bench, Saboteur
 
-from vgg import registry
-from vgg.client import Jobs
-from vgg.compare import Verdict
 from vgg.conformance import life_shrinking
 from vgg.conformance.cell import Bench as SuiteBench
 from vgg.conformance.cell import Judge
 from vgg.conformance.declared import FACTS, Fact, measured
 from vgg.conformance.suite import cells as all_cells
 from vgg.conformance.suite import judged
-from vgg.params import write_atomically
-from vgg.provenance import provenance
+from vgg.core.comparator import Verdict
+from vgg.core.files import write_atomically
+from vgg.process import registry
+from vgg.process.client import Jobs
+from vgg.process.provenance import provenance
 
 for faults in sorted(Path(__file__).parent.glob("faults_of_*.py")):
     importlib.import_module(faults.stem)  # it enlists its saboteurs

@@ -10,17 +10,20 @@ import json
 import random
 import sys
 import threading
-from argparse import Namespace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
 from safetensors.numpy import load_file
 
-from vgg import BackendError, Head, Recipe, Spec, data, registry, runs
-from vgg.client import Worker
-from vgg.params import write_atomically
-from vgg.provenance import provenance
+from vgg import BackendError, Head, Recipe, Spec
+from vgg.core.files import write_atomically
+from vgg.process import registry
+from vgg.process.client import Worker
+from vgg.process.provenance import provenance
+from vgg.runs import train
+from vgg.runs.options import Setup, Task
+from vgg.training import data
 
 SPEC = Spec.from_blocks(((1, 4), (1, 6)), input_shape=(3, 13, 10), classes=7, head=Head((9,)), batch_norm=True)
 RECIPE = Recipe(epochs=15, batch_size=8, lr=0.05, momentum=0.9, weight_decay=1e-3, lr_drops=((4, 0.1),), size=13)
@@ -98,9 +101,9 @@ def _train(worker: Worker, out: Path, killer: Killer | None = None) -> None:
     """As ``vgg train --every 1``; where there is a run, as ``vgg train --resume``."""
     listener = killer or Killer(worker, STEPS + 1, 0.0)
     full = data.load("synthetic")
-    few = dataclasses.replace(full, **{part: getattr(full, part)[:IMAGES] for part in runs.PARTS})
-    options = Namespace(**{**runs.OPTIONS, "every": 1})
-    runs.train(worker, out, SPEC, RECIPE, few, options, listener, resume=(out / "run.json").exists())
+    few = dataclasses.replace(full, **{part: getattr(full, part)[:IMAGES] for part in train.PARTS})
+    task, resume = Task(SPEC, RECIPE, few), (out / "run.json").exists()
+    train.train(worker, train.Prepared(worker.entry, out, task, Setup(every=1), resume), listener)
 
 
 def _left(out: Path) -> dict[str, Any]:

@@ -21,16 +21,17 @@ from mutating import ROOT, Mutant
 from sabotage import ORACLE, Bench, Inside, _copied, around
 
 import vgg
-from vgg import BackendError, registry
-from vgg.client import Array, Jobs, Worker
-from vgg.compare import Verdict
+from vgg import BackendError
 from vgg.conformance.cell import Bench as SuiteBench
 from vgg.conformance.cell import Judge
-from vgg.environments import launch
-from vgg.wire import Arrays
+from vgg.core.comparator import Verdict
+from vgg.process import registry
+from vgg.process.client import Array, Jobs, Worker
+from vgg.process.environments import launch
+from vgg.process.wire import Arrays
 from vgg.worker import Session
 
-REFERENCE, TORCH = ROOT / "vgg" / "reference.py", ROOT / "vgg" / "backends" / "torch.py"
+REFERENCE, TORCH = ROOT / "vgg" / "core" / "oracle.py", ROOT / "vgg" / "backends" / "torch.py"
 NURSERY = Path(__file__).with_name("nursery.py")
 
 
@@ -42,7 +43,7 @@ class Inner(Inside):
 
     def __init__(self, mutant: Mutant | None, raised: list[str], unbiased: bool = False) -> None:
         with TemporaryDirectory() as folder:
-            reference = _copied("vgg._sabotaged", _mutated(REFERENCE, mutant, folder))
+            reference = _copied("vgg.core._sabotaged", _mutated(REFERENCE, mutant, folder))
             oracle = _copied("sabotaged_oracle", _mutated(ORACLE, mutant, folder))
         oracle.reference, self.raised = reference, raised
         if unbiased:
@@ -119,7 +120,7 @@ def _torchs_nursery() -> Iterator[None]:
         with subprocess.Popen(serving, env={**environ, **variables}, stdin=subprocess.PIPE) as server:
             while not path.exists() and server.poll() is None:
                 time.sleep(0.1)
-            with patch("vgg.client.launch", lambda _entry, _env, home: _asking(path, home)):
+            with patch("vgg.process.client.launch", lambda _entry, _env, home: _asking(path, home)):
                 yield
 
 

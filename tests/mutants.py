@@ -30,8 +30,8 @@ from mutants_table import PUBLISHED
 from mutating import SURVIVED, Mutant
 
 from vgg.conformance.cell import Judge
-from vgg.params import write_atomically
-from vgg.provenance import provenance
+from vgg.core.files import write_atomically
+from vgg.process.provenance import provenance
 
 BATCH = 25
 SLOWER, SECONDS = 20, 10

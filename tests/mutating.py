@@ -22,7 +22,7 @@ from mutmut.mutation.file_mutation import MutationVisitor
 from mutmut.mutation.mutators import mutation_operators
 from mutmut.mutation.pragma_handling import IgnoredCode
 
-from vgg.params import write_atomically
+from vgg.core.files import write_atomically
 
 ROOT = Path(__file__).parent.parent
 REASONS = Path(__file__).with_name("mutants_reasons.toml")

@@ -1,6 +1,6 @@
 """How to make a saboteur: the oracle as a backend with one fault, and the check that must catch it.
 
-A saboteur is a function of two modules, private copies of ``vgg_oracle`` (the backend) and of ``vgg.reference`` (what
+A saboteur is a function of two modules, private copies of ``vgg_oracle`` (the backend) and of ``vgg.core.oracle`` (what
 it computes with), and breaks one of them. The suite itself goes on with the healthy ones.
 """
 
@@ -16,13 +16,14 @@ from typing import Any
 
 import numpy as np
 
-import vgg.reference
 from vgg import BackendError
-from vgg.client import Array, Jobs
-from vgg.errors import RefusedError
-from vgg.wire import Arrays
+from vgg.core import oracle as healthy
+from vgg.core.errors import RefusedError
+from vgg.process.client import Array, Jobs
+from vgg.process.wire import Arrays
 from vgg.worker import Session, described, refuses
 
+REFERENCE = Path(healthy.__file__)
 ORACLE = Path(__file__).parent / "plugin_backend" / "vgg_oracle.py"
 Sabotage = Callable[[Any, Any], None]
 
@@ -57,7 +58,7 @@ class Inside(Jobs):
     """A backend in this process: every array copied on its way, as between processes."""
 
     def __init__(self, sabotage: Sabotage | None = None) -> None:
-        reference, oracle = _copied("vgg._sabotaged", Path(vgg.reference.__file__)), _copied("sabotaged_oracle", ORACLE)
+        reference, oracle = _copied("vgg.core._sabotaged", REFERENCE), _copied("sabotaged_oracle", ORACLE)
         oracle.reference = reference
         if sabotage:
             sabotage(oracle, reference)

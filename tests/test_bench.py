@@ -11,20 +11,22 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vgg import BackendError, init, reference
-from vgg.bench import contender, contest, parity, results, run, workloads
-from vgg.bench.contender import columns
+from vgg import BackendError, init
 from vgg.cli import main
-from vgg.compare import compare
-from vgg.errors import VGGError
-from vgg.registry import Entry, own_names
-from vgg.spec import arch
+from vgg.core import oracle
+from vgg.core.architectures import arch
+from vgg.core.comparator import compare
+from vgg.core.errors import VGGError
+from vgg.process.registry import Entry, own_names
+from vgg.timing import contender, contest, parity, results, run, workloads
+from vgg.timing.conditions import Conditions
+from vgg.timing.contender import columns
 
 
 def test_a_plug_in_has_no_ceiling_on_a_gpu() -> None:
     terms = SimpleNamespace(device="gpu")
     with pytest.raises(VGGError, match="which know its ceiling"):
-        contest.contest(Entry("other", "other"), terms, 1, "auto", 1, None)  # type: ignore[arg-type]
+        contest.contest(Entry("other", "other"), terms, Conditions("gpu"), None)  # type: ignore[arg-type]
 
 
 def test_what_fails_in_a_round_is_out_and_the_others_go_on() -> None:
@@ -55,13 +57,13 @@ def test_a_large_batch_is_a_few_images_several_times_and_the_oracle_takes_each_o
     small = replace(workloads.find("vgg11_narrow"), spec=spec)
     params, plan = init(spec, 0, "he_normal"), workloads.recipe(64, "float32")
     x, y = contender.prepared(spec, plan, small.images(64)[:64]), small.labels(64)[:64]
-    mode = reference.Mode(train=True, masks=contender.masks_of(spec, 64, plan.seed))
-    _, grads, _ = reference.loss_and_grads(spec, params, x, y, mode)
+    mode = oracle.Mode(train=True, masks=contender.masks_of(spec, 64, plan.seed))
+    _, grads, _ = oracle.loss_and_grads(spec, params, x, y, mode)
     assert len(np.unique(x, axis=0)) == 32
     monkeypatch.setattr(parity, "TOGETHER", 32)
     known = parity.truth(small, params, plan)
     assert compare(known.gradients, grads, limit=1e-13).ok
-    assert compare(known.logits, {"logits": reference.forward(spec, params, x).logits}, limit=1e-13).ok
+    assert compare(known.logits, {"logits": oracle.forward(spec, params, x).logits}, limit=1e-13).ok
 
 
 @pytest.mark.parametrize("precision", ["float32", "bf16", "fp16"])
@@ -125,8 +127,7 @@ def test_wrong_usage_is_told_before_anything_is_timed(
 
 
 def test_several_batch_sizes_have_keys_of_their_own() -> None:
-    options = SimpleNamespace(batch_size=None, device="gpu", precision="bf16", rounds=3, env="auto")
-    told = run.planned(["torch"], ["vgg16", "pipeline", run.OURSELVES], options)  # type: ignore[arg-type]
+    told = run.planned(["torch"], ["vgg16", "pipeline"], Conditions("gpu", "bf16", rounds=3))
     assert {key: workload["batch"] for key, workload in told["workloads"].items()} == {
         "vgg16-64": 64,
         "vgg16-256": 256,

@@ -8,12 +8,13 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import plot
 import pytest
 
-from vgg.bench import parity, results, run, view, workloads
 from vgg.cli import main
-from vgg.errors import VGGError
-from vgg.report import plot
+from vgg.core.errors import VGGError
+from vgg.report import timings
+from vgg.timing import parity, results, run, workloads
 
 PARITY = {"ok": True, "logits": {"error": 1e-7, "limit": 1e-5, "basis": "", "reason": ""}}
 
@@ -68,7 +69,7 @@ def test_a_regression_is_beyond_the_measured_noise(seconds: list[float], slower:
 def test_peak_memory_is_the_gpus_where_the_framework_tells_it(on_gpu: int, shown: str) -> None:
     found = result([2.0, 2.0, 2.0])
     found["workloads"]["vgg11_narrow"]["backends"]["torch"]["contenders"]["vgg"]["gpu_peak_bytes"] = on_gpu
-    costs = next(table for table in view.tables(found) if table.title.endswith("start and memory"))
+    costs = next(table for table in timings.tables(found) if table.title.endswith("start and memory"))
     assert costs.rows[0][costs.columns.index("peak memory, vgg / zoo / textbook")].split(" / ")[0] == shown
 
 
@@ -122,7 +123,7 @@ def test_wrong_numbers_show_beside_the_time() -> None:
     kinds = found["workloads"]["vgg11_narrow"]["backends"]["torch"]["contenders"]
     kinds["vgg"]["parity"] = {"ok": False, "logits": {"error": 1.0, "limit": 1e-5, "reason": "logits: far off"}}
     kinds["textbook"]["parity"] = {**PARITY, "ok": False}
-    row = view.tables(found)[0].rows[0]
+    row = timings.tables(found)[0].rows[0]
     assert row[3:] == ["2.00 ± 0% (WRONG)", "-", "WRONG: logits: far off"]
     assert not results.ok(found)
     assert results.failures(found)[0] == "vgg11_narrow torch vgg failed: logits: far off"
@@ -131,12 +132,12 @@ def test_wrong_numbers_show_beside_the_time() -> None:
 def test_what_is_wrong_enters_neither_aggregates_nor_plot() -> None:
     found = result([2.0, 2.0, 2.0])
     backends = found["workloads"]["vgg11_narrow"]["backends"]
-    overall, drawn = view.tables(found)[1], plot.svg(found)
+    overall, drawn = timings.tables(found)[1], plot.svg(found)
     wrong = backends["jax"] = copy.deepcopy(backends["torch"])
     for kind in wrong["contenders"].values():
         kind["parity"] = {**PARITY, "ok": False}
         kind["train"] = [1.0, 1.0, 1.0]
-    assert view.tables(found)[1] == overall
+    assert timings.tables(found)[1] == overall
     assert plot.svg(found) == drawn
 
 
@@ -144,7 +145,7 @@ def test_failures_show_where_all_have_failed() -> None:
     found = result([2.0, 2.0, 2.0])
     column = found["workloads"]["vgg11_narrow"]["backends"]["torch"]
     column.update(contenders={kind: {"error": f"{kind} broke\n  | why"} for kind in workloads.KINDS}, ceiling=[])
-    speed, ceiling, costs = view.tables(found)
+    speed, ceiling, costs = timings.tables(found)
     assert speed.rows == [["torch", "failed: vgg broke", "", "", "", ""]]
     assert ceiling.rows == [["torch", "-", "-"]]
     assert costs.rows == [["torch", *["failed / failed / failed"] * 3, ""]]
@@ -152,9 +153,9 @@ def test_failures_show_where_all_have_failed() -> None:
 
 def test_the_ceiling_has_a_table_where_products_count() -> None:
     found = result([2.0, 2.0, 2.0])
-    assert view.tables(found)[2].rows == [["torch", "1 ± 0%", "2 ± 0%"]]
+    assert timings.tables(found)[2].rows == [["torch", "1 ± 0%", "2 ± 0%"]]
     found["workloads"]["vgg11_narrow"]["macs"] = 10
-    assert not any("ceiling" in word for table in view.tables(found) for word in (table.title, *table.columns))
+    assert not any("ceiling" in word for table in timings.tables(found) for word in (table.title, *table.columns))
 
 
 def test_what_fails_in_ourselves_is_a_failure() -> None:
@@ -202,7 +203,7 @@ def test_compare_tells_a_regression(
     assert ("slower: pipeline batch 32 torch train" in told.err) is bool(status)
 
 
-@pytest.mark.parametrize("wrong", [["--batch-size", "3"], ["--workload", "ourselves"], ["--precision", "bf16"]])
+@pytest.mark.parametrize("wrong", [["--batch-size", "3"], ["--workload", "vgg16"], ["--precision", "bf16"]])
 def test_compare_refuses_before_anything_is_timed(wrong: list[str], pretended: Pretended, tmp_path: Path) -> None:
     old = tmp_path / "old.json"
     assert main([*BENCH, "--out", str(old)]) == 0

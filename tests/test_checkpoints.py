@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vgg import Recipe, Spec, VGGError, arch, init, save_params
-from vgg.checkpoints import Checkpoints, initial
+from vgg.training.checkpoints import Checkpoints, initial
 
 STATE = {"fc1.weight": np.arange(6.0).reshape(2, 3), "step": np.array(7)}
 SMALL: dict[str, Any] = {"narrow": 16, "input_shape": (1, 64, 64), "hidden": (12, 12), "classes": 5}

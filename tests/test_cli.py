@@ -12,12 +12,13 @@ from typing import Any
 
 import pytest
 
-from vgg import VGGError, load_params, registry
-from vgg.checkpoints import alone_in
+from vgg import VGGError, load_params
 from vgg.cli import main
-from vgg.registry import Entry
-from vgg.tables import Progress
-from vgg.tensorboard import writer
+from vgg.process import registry
+from vgg.process.registry import Entry
+from vgg.report.terminal import Progress
+from vgg.runs.tensorboard import writer
+from vgg.training.checkpoints import alone_in
 
 PLUGIN = Path(__file__).parent / "plugin_backend"
 SMALL = ["--input", "1x32x32", "--narrow", "4"]
@@ -148,7 +149,7 @@ def test_no_framework_is_imported_to_show() -> None:
     code = "import sys; from vgg.cli import main; main(['show', 'vgg16']); print(sorted(sys.modules))"
     out = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
     loaded = out.splitlines()[-1]
-    assert "'vgg.tables'" in loaded
+    assert "'vgg.report.terminal'" in loaded
     assert not any(f"'{name}'" in loaded for name in ("numpy", "torch", "tensorflow", "keras", "jax", "mxnet"))
 
 

@@ -17,9 +17,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pytest
 
-from vgg import BackendError, Head, Recipe, Spec, VGGError, data, environments, init, reference, registry, wire
-from vgg.client import Worker, deterministic
-from vgg.registry import Entry
+from vgg import BackendError, Head, Recipe, Spec, VGGError, init
+from vgg.core import oracle
+from vgg.process import environments, registry, wire
+from vgg.process.client import Worker
+from vgg.process.registry import Entry
+from vgg.process.tuning import deterministic
+from vgg.training import data
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -94,20 +98,20 @@ def status(path: Path) -> tuple[str, int]:
 def test_a_worker_gives_the_logits_of_the_module_it_serves(start: Start) -> None:
     with built(start()) as worker:
         logits = worker.forward(IMAGES)
-    wanted = reference.forward(SPEC, init(SPEC), IMAGES).logits.astype(np.float32)
+    wanted = oracle.forward(SPEC, init(SPEC), IMAGES).logits.astype(np.float32)
     np.testing.assert_array_equal(logits, wanted, strict=True)
 
 
 def test_a_trace_keeps_the_order_in_which_the_backend_gave_it(start: Start) -> None:
     with built(start()) as worker:
         traced = worker.trace(IMAGES)
-    assert list(traced) == list(reference.forward(SPEC, init(SPEC), IMAGES).activations)
+    assert list(traced) == list(oracle.forward(SPEC, init(SPEC), IMAGES).activations)
 
 
 def test_loss_and_gradients_come_back(start: Start) -> None:
     with built(start()) as worker:
         loss, grads = worker.loss_and_grads(IMAGES, LABELS)
-    wanted_loss, wanted, _ = reference.loss_and_grads(SPEC, init(SPEC), IMAGES, LABELS)
+    wanted_loss, wanted, _ = oracle.loss_and_grads(SPEC, init(SPEC), IMAGES, LABELS)
     assert loss == wanted_loss
     assert {name: g.tobytes() for name, g in grads.items()} == {n: g.astype("f4").tobytes() for n, g in wanted.items()}
 
@@ -181,9 +185,9 @@ def test_a_worker_sees_no_gpu_or_shares_it(
 def test_what_is_set_for_one_order_leaves_other_flags_of_xla(monkeypatch: pytest.MonkeyPatch) -> None:
     entry = Entry("jax", "jax", variables={"XLA_FLAGS": "--ours"})
     monkeypatch.delenv("XLA_FLAGS", raising=False)
-    assert deterministic(entry)["XLA_FLAGS"] == "--ours --xla_gpu_deterministic_ops=true"
+    assert deterministic(entry.variables)["XLA_FLAGS"] == "--ours --xla_gpu_deterministic_ops=true"
     monkeypatch.setenv("XLA_FLAGS", "--theirs")
-    assert deterministic(entry)["XLA_FLAGS"] == "--theirs --xla_gpu_deterministic_ops=true"
+    assert deterministic(entry.variables)["XLA_FLAGS"] == "--theirs --xla_gpu_deterministic_ops=true"
 
 
 # Workers that misbehave
@@ -351,7 +355,7 @@ def test_what_is_printed_at_import_or_in_training_is_no_fault(start: Start, tmp_
 def test_what_a_backend_does_to_the_standard_streams_does_not_disturb_the_jobs(start: Start, fault: str) -> None:
     with built(start(fault)) as worker:
         logits = worker.forward(IMAGES)
-    np.testing.assert_array_equal(logits, reference.forward(SPEC, init(SPEC), IMAGES).logits.astype(np.float32))
+    np.testing.assert_array_equal(logits, oracle.forward(SPEC, init(SPEC), IMAGES).logits.astype(np.float32))
 
 
 def test_a_process_that_a_backend_started_does_not_outlive_it(start: Start) -> None:

@@ -9,9 +9,18 @@ import pytest
 from numpy.typing import ArrayLike, NDArray
 from sabotage import coarse
 
-from vgg import Block, Conv, Head, Spec, reference
-from vgg.compare import FLOAT64_LIMIT, ROUNDOFF, Verdict, compare, forward_limit, gradient_floors, gradient_limit
+from vgg import Block, Conv, Head, Spec
 from vgg.conformance.cases import CASES
+from vgg.core import oracle
+from vgg.core.comparator import (
+    FLOAT64_LIMIT,
+    ROUNDOFF,
+    Verdict,
+    compare,
+    forward_limit,
+    gradient_floors,
+    gradient_limit,
+)
 
 Array = NDArray[np.float64]
 LIMIT = 1e-3
@@ -210,7 +219,7 @@ def _judged(name: str) -> tuple[dict[str, Array], float, dict[str, float]]:
     """Gradients of a case in train mode without dropout, float32's limit for them, and their floors."""
     case = CASES[name]
     spec, x, y = case.spec.modified(dropout=0), case.images("float64"), case.labels()
-    _, grads, _ = reference.loss_and_grads(spec, case.params("float64"), x, y, reference.Mode(train=True))
+    _, grads, _ = oracle.loss_and_grads(spec, case.params("float64"), x, y, oracle.Mode(train=True))
     return grads, gradient_limit(spec, "float32", case.batch), gradient_floors(grads)
 
 
@@ -278,5 +287,5 @@ def _forward_in(name: str, bits: int) -> Verdict:
     exact = {n: a.astype(np.float64) for n, a in case.params("float64").items()}
     near = {n: coarse(a, bits) for n, a in exact.items()}
     x = case.images("float64").astype(np.float64)
-    wanted, got = reference.forward(case.spec, exact, x), reference.forward(case.spec, near, coarse(x, bits))
+    wanted, got = oracle.forward(case.spec, exact, x), oracle.forward(case.spec, near, coarse(x, bits))
     return compare({"logits": got.logits}, {"logits": wanted.logits}, limit=forward_limit(case.spec, "float32"))

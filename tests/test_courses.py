@@ -8,11 +8,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vgg import reference
 from vgg.conformance.courses import COURSES, steady
-from vgg.layers import Layer, expand
-from vgg.reference import Mode
-from vgg.spec import LRN_ALPHA, LRN_BETA, LRN_K
+from vgg.core import oracle
+from vgg.core.blocks import LRN_ALPHA, LRN_BETA, LRN_K
+from vgg.core.layers import Layer, expand
+from vgg.core.oracle import Mode
 
 STEPS = [(name, step) for name, course in COURSES.items() for step in range(course.steps + 2)]
 BF16 = 2.0**-8
@@ -25,7 +25,7 @@ def layers(request: pytest.FixtureRequest) -> Pairs:
     name, step = request.param
     course = COURSES[name]
     mode = Mode(train=True, masks=course.masks(step))
-    seen = reference.forward(course.case.spec, steady(course), course.seen(step), mode).activations
+    seen = oracle.forward(course.case.spec, steady(course), course.seen(step), mode).activations
     rows = [(row, seen[row.name]) for row in expand(course.case.spec)]
     return [(*one, *other) for one, other in pairwise(rows)]
 

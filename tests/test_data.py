@@ -19,7 +19,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 import pytest
 
-from vgg import VGGError, data
+from vgg import VGGError
+from vgg.training import batches, data, fashion_mnist
+from vgg.training.idx import read_idx
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,7 +51,7 @@ def sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No network, no cache of the user's, no setting of the user's."""
     monkeypatch.delenv("VGG_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
-    monkeypatch.setattr(data, "FASHION_MNIST_MIRRORS", ())
+    monkeypatch.setattr(fashion_mnist, "MIRRORS", ())
 
 
 Write = Callable[[str, bytes], None]
@@ -62,7 +64,7 @@ def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
     def write(name: str, content: bytes) -> None:
         (tmp_path / "files").mkdir(exist_ok=True)
         (tmp_path / "files" / name).write_bytes(content)
-        monkeypatch.setitem(data.FASHION_MNIST_MD5, name, hashlib.md5(content).hexdigest())
+        monkeypatch.setitem(fashion_mnist.MD5, name, hashlib.md5(content).hexdigest())
 
     return write
 
@@ -87,7 +89,7 @@ def cache(tmp_path: Path) -> Path:
 def mirror(files: Path, monkeypatch: pytest.MonkeyPatch) -> str:
     """A mirror that works, the only one."""
     url = files.as_uri() + "/"
-    monkeypatch.setattr(data, "FASHION_MNIST_MIRRORS", (url,))
+    monkeypatch.setattr(fashion_mnist, "MIRRORS", (url,))
     return url
 
 
@@ -160,15 +162,15 @@ def test_digits_are_scaled_to_the_nearest_of_0_to_255() -> None:
 
 def test_digits_are_split_by_the_neutral_order() -> None:
     folder = Path(data.__file__).with_name("digits")
-    labels = data.read_idx((folder / "labels-idx1-ubyte.gz").read_bytes(), "labels")
+    labels = read_idx((folder / "labels-idx1-ubyte.gz").read_bytes(), "labels")
     digits = data.load("digits")
     split = np.concatenate([digits.train_labels, digits.test_labels])
-    assert (split == labels[data.order(1797, 0, 0)]).all()
+    assert (split == labels[batches.order(1797, 0, 0)]).all()
 
 
 def test_embedded_files_keep_the_original_values() -> None:
     path = Path(data.__file__).with_name("digits") / "images-idx3-ubyte.gz"
-    images = data.read_idx(path.read_bytes(), "images")
+    images = read_idx(path.read_bytes(), "images")
     # Row 0 of example 0, as UCI's optdigits.tes begins.
     assert images[0, 0].tolist() == [0, 0, 5, 13, 9, 1, 0, 0]
     assert images.max() == 16
@@ -194,7 +196,7 @@ def test_synthetic_images_of_a_class_differ() -> None:
 def test_import_is_light() -> None:
     heavy = "{'urllib.request', 'http.client', 'safetensors'}"
     code = (
-        f"import sys, numpy; before = set(sys.modules); import vgg.data; print({heavy} & (set(sys.modules) - before))"
+        f"import sys, numpy; before = set(sys.modules); import vgg.training.data; print({heavy} & (set(sys.modules) - before))"
     )
     root = Path(data.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)
@@ -206,14 +208,14 @@ def test_import_is_light() -> None:
 
 @pytest.mark.parametrize("count", [0, 1, 2, 1797])
 def test_order_is_a_permutation(count: int) -> None:
-    order = data.order(count, 3, 5)
+    order = batches.order(count, 3, 5)
     assert order.dtype == np.int64
     assert sorted(order.tolist()) == list(range(count))
 
 
 @pytest.mark.parametrize(("seed", "epoch"), [(1, 3), (1, 1), (2, 2), (2, 1), (12, 0)])
 def test_order_differs_by_seed_and_epoch(seed: int, epoch: int) -> None:
-    assert data.order(97, seed, epoch).tolist() != data.order(97, 1, 2).tolist()
+    assert batches.order(97, seed, epoch).tolist() != batches.order(97, 1, 2).tolist()
 
 
 @pytest.mark.parametrize(
@@ -225,23 +227,23 @@ def test_order_differs_by_seed_and_epoch(seed: int, epoch: int) -> None:
     ],
 )
 def test_golden_order(count: int, seed: int, epoch: int, first: list[int]) -> None:
-    assert data.order(count, seed, epoch)[:6].tolist() == first
+    assert batches.order(count, seed, epoch)[:6].tolist() == first
 
 
 @pytest.mark.parametrize(("count", "size"), [(97, 10), (96, 32), (5, 8), (1, 1)])
 def test_batches_are_the_order_cut_in_slices(count: int, size: int) -> None:
-    assert np.concatenate(list(data.batches(count, size, 1, 2))).tolist() == data.order(count, 1, 2).tolist()
+    assert np.concatenate(list(batches.batches(count, size, 1, 2))).tolist() == batches.order(count, 1, 2).tolist()
 
 
 @pytest.mark.parametrize(("count", "lengths"), [(97, [40, 40, 17]), (80, [40, 40]), (3, [3]), (0, [])])
 def test_only_the_last_batch_is_shorter(count: int, lengths: list[int]) -> None:
-    assert [len(batch) for batch in data.batches(count, 40, 0, 0)] == lengths
+    assert [len(batch) for batch in batches.batches(count, 40, 0, 0)] == lengths
 
 
 @pytest.mark.parametrize("start", [0, 1, 9, 10, 11])
 def test_start_resumes(start: int) -> None:
-    whole = [batch.tolist() for batch in data.batches(97, 10, 4, 6)]
-    assert [batch.tolist() for batch in data.batches(97, 10, 4, 6, start)] == whole[start:]
+    whole = [batch.tolist() for batch in batches.batches(97, 10, 4, 6)]
+    assert [batch.tolist() for batch in batches.batches(97, 10, 4, 6, start)] == whole[start:]
 
 
 @pytest.mark.parametrize(
@@ -257,7 +259,7 @@ def test_start_resumes(start: int) -> None:
 )
 def test_wrong_numbers_for_batches(change: dict[str, int], message: str) -> None:
     with pytest.raises(VGGError, match=f"^{message}$"):
-        data.batches(**{"count": 9, "batch_size": 2, "seed": 0, "epoch": 0, **change})
+        batches.batches(**{"count": 9, "batch_size": 2, "seed": 0, "epoch": 0, **change})
 
 
 # IDX
@@ -266,11 +268,11 @@ def test_wrong_numbers_for_batches(change: dict[str, int], message: str) -> None
 @pytest.mark.parametrize("shape", [(5,), (2, 3), (2, 3, 5)])
 def test_read_idx(shape: tuple[int, ...]) -> None:
     array = np.arange(np.prod(shape), dtype=np.uint8).reshape(shape)
-    assert data.read_idx(gzip.compress(idx(array)), "here").tolist() == array.tolist()
+    assert read_idx(gzip.compress(idx(array)), "here").tolist() == array.tolist()
 
 
 def test_read_idx_gives_a_writable_array() -> None:
-    assert data.read_idx(gzip.compress(idx(np.ones(3))), "here").flags.writeable
+    assert read_idx(gzip.compress(idx(np.ones(3))), "here").flags.writeable
 
 
 WHOLE = idx(np.arange(15).reshape(3, 5))
@@ -310,7 +312,7 @@ NOISE = gzip.compress(np.random.default_rng(0).bytes(500))
 )
 def test_read_idx_names_what_is_wrong(content: bytes, message: str) -> None:
     with pytest.raises(VGGError, match=f"^here: {message}"):
-        data.read_idx(content, "here")
+        read_idx(content, "here")
 
 
 @pytest.mark.parametrize(
@@ -379,7 +381,7 @@ def test_home_is_expanded(files: Path, tmp_path: Path, monkeypatch: pytest.Monke
     assert len(data.load("fashion-mnist").train_labels) == 11
 
 
-@pytest.mark.parametrize("name", list(data.FASHION_MNIST_MD5))
+@pytest.mark.parametrize("name", list(fashion_mnist.MD5))
 def test_missing_file_of_a_folder_is_named(files: Path, name: str) -> None:
     (files / name).unlink()
     with pytest.raises(
@@ -402,9 +404,9 @@ def test_folder_that_cannot_be_looked_into() -> None:
         data.load("fashion-mnist", "x" * 300)
 
 
-@pytest.mark.parametrize("name", list(data.FASHION_MNIST_MD5))
+@pytest.mark.parametrize("name", list(fashion_mnist.MD5))
 def test_every_file_of_a_folder_is_checked(files: Path, name: str) -> None:
-    wanted = data.FASHION_MNIST_MD5[name]
+    wanted = fashion_mnist.MD5[name]
     (files / name).write_bytes(b"other")
     got = hashlib.md5(b"other").hexdigest()
     with pytest.raises(VGGError, match=f"^{files / name}: got MD5 {got}, wanted MD5 {wanted}; .*fetch it again$"):
@@ -417,7 +419,7 @@ def test_every_file_of_a_folder_is_checked(files: Path, name: str) -> None:
 @pytest.mark.usefixtures("mirror")
 def test_download_fills_the_cache(files: Path, cache: Path) -> None:
     data.load("fashion-mnist")
-    wanted = {name: (files / name).read_bytes() for name in data.FASHION_MNIST_MD5}
+    wanted = {name: (files / name).read_bytes() for name in fashion_mnist.MD5}
     assert {path.name: path.read_bytes() for path in cache.iterdir()} == wanted
 
 
@@ -430,7 +432,7 @@ def test_download_gives_the_same_arrays(files: Path) -> None:
 def test_every_download_is_told(mirror: str) -> None:
     said: list[str] = []
     data.load("fashion-mnist", say=said.append)
-    assert said == [f"downloaded {name} from {mirror}{name}" for name in data.FASHION_MNIST_MD5]
+    assert said == [f"downloaded {name} from {mirror}{name}" for name in fashion_mnist.MD5]
 
 
 @pytest.mark.usefixtures("mirror")
@@ -480,9 +482,9 @@ def test_next_mirror_serves_where_one_is_broken(
     broken = tmp_path / "broken"
     broken.mkdir()
     if content is not None:
-        for name in data.FASHION_MNIST_MD5:
+        for name in fashion_mnist.MD5:
             (broken / name).write_bytes(content)
-    monkeypatch.setattr(data, "FASHION_MNIST_MIRRORS", (broken.as_uri() + "/", mirror))
+    monkeypatch.setattr(fashion_mnist, "MIRRORS", (broken.as_uri() + "/", mirror))
     said: list[str] = []
     data.load("fashion-mnist", say=said.append)
     assert [line.split(" from ")[1].startswith(mirror) for line in said] == [True] * 4
@@ -536,7 +538,7 @@ def test_cache_that_cannot_be_made(tmp_path: Path) -> None:
 
 def test_without_network_the_message_names_what_was_tried(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     mirrors = tuple((tmp_path / name).as_uri() + "/" for name in ("first", "second"))
-    monkeypatch.setattr(data, "FASHION_MNIST_MIRRORS", mirrors)
+    monkeypatch.setattr(fashion_mnist, "MIRRORS", mirrors)
     with pytest.raises(VGGError) as caught:
         data.load("fashion-mnist")
     assert [f"{mirror}train-images-idx3-ubyte.gz" in str(caught.value) for mirror in mirrors] == [True, True]

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vgg.evaluation import SAMPLES, evaluation
+from vgg.training.evaluation import SAMPLES, evaluation
 
 LABELS = np.array([0, 0, 1, 2])
 LOGITS = np.log([[0.5, 0.3, 0.2], [0.1, 0.8, 0.1], [0.3, 0.6, 0.1], [0.9, 0.05, 0.05]])

@@ -5,8 +5,9 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vgg import Recipe, VGGError, data
-from vgg.examples import augmented, centred, split
+from vgg import Recipe, VGGError
+from vgg.training import data
+from vgg.training.batches import augmented, centred, split
 
 IMAGES = data.load("synthetic").train_images[:64]
 CROP, FLIP = Recipe(crop=0.75), Recipe(flip=True)

@@ -8,12 +8,13 @@ from typing import Any
 import numpy as np
 import pytest
 
-from vgg import BackendError, Head, Recipe, Spec, init, registry
+from vgg import BackendError, Head, Recipe, Spec, init
 from vgg.backends import VELOCITY
-from vgg.client import Worker
 from vgg.conformance import checks
 from vgg.conformance.cases import CASES, FULL
-from vgg.spec import Block, Conv
+from vgg.core.blocks import Block, Conv
+from vgg.process import registry
+from vgg.process.client import Worker
 
 CASE = CASES["batch_norm"]
 IMAGES, LABELS = CASE.images("float32"), CASE.labels()

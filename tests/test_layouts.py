@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import subprocess
 
-from vgg import Head, Spec, environments, registry
-from vgg.client import Worker
+from vgg import Head, Spec
 from vgg.conformance import cases, checks
+from vgg.process import environments, registry
+from vgg.process.client import Worker
 
 WIDE = Spec.from_blocks(((1, 64), (1, 5)), input_shape=(1, 128, 133), classes=3, head=Head((), global_pool=True))
 RULE = """

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vgg import Head, Spec
-from vgg.masks import masks
+from vgg.core.masks import masks
 
 SPEC = Spec.from_blocks(((1, 4),), input_shape=(1, 6, 8), classes=3, head=Head((300, 200), dropout=0.25))
 

@@ -13,7 +13,7 @@ from mutant_targets import Target
 from mutating import SURVIVED, Mutant
 
 from vgg import BackendError
-from vgg.compare import Verdict
+from vgg.core.comparator import Verdict
 
 SOURCE = '''
 """A module."""

@@ -16,7 +16,9 @@ from numpy.typing import NDArray
 from safetensors.numpy import save
 
 from vgg import Block, Conv, Head, Pool, Spec, VGGError, init, load_params, load_spec, save_params, shapes
-from vgg.params import SCHEMES, Params, _log, check_params
+from vgg.core.init import SCHEMES
+from vgg.core.params import Params, check_params
+from vgg.core.philox import _log
 
 TINY = Spec(
     blocks=(

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vgg.pixels import resize_matrix
+from vgg.core.resize import resize_matrix
 
 SIZES = [(1, 4), (1, 1), (2, 5), (5, 2), (7, 16), (16, 7), (28, 61), (61, 28), (9, 1), (12, 4), (4, 12)]
 

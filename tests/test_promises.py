@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vgg.promises.arrays import LAYOUTS, aligned, overlapping, overwrite, ruin
+from vgg.conformance.promises.arrays import LAYOUTS, aligned, overlapping, overwrite, ruin
 
 ARRAYS = {
     "a matrix": np.arange(12.0).reshape(3, 4),

@@ -11,11 +11,13 @@ import numpy as np
 import pytest
 from sabotage import Inside, Sabotage, around, of_kind
 
-from vgg import BackendError, Spec, arch, arch_names, expand, proof, registry, totals
+from vgg import BackendError, Spec, arch, arch_names, expand, totals
 from vgg.cli import main
-from vgg.registry import Entry
-from vgg.spec import Block, Conv, Head, Pool
-from vgg.tables import ROWS, rows_of
+from vgg.conformance import proof
+from vgg.core.blocks import Block, Conv, Head, Pool
+from vgg.process import registry
+from vgg.process.registry import Entry
+from vgg.report.rows import ROWS, rows_of
 
 TINY = Spec.from_blocks(((1, 4), (1, 8)), input_shape=(1, 8, 8), classes=10, head=Head((16,)), name="tiny")
 SEVEN = Spec.from_blocks(((1, 2),) * 7, input_shape=(1, 128, 128), classes=3, head=Head((5,)), name="seven")

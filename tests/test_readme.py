@@ -8,11 +8,13 @@ import subprocess
 from pathlib import Path
 from typing import Any
 
+import plot
 import pytest
+import tables
 
-from vgg import environments, registry, specfile
-from vgg.cli import parser
-from vgg.report import markdown, plot
+from vgg import Spec
+from vgg.cli.parser import parser
+from vgg.process import environments, registry
 
 ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
@@ -40,12 +42,12 @@ def result(name: str) -> dict[str, Any]:
 @pytest.mark.parametrize("name", TABLES)
 def test_tables_are_made_from_committed_runs(name: str) -> None:
     document = (ROOT / TABLES[name]).read_text()
-    fresh = markdown.documents(result(name), name.split(maxsplit=1)[0])[name]
-    assert markdown.replaced(document, name, fresh) == document
+    fresh = tables.documents(result(name), name.split(maxsplit=1)[0])[name]
+    assert tables.replaced(document, name, fresh) == document
 
 
 def test_the_exercise_was_run_with_the_spec_that_is_shown() -> None:
-    assert specfile.load(ROOT / "docs" / "small-input.toml").to_dict() == result("small-input.json")["spec"]
+    assert Spec.load(ROOT / "docs" / "small-input.toml").to_dict() == result("small-input.json")["spec"]
 
 
 def test_the_plot_is_made_from_a_committed_run() -> None:

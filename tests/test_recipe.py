@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from vgg import Recipe, VGGError
-from vgg.recipe import recipe, recipe_names
+from vgg.core.recipe import recipe, recipe_names
 
 DROPS = Recipe(
     name="drops", epochs=9, lr=0.5, momentum=0.75, weight_decay=1e-4, lr_drops=((2, 0.5), (5, 0.125)), seed=3

@@ -13,7 +13,7 @@ import pytest
 from numpy.typing import NDArray
 
 from vgg import Block, Conv, Head, Layer, Pool, Spec, VGGError, expand, shapes
-from vgg.reference import Mode, Tape, cross_entropy, forward, loss_and_grads, sgd
+from vgg.core.oracle import Mode, Tape, cross_entropy, forward, loss_and_grads, sgd
 
 Array = NDArray[np.float64]
 EPSILON = 1e-5  # of batch norm, and its running statistics keep 0.9

@@ -21,21 +21,25 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from vgg import BackendError, Head, Recipe, Spec, VGGError, data, environments, reference, registry, train
+from vgg import BackendError, Head, Recipe, Spec, VGGError
 from vgg.backends import VELOCITY
 from vgg.cli import main
-from vgg.client import Worker
-from vgg.compare import compare
 from vgg.conformance import checks
 from vgg.conformance.board import _compiled
 from vgg.conformance.cases import CASES, TRAJECTORIES, Array, Arrays, Case
 from vgg.conformance.trajectories import FLOAT64_LIMIT, trajectory
-from vgg.masks import masks
-from vgg.recipe import recipe
-from vgg.reference import Mode
-from vgg.registry import Entry
-from vgg.replicas import Group, group, outer
-from vgg.runs import PARTS
+from vgg.core import oracle
+from vgg.core.comparator import compare
+from vgg.core.masks import masks
+from vgg.core.oracle import Mode
+from vgg.core.recipe import recipe
+from vgg.core.replicas import Group, group
+from vgg.process import environments, registry
+from vgg.process.client import Worker
+from vgg.process.ranks import outer
+from vgg.process.registry import Entry
+from vgg.runs.train import PARTS
+from vgg.training import data, loop
 
 SYNCHRONISED = ("tensorflow", "jax")
 SMALL = Spec.from_blocks(((1, 4),), input_shape=(2, 7, 10), classes=5, head=Head((9,)), name="small")
@@ -59,10 +63,10 @@ def started(name: str, replicas: int = 2, **variables: str) -> Worker:
 def stepped(case: Case) -> Arrays:
     """The oracle's loss and state after one step."""
     weights, drawn = case.params("float64"), Mode(train=True, masks=given(case))
-    loss, grads, _ = reference.loss_and_grads(case.spec, weights, case.images("float64"), case.labels(), drawn)
+    loss, grads, _ = oracle.loss_and_grads(case.spec, weights, case.images("float64"), case.labels(), drawn)
     still = {name: np.zeros_like(a) for name, a in grads.items()}
     settings = {"momentum": RECIPE.momentum, "weight_decay": RECIPE.weight_decay}
-    weights, velocity = reference.sgd(weights, grads, still, lr=RATE, **settings)
+    weights, velocity = oracle.sgd(weights, grads, still, lr=RATE, **settings)
     return {"loss": np.array(loss), **weights, **{VELOCITY + name: v for name, v in velocity.items()}}
 
 
@@ -355,7 +359,7 @@ def alone(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     settings: dict[str, Any] = {"spec": spec.to_dict(), "recipe": plan.to_dict(), "device": "cpu", "facts": {}}
     (tmp_path / "spec.json").write_text(json.dumps(spec.to_dict()))
     out.mkdir()
-    train.run(oracle, out, arrays, emit=lambda _: None, **settings)
+    loop.run(oracle, out, arrays, emit=lambda _: None, **settings)
     return out
 
 

@@ -15,7 +15,7 @@ import pytest
 from kills import killed
 from safetensors.numpy import load_file
 
-from vgg import registry
+from vgg.process import registry
 
 TESTS = Path(__file__).parent
 SPEC = 'name = "tiny"\nblocks = [[1, 3], [1, 4]]\ninput_shape = [1, 8, 8]\nclasses = 10\nhead = {hidden = [8]}\n'

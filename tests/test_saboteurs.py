@@ -11,7 +11,7 @@ from sabotage import SABOTEURS, Bench
 
 from vgg import Spec
 from vgg.conformance.suite import given, judged
-from vgg.layers import expand, totals
+from vgg.core.layers import expand, totals
 
 ALONE = {saboteur.check: name for name, saboteur in reversed(SABOTEURS.items()) if saboteur.alone}
 """For each check, one that no other may catch; the published matrix has them all."""

@@ -11,8 +11,8 @@ from typing import Any
 import pytest
 
 import vgg.backends
-from vgg.recipe import CHOICES
-from vgg.registry import own_names
+from vgg.core.recipe import CHOICES
+from vgg.process.registry import own_names
 
 FOLDER = Path(vgg.backends.__file__).parent
 OWN = {

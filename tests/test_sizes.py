@@ -5,13 +5,13 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vgg import reference
-from vgg.compare import EXACT, Limit
 from vgg.conformance.sizes import SIZES
 from vgg.conformance.switches import choices, rounded
+from vgg.core import oracle
+from vgg.core.comparator import EXACT, Limit
 
 CASE = SIZES["crowd"]
-TAPE = reference.forward(CASE.spec, CASE.params("float32"), CASE.images("float32"))
+TAPE = oracle.forward(CASE.spec, CASE.params("float32"), CASE.images("float32"))
 
 
 def test_the_oracles_own_signs_and_winners_are_explained() -> None:

@@ -10,7 +10,7 @@ from typing import Any, cast
 import pytest
 
 from vgg import BackendError, Block, Conv, Head, Pool, Spec, VGGError, arch, arch_names
-from vgg.errors import UnavailableError, mismatch, unknown
+from vgg.core.errors import UnavailableError, mismatch, unknown
 
 # Simonyan & Zisserman (2015), Table 1, columns A, A-LRN, B, C, D, E: "kernel-channels" of every convolution, by block.
 TABLE_1 = {

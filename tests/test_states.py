@@ -10,7 +10,7 @@ import pytest
 
 from vgg import Head, Spec, VGGError, init
 from vgg.backends import VELOCITY, check_state
-from vgg.wire import Arrays
+from vgg.process.wire import Arrays
 
 SPEC = Spec.from_blocks(((1, 4),), input_shape=(2, 6, 9), classes=5, head=Head((7,)), batch_norm=True)
 CHANGES: dict[str, Callable[[Arrays], object]] = {

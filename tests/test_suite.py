@@ -16,10 +16,10 @@ import numpy as np
 import pytest
 from conftest import Check
 
-from vgg import reference
 from vgg.backends import VELOCITY
 from vgg.conformance import cases, checks, declared, run
 from vgg.conformance.board import Board, threads
+from vgg.core import oracle
 
 FORWARD, BACKWARD = "forward plain float64 eval", "backward plain float64 eval"
 REASONS = {
@@ -125,7 +125,7 @@ def test_whatever_is_done_with_ties_has_a_size(kind: str, part: tuple[float, flo
             self.spec, self.params = spec, params
 
         def loss_and_grads(self, x: Any, y: Any) -> Any:
-            loss, grads, _ = reference.loss_and_grads(self.spec, self.params, x, y)
+            loss, grads, _ = oracle.loss_and_grads(self.spec, self.params, x, y)
             name = "block1.conv1.weight"
             return loss, {name: (grads[name].ravel() / (1, 4) * part).reshape(1, 2, 1, 1)}
 
@@ -241,7 +241,7 @@ def test_processes_side_by_side_start_with_their_share_of_the_cores(unthreaded: 
 
 def test_workers_of_a_users_own_xdist_start_with_theirs(unthreaded: pytest.MonkeyPatch) -> None:
     unthreaded.setenv("PYTEST_XDIST_WORKER_COUNT", "2")
-    unthreaded.setattr("vgg.client.Worker", lambda _, **options: options)
+    unthreaded.setattr("vgg.process.client.Worker", lambda _, **options: options)
     started = cast("dict[str, dict[str, str]]", Board(["torch"]).start("torch"))
     assert threads(2).items() <= started["variables"].items()
 

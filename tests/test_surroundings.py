@@ -11,7 +11,8 @@ from pathlib import Path
 import pytest
 from conftest import Check
 
-from vgg import VGGError, outputs
+from vgg import VGGError
+from vgg.core import files
 
 FORWARD, BACKWARD = "forward plain float64 eval", "backward plain float64 eval"
 EVIL = """
@@ -85,7 +86,7 @@ def test_in_a_pytest_that_asks_for_nothing_the_plugin_imports_nothing(tmp_path: 
     (tmp_path / "test_nothing.py").write_text("def test_nothing():\n    pass\n")
     script = (
         "import sys, pytest; status = pytest.main(sys.argv[1:]);"
-        "print(int(status), sorted({'numpy', 'hypothesis', 'vgg.client', 'vgg.conformance.board'} & {*sys.modules}))"
+        "print(int(status), sorted({'numpy', 'hypothesis', 'vgg.process.client', 'vgg.conformance.board'} & {*sys.modules}))"
     )
     command = [sys.executable, "-c", script, "-q", "-p", "no:vgg", "-p", plugin, "-p", "no:xdist", str(tmp_path)]
     environ = {"PYTHONPATH": str(Path(__file__).parent.parent), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
@@ -151,10 +152,10 @@ def test_json_to_a_full_disk_is_refused_before_anything_is_judged() -> None:
 
 def test_a_file_that_can_be_written_is_left_as_it_is(tmp_path: Path) -> None:
     path = tmp_path / "report.xml"
-    outputs.check_file("--junit", path)
+    files.check_file("--junit", path)
     assert not path.exists()
     path.write_text("before")
-    outputs.check_file("--junit", path)
+    files.check_file("--junit", path)
     assert path.read_text() == "before"
     with pytest.raises(VGGError, match="wanted a file in a folder"):
-        outputs.check_file("--junit", tmp_path)
+        files.check_file("--junit", tmp_path)

@@ -18,11 +18,13 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
-from vgg import Head, Recipe, Spec, VGGError, data, init, load_params, load_spec, reference, shapes
+from vgg import Head, Recipe, Spec, VGGError, init, load_params, load_spec, shapes
 from vgg.backends import VELOCITY
-from vgg.masks import masks
-from vgg.pixels import resize_matrix
-from vgg.train import run
+from vgg.core import oracle as yardstick
+from vgg.core.masks import masks
+from vgg.core.resize import resize_matrix
+from vgg.training import batches, data
+from vgg.training.loop import run
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -249,10 +251,10 @@ def test_the_loss_falls(train: Train) -> None:
 def test_the_first_loss_is_that_of_the_initial_parameters_on_the_first_batch(train: Train) -> None:
     spec, arrays = SPEC.modified(dropout=0), examples()
     summary = train(spec=spec)
-    chosen = next(data.batches(TRAIN, RECIPE.batch_size, RECIPE.seed, epoch=0))
+    chosen = next(batches.batches(TRAIN, RECIPE.batch_size, RECIPE.seed, epoch=0))
     images, labels = pixels(arrays["train_images"][chosen]), arrays["train_labels"][chosen]
     params = init(spec, RECIPE.seed, RECIPE.init)
-    wanted, _, _ = reference.loss_and_grads(spec, params, images, labels, reference.Mode(train=True))
+    wanted, _, _ = yardstick.loss_and_grads(spec, params, images, labels, yardstick.Mode(train=True))
     assert summary["first_loss"] == pytest.approx(wanted, rel=1e-12)
 
 
@@ -275,7 +277,7 @@ def test_the_weights_carry_their_spec_and_are_those_of_the_last_checkpoint(train
 def test_the_test_accuracy_is_what_the_oracle_gets_from_the_weights(train: Train, out: Path) -> None:
     summary, arrays = train(), examples()
     weights = load_params(out / "weights.safetensors")
-    logits = reference.forward(SPEC, weights, pixels(arrays["test_images"])).logits
+    logits = yardstick.forward(SPEC, weights, pixels(arrays["test_images"])).logits
     assert summary["test_accuracy"] == (logits.argmax(axis=1) == arrays["test_labels"]).mean()
 
 
@@ -284,10 +286,10 @@ def test_padding_the_last_batch_changes_neither_loss_nor_accuracy(train: Train, 
     arrays = examples(test=count)
     train(dataclasses.replace(RECIPE, epochs=1), arrays=arrays)
     weights = load_params(out / "weights.safetensors")
-    logits = reference.forward(SPEC, weights, pixels(arrays["test_images"])).logits
+    logits = yardstick.forward(SPEC, weights, pixels(arrays["test_images"])).logits
     assert rows(out)[-1] == {
         "epoch": 0,
-        "test_loss": pytest.approx(reference.cross_entropy(logits, arrays["test_labels"])[0], rel=1e-6),
+        "test_loss": pytest.approx(yardstick.cross_entropy(logits, arrays["test_labels"])[0], rel=1e-6),
         "test_accuracy": (logits.argmax(axis=1) == arrays["test_labels"]).mean(),
     }
 
@@ -472,7 +474,7 @@ def test_a_plateau_lowers_the_rate_also_after_going_on(train: Train, out: Path, 
 
 def test_with_validation_the_test_images_are_only_for_the_end(train: Train, out: Path) -> None:
     summary, arrays = train(dataclasses.replace(RECIPE, validation=0.3)), examples()
-    logits = reference.forward(SPEC, load_params(out / "weights.safetensors"), pixels(arrays["test_images"])).logits
+    logits = yardstick.forward(SPEC, load_params(out / "weights.safetensors"), pixels(arrays["test_images"])).logits
     assert summary["test_accuracy"] == (logits.argmax(axis=1) == arrays["test_labels"]).mean()
 
 
@@ -507,7 +509,7 @@ def test_the_shares_of_time_are_of_the_whole(train: Train) -> None:
 
 
 def test_a_long_evaluation_gives_signs_of_life(train: Train, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vgg.train.SIGN", -1.0)
+    monkeypatch.setattr("vgg.training.loop.SIGN", -1.0)
     events: list[dict[str, Any]] = []
     train(emit=events.append)
     assert events.count({}) == RECIPE.epochs * math.ceil(TEST / RECIPE.batch_size)

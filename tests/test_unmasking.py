@@ -7,11 +7,11 @@ from itertools import product
 import numpy as np
 import pytest
 
-from vgg import reference
 from vgg.conformance.independence import Kept
 from vgg.conformance.unmasking import Draw, stepped, unmasked
-from vgg.reference import Mode
-from vgg.wire import Arrays
+from vgg.core import oracle
+from vgg.core.oracle import Mode
+from vgg.process.wire import Arrays
 
 RATES = (0.5, 0.25, 0.3, 0.1, 0.9)
 MODE = Mode(train=True)
@@ -22,7 +22,7 @@ def stepping(draw: Draw, factor: float = 1.0) -> tuple[Kept, tuple[float, Arrays
     shape = (len(draw.hidden), draw.batch, draw.hidden[0])
     kept: Kept = np.random.default_rng(0).random(shape) >= draw.rate
     masks = dict(zip(draw.rows, kept / (1 - draw.rate) * factor, strict=True))
-    loss, grads, _ = reference.loss_and_grads(draw.spec, draw.exact, draw.seen, draw.labels, MODE._replace(masks=masks))
+    loss, grads, _ = oracle.loss_and_grads(draw.spec, draw.exact, draw.seen, draw.labels, MODE._replace(masks=masks))
     return kept, (loss, grads)
 
 
@@ -65,5 +65,5 @@ def test_every_hidden_unit_is_on_whatever_is_dropped() -> None:
     draw = Draw(0.9, "float64", 1, 12, (384,) * 3)
     kept, _ = stepping(draw)
     masks = dict(zip(draw.rows, kept * 10.0, strict=True))
-    activations = reference.forward(draw.spec, draw.exact, draw.seen, MODE._replace(masks=masks)).activations
+    activations = oracle.forward(draw.spec, draw.exact, draw.seen, MODE._replace(masks=masks)).activations
     assert all(activations[f"fc{number}.relu"].min() > 0.3 for number in (1, 2, 3))

@@ -9,12 +9,12 @@ import pytest
 from conftest import Check
 
 from vgg.backends import DTYPES
-from vgg.compare import EXACT, Verdict
 from vgg.conformance import run
 from vgg.conformance.board import Board
 from vgg.conformance.declared import FACTS, Fact
 from vgg.conformance.session import Results
 from vgg.conformance.suite import cells
+from vgg.core.comparator import EXACT, Verdict
 
 FORWARD, BACKWARD = "forward plain float64 eval", "backward plain float64 eval"
 SOURCE = """

@@ -15,10 +15,11 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from vgg import Spec, arch, registry, shapes
-from vgg.client import Worker
-from vgg.compare import Verdict, compare, forward_limit
-from vgg.registry import Entry
+from vgg import Spec, arch, shapes
+from vgg.core.comparator import Verdict, compare, forward_limit
+from vgg.process import registry
+from vgg.process.client import Worker
+from vgg.process.registry import Entry
 
 pytestmark = pytest.mark.witness
 

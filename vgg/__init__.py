@@ -1,14 +1,19 @@
 """One framework-neutral VGG specification, four native models, and the proof that they are one network."""
 
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-from .errors import BackendError, VGGError
-from .layers import Layer, Totals, expand, totals
-from .recipe import Recipe
-from .spec import Block, Conv, Head, Pool, Spec, arch, arch_names
+from .core.architectures import arch, arch_names
+from .core.blocks import Block, Conv, Head, Pool
+from .core.errors import BackendError, VGGError
+from .core.layers import Layer, Totals, expand, totals
+from .core.recipe import Recipe
+from .core.spec import Spec
 
 if TYPE_CHECKING:
-    from .params import init, load_params, load_spec, save_params, shapes
+    from .api import bench, catalogue, check, compare, show, train
+    from .core.init import init
+    from .core.params import load_params, load_spec, save_params, shapes
 
 __version__ = "0.1.0"
 
@@ -25,20 +30,34 @@ __all__ = [
     "VGGError",
     "arch",
     "arch_names",
+    "bench",
+    "catalogue",
+    "check",
+    "compare",
     "expand",
     "init",
     "load_params",
     "load_spec",
     "save_params",
     "shapes",
+    "show",
     "totals",
+    "train",
 ]
+
+_LATER = {
+    **dict.fromkeys(("bench", "catalogue", "check", "compare", "show", "train"), "api"),
+    **dict.fromkeys(("load_params", "load_spec", "save_params", "shapes"), "core.params"),
+    "init": "core.init",
+}
+"""Where those names are that come at first use: ``vgg show`` does without NumPy, in half the time."""
 
 
 def __getattr__(name: str) -> Any:
-    """What needs NumPy comes at first use: ``vgg show`` does without, in half the time."""
-    if name not in ("init", "load_params", "load_spec", "save_params", "shapes"):
+    if name not in _LATER:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    from . import params
+    return getattr(import_module(f".{_LATER[name]}", __name__), name)
 
-    return getattr(params, name)
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__})

@@ -1,7 +1,7 @@
 """The child process: holds one backend, its model and its learner; does the jobs that come in, one after another.
 
-``python -m vgg.worker MODULE FILE`` speaks ``vgg.wire`` on its standard input and output. What a framework prints goes
-to ``FILE``, and a process that it starts gets no end of either pipe.
+``python -m vgg.worker MODULE FILE`` speaks ``vgg.process.wire`` on its standard input and output. What a framework
+prints goes to ``FILE``, and a process that it starts gets no end of either pipe.
 """
 
 from __future__ import annotations
@@ -23,14 +23,16 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from . import replicas, train, wire
 from .backends import DTYPES, FACTS, FUNCTIONS, LEVEL, LEVELS, NEEDED, PRECISIONS, check_images
-from .bench import contender
-from .errors import ContractError, VGGError, mismatch, unknown
-from .masks import dropouts
-from .promises import PROMISES, BrokenError, Stage
-from .recipe import Recipe
-from .spec import Spec
+from .conformance.promises import PROMISES, BrokenError, Stage
+from .core import replicas
+from .core.errors import ContractError, VGGError, mismatch, unknown
+from .core.masks import dropouts
+from .core.recipe import Recipe
+from .core.spec import Spec
+from .process import ranks, wire
+from .timing import contender
+from .training import loop
 
 if TYPE_CHECKING:
     from io import TextIOWrapper
@@ -193,7 +195,7 @@ class Session:
             telling[0] += time.perf_counter() - began
 
         options |= {"device": device, "recipe": recipe, "facts": facts, "emit": emit, "stopping": self.stopping}
-        summary = train.run(self.backend, Path(out), arrays, **options)
+        summary = loop.run(self.backend, Path(out), arrays, **options)
         return {**summary, "seconds": time.perf_counter() - start - telling[0]}, {}
 
     def contend(self, arrays: wire.Arrays, **told: Any) -> Reply:
@@ -356,8 +358,8 @@ def _streams(group: replicas.Group, pipes: str | None) -> tuple[BinaryIO, Binary
         with suppress(AttributeError):  # Linux alone has it
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if pipes and group.rank:
-        return replicas.pipe(pipes, group.rank).open("rb"), Path(os.devnull).open("wb"), []
-    followers = [replicas.pipe(pipes, rank) for rank in range(1, group.processes)] if pipes else []
+        return ranks.pipe(pipes, group.rank).open("rb"), Path(os.devnull).open("wb"), []
+    followers = [ranks.pipe(pipes, rank) for rank in range(1, group.processes)] if pipes else []
     return os.fdopen(os.dup(0), "rb"), os.fdopen(os.dup(1), "wb"), followers
 
 

@@ -18,10 +18,13 @@ import optax
 from flax import nnx
 
 from vgg.backends import VELOCITY, Array, Arrays, check_batch, check_state
-from vgg.params import activation_from_hwc, check_params, from_hwc, init, to_hwc
-from vgg.pixels import resize_matrix
-from vgg.recipe import Recipe
-from vgg.spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
+from vgg.core.blocks import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block
+from vgg.core.init import init
+from vgg.core.layouts import activation_from_hwc, from_hwc, to_hwc
+from vgg.core.params import check_params
+from vgg.core.recipe import Recipe
+from vgg.core.resize import resize_matrix
+from vgg.core.spec import Spec
 
 Tap = Callable[[str, jax.Array], jax.Array]
 """Sees each layer's name and output, and gives the output on. ``nnx.capture`` would give them sorted by name."""

@@ -14,9 +14,11 @@ import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
 from vgg.backends import Array, Arrays
-from vgg.errors import mismatch
-from vgg.params import check_params, init, shapes
-from vgg.spec import BATCH_NORM_EPSILON, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
+from vgg.core.blocks import BATCH_NORM_EPSILON, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block
+from vgg.core.errors import mismatch
+from vgg.core.init import init
+from vgg.core.params import check_params, shapes
+from vgg.core.spec import Spec
 
 LEVEL = "inference"
 DTYPES = ("float32",)

@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vgg import expand, reference
+from vgg import expand
 from vgg.backends import VELOCITY, Array, Arrays, check_batch, check_state
-from vgg.params import check_params
-from vgg.pixels import resize_matrix
-from vgg.recipe import LOSS_SCALE
+from vgg.core import oracle as reference
+from vgg.core.params import check_params
+from vgg.core.recipe import LOSS_SCALE
+from vgg.core.resize import resize_matrix
 
 if TYPE_CHECKING:
     from collections.abc import Mapping

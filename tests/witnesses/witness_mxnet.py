@@ -16,8 +16,8 @@ from mxnet.gluon.model_zoo import vision
 
 from vgg.backends import Array, Arrays
 from vgg.backends import mxnet as sibling
-from vgg.params import shapes
-from vgg.spec import Spec
+from vgg.core.params import shapes
+from vgg.core.spec import Spec
 
 vgg_block, trace = sibling.vgg_block, sibling.trace
 loss_and_grads, learner = sibling.loss_and_grads, sibling.learner

@@ -17,7 +17,7 @@ import numpy as np
 
 from vgg.backends import Array, Arrays
 from vgg.backends import tensorflow as sibling
-from vgg.spec import Spec
+from vgg.core.spec import Spec
 
 vgg_block, trace = sibling.vgg_block, sibling.trace
 loss_and_grads, learner = sibling.loss_and_grads, sibling.learner

@@ -15,9 +15,9 @@ import torch
 
 from vgg.backends import Array, Arrays
 from vgg.backends import torch as sibling
-from vgg.bench.baselines.torch import torchvision
-from vgg.params import shapes
-from vgg.spec import Spec
+from vgg.core.params import shapes
+from vgg.core.spec import Spec
+from vgg.timing.baselines.torch import torchvision
 
 vgg_block, trace = sibling.vgg_block, sibling.trace
 loss_and_grads, learner = sibling.loss_and_grads, sibling.learner

@@ -13,8 +13,8 @@ that of the last bias. Logits of any size have a finite loss: the largest is sub
 class, loss and gradients are exactly 0.
 
 Labels that are no class are refused (``check_labels``), and so are parameters and states that do not have exactly the
-names and shapes of the net (``vgg.params.check_params``, ``check_state``), by a ``VGGError`` that names the label or
-the array. A refusal changes nothing.
+names and shapes of the net (``vgg.core.params.check_params``, ``check_state``), by a ``VGGError`` that names the label
+or the array. A refusal changes nothing.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ from typing import Any, Protocol, SupportsFloat
 import numpy as np
 from numpy.typing import NDArray
 
-from ..errors import mismatch
-from ..layers import STATISTICS
-from ..params import check_arrays, shapes
-from ..recipe import Recipe
-from ..spec import Block, Spec
+from ..core.blocks import Block
+from ..core.errors import mismatch
+from ..core.layers import STATISTICS
+from ..core.params import check_arrays, shapes
+from ..core.recipe import Recipe
+from ..core.spec import Spec
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -101,7 +102,7 @@ class Backend(Protocol):
     function returns, whatever their layout in memory; they stay as they are, and nothing of theirs is kept. Two models
     or learners share nothing and may be of different dtypes; any thread may use them, one at a time. No result depends
     on a random generator that the process shares, and those of Python and NumPy are not moved. What is refused leaves
-    everything as it was. ``vgg.promises`` judges it.
+    everything as it was. ``vgg.conformance.promises`` judges it.
     """
 
     DECLARED: Mapping[str, str]
@@ -126,8 +127,8 @@ class Backend(Protocol):
     REPLICAS: Mapping[str, bool]
     """Left out by a backend that trains on one device. ``batch_norm``: whether its statistics are the global batch's.
 
-    With it a learner trains on ``vgg.replicas.group()``: ``step`` gets the global batch, each replica takes its share,
-    loss and gradients are the global batch's means. In several processes everyone does every job.
+    With it a learner trains on ``vgg.core.replicas.group()``: ``step`` gets the global batch, each replica takes its
+    share, loss and gradients are the global batch's means. In several processes everyone does every job.
     """
 
     def vgg_block(self, block: Block, *args: Any, **kwargs: Any) -> Any:

@@ -13,11 +13,12 @@ import torch
 from torch import distributed, nn
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
-from ..params import check_params
-from ..pixels import resize_matrix
-from ..recipe import LOSS_SCALE, Recipe
-from ..replicas import Group, group
-from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block, Spec
+from ..core.blocks import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block
+from ..core.params import check_params
+from ..core.recipe import LOSS_SCALE, Recipe
+from ..core.replicas import Group, group
+from ..core.resize import resize_matrix
+from ..core.spec import Spec
 from . import VELOCITY, Array, Arrays, check_batch, check_build, check_state
 
 DECLARED = {"running_var": "unbiased"}

@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from .tally import NOT_DECLARED, Tally
 
 if TYPE_CHECKING:
-    from ..client import Worker
-    from ..compare import Verdict
+    from ..core.comparator import Verdict
+    from ..process.client import Worker
     from .declared import Fact
 
 Value = TypeVar("Value")
@@ -41,7 +41,7 @@ class Board(Tally):
         """The worker of ``backend``, started at first use and after a death, ``PATIENCE`` times in all; one that cannot
         start stays so.
         """
-        from ..errors import BackendError, VGGError
+        from ..core.errors import BackendError, VGGError
 
         if backend in self.workers and self.workers[backend].alive:
             return self.workers[backend]
@@ -64,8 +64,8 @@ class Board(Tally):
 
     def start(self, backend: str) -> Worker:
         """A new worker, the caller's to close."""
-        from .. import registry
-        from ..client import Worker
+        from ..process import registry
+        from ..process.client import Worker
 
         entry = registry.find(backend)
         processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
@@ -86,7 +86,7 @@ class Board(Tally):
 
     def note(self, check: str, backend: str, verdict: Verdict, *, known: bool = False, expected: bool = False) -> None:
         """Keep a verdict; ``known``: it is the failure that is expected; ``expected``: a failure is."""
-        from ..compare import UNDECLARED
+        from ..core.comparator import UNDECLARED
 
         outcome = NOT_DECLARED if verdict.limit is UNDECLARED else "passed"
         outcome = ("known failure" if known else "failed") if not verdict.ok else outcome
@@ -121,7 +121,7 @@ class Board(Tally):
 
     def to_dict(self) -> dict[str, object]:
         """Everything, for JSON."""
-        from ..provenance import provenance
+        from ..process.provenance import provenance
 
         facts = {
             name: {b: {**f._asdict(), "size": _finite(f.size)} for b, f in self._columns(row).items()}

@@ -13,8 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import params
-from ..spec import Block, Conv, Head, Pool, Spec, arch, arch_names
+from ..core import init
+from ..core.architectures import arch, arch_names
+from ..core.blocks import Block, Conv, Head, Pool
+from ..core.spec import Spec
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
@@ -45,7 +47,7 @@ class Case:
     def _params(self) -> dict[str, NDArray[np.float64]]:
         random = self._random(3)
         noisy: dict[str, NDArray[np.float64]] = {}
-        for name, array in params.init(self.spec, self.seed, "he_normal", "float64").items():
+        for name, array in init.init(self.spec, self.seed, "he_normal", "float64").items():
             noise = self._noise(random, array.shape)
             noisy[name] = array + (np.abs(noise) if name.endswith("running_var") else 0.2 * noise * (array.ndim == 1))
         return noisy

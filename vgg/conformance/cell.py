@@ -7,8 +7,8 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Protocol
 
-from ..client import Jobs
-from ..compare import Verdict
+from ..core.comparator import Verdict
+from ..process.client import Jobs
 
 
 class NotJudgedError(Exception):

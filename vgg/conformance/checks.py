@@ -13,18 +13,18 @@ from typing import Any
 
 import numpy as np
 
-from .. import reference
 from ..backends import VELOCITY
-from ..client import Jobs
-from ..compare import EXACT, Verdict, compare, forward_limit, gradient_floors, gradient_limit
-from ..errors import VGGError, mismatch, unknown
-from ..layers import expand, totals
-from ..masks import masks
-from ..params import load_params, save_params, shapes
-from ..pixels import resize_matrix
-from ..recipe import Recipe
-from ..reference import Mode, Tape
-from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM
+from ..core import oracle
+from ..core.blocks import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM
+from ..core.comparator import EXACT, Verdict, compare, forward_limit, gradient_floors, gradient_limit
+from ..core.errors import VGGError, mismatch, unknown
+from ..core.layers import expand, totals
+from ..core.masks import masks
+from ..core.oracle import Mode, Tape
+from ..core.params import load_params, save_params, shapes
+from ..core.recipe import Recipe
+from ..core.resize import resize_matrix
+from ..process.client import Jobs
 from .cases import Array, Arrays, Case
 from .exact import unrounded
 
@@ -129,11 +129,11 @@ def _answered(case: Case, dtype: str, *mode: Any) -> tuple[float, Arrays]:
 
 
 def _forward(case: Case, dtype: str, mode: Mode) -> Tape:
-    return reference.forward(case.spec, case.params(dtype), case.images(dtype), mode)
+    return oracle.forward(case.spec, case.params(dtype), case.images(dtype), mode)
 
 
 def _backward(case: Case, dtype: str, tape: Tape) -> tuple[float, Arrays]:
-    return reference.backward(case.spec, case.params(dtype), tape, case.labels())
+    return oracle.backward(case.spec, case.params(dtype), tape, case.labels())
 
 
 def round_trip(worker: Jobs, case: Case, dtype: str) -> Verdict:
@@ -167,7 +167,7 @@ def exchange(worker: Jobs, weights: Arrays, case: Case, dtype: str) -> Verdict:
 
 def _logits(worker: Jobs, case: Case, weights: Arrays, x: Array) -> Array:
     """Return the oracle's logits in eval mode, with what the backend declares."""
-    return reference.forward(case.spec, weights, x, eval_mode(worker)).logits
+    return oracle.forward(case.spec, weights, x, eval_mode(worker)).logits
 
 
 def repeatable(worker: Jobs, case: Case) -> Verdict:
@@ -227,9 +227,9 @@ def learning(
     x, y = rows @ ((pixels / 255 - recipe.mean) / recipe.std) @ columns.T, case.labels()
     drawn = masks(case.spec, case.batch, 0, 0)
     mode = declared_mode(worker)._replace(masks=drawn)
-    loss, grads, tape = reference.loss_and_grads(case.spec, weights, x, y, mode)
+    loss, grads, tape = oracle.loss_and_grads(case.spec, weights, x, y, mode)
     still = {name: np.zeros_like(g) for name, g in grads.items()}
-    weights, velocity = reference.sgd(weights, grads, still, lr=LR, momentum=momentum)
+    weights, velocity = oracle.sgd(weights, grads, still, lr=LR, momentum=momentum)
     weights |= tape.statistics
     moving = {VELOCITY + name: v for name, v in velocity.items()} if momentum else {}
     wanted = {"loss": np.array(loss), **moving, **weights}

@@ -6,11 +6,12 @@ from collections.abc import Callable, Iterator
 from typing import Any
 
 from ..backends import DTYPES, LEVELS
-from ..client import Jobs
-from ..compare import EXACT, Verdict
-from ..errors import VGGError
-from ..recipe import CHOICES, Recipe
-from ..spec import Block, Conv, Head, Spec
+from ..core.blocks import Block, Conv, Head
+from ..core.comparator import EXACT, Verdict
+from ..core.errors import VGGError
+from ..core.recipe import CHOICES, Recipe
+from ..core.spec import Spec
+from ..process.client import Jobs
 from .cases import Case
 from .cell import Cell, on
 from .checks import built, refused

@@ -9,13 +9,14 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import reference
-from ..layers import expand
-from ..masks import masks
-from ..pixels import resize_matrix
-from ..recipe import Recipe
-from ..reference import Mode
-from ..spec import Block, Conv, Head, Pool, Spec
+from ..core import oracle
+from ..core.blocks import Block, Conv, Head, Pool
+from ..core.layers import expand
+from ..core.masks import masks
+from ..core.oracle import Mode
+from ..core.recipe import Recipe
+from ..core.resize import resize_matrix
+from ..core.spec import Spec
 from .cases import Array, Arrays, Case
 
 LOUD, QUIET = 45.0, 1 / 25
@@ -80,7 +81,7 @@ def steady(course: Course) -> Arrays:
     for row, after in pairwise(rows):
         if after.kind == "relu":
             modes = (Mode(train=True, masks=course.masks(step)) for step in range(course.steps + 2))
-            tapes = [reference.forward(spec, params, course.seen(step), mode) for step, mode in enumerate(modes)]
+            tapes = [oracle.forward(spec, params, course.seen(step), mode) for step, mode in enumerate(modes)]
             values = np.concatenate([tape.activations[row.name] for tape in tapes])
             params = params | {f"{row.name}.bias": params[f"{row.name}.bias"] - _gaps(values)}
     return params

@@ -8,11 +8,12 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from .. import reference
-from ..client import Jobs
-from ..compare import EXACT, FLOAT64_LIMIT, Verdict, compare
-from ..recipe import Recipe
-from ..spec import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_BETA, LRN_K, LRN_SIZE, Block, Conv, Head, Pool, Spec
+from ..core import oracle
+from ..core.blocks import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_BETA, LRN_K, LRN_SIZE, Block, Conv, Head, Pool
+from ..core.comparator import EXACT, FLOAT64_LIMIT, Verdict, compare
+from ..core.recipe import Recipe
+from ..core.spec import Spec
+from ..process.client import Jobs
 from .cases import CASES, DROPOUT, TRAJECTORIES, Array, Arrays, Case
 from .checks import AMISS, DECLARATIONS, built, declared, declared_mode, dropout_scale, seen_mask
 
@@ -108,7 +109,7 @@ def ties(worker: Jobs) -> Fact:
     worker.build(spec, params, dtype="float64")
     y, name = np.array([0]), "block1.conv1.weight"
     got = worker.loss_and_grads(x, y)[1][name].ravel()
-    first = reference.loss_and_grads(spec, params, x, y)[1][name].ravel()
+    first = oracle.loss_and_grads(spec, params, x, y)[1][name].ravel()
     parts = {"first": one, "last": other, "shared": (one + other) / 2, "both": one + other}
     kinds = {kind: first / one * part for kind, part in parts.items()}
     return _nearest(kinds, got, first, None)
@@ -119,7 +120,7 @@ def lrn(worker: Jobs) -> Fact:
     case = CASES["mixed"]
     params, x = case.params("float64"), case.images("float64")
     worker.build(case.spec, params, dtype="float64")
-    tape = reference.forward(case.spec, params, x).activations
+    tape = oracle.forward(case.spec, params, x).activations
     relu, wanted = tape["block1.relu1"], tape["block1.lrn1"]
     ratio = np.divide(wanted, relu, out=np.ones_like(relu), where=relu > 0)
     grown = ratio ** (-1 / LRN_BETA) - LRN_K  # alpha times the sum of squares
@@ -208,8 +209,8 @@ def _faint() -> Arrays:
 
 def _faintly(modes: Sequence[bool], **mode: Any) -> Array:
     """(modes, N, C, H, W): the oracle's batch norm in eval mode (False) and in train mode (True)."""
-    x, params, eval_ = _FAINT.images("float64"), _faint(), reference.Mode()._replace(**mode)
-    tapes = [reference.forward(_FAINT.spec, params, x, eval_._replace(train=train)) for train in modes]
+    x, params, eval_ = _FAINT.images("float64"), _faint(), oracle.Mode()._replace(**mode)
+    tapes = [oracle.forward(_FAINT.spec, params, x, eval_._replace(train=train)) for train in modes]
     return np.stack([tape.activations["block1.bn1"] for tape in tapes])
 
 
@@ -224,8 +225,8 @@ def _after_a_step(worker: Jobs, part: str) -> tuple[Array, Array]:
 
 def _statistic(part: str, **mode: Any) -> Array:
     case = TRAJECTORIES["batch_norm"]
-    chosen = reference.Mode(train=True)._replace(**mode)
-    tape = reference.forward(case.spec.modified(dropout=0), case.params("float64"), case.images("float64"), chosen)
+    chosen = oracle.Mode(train=True)._replace(**mode)
+    tape = oracle.forward(case.spec.modified(dropout=0), case.params("float64"), case.images("float64"), chosen)
     return tape.statistics[f"block3.bn2.{part}"]
 
 

@@ -7,8 +7,8 @@ from itertools import product
 
 import numpy as np
 
-from ..client import Jobs
-from ..compare import EXACT, ROUNDOFF, Verdict, compare, forward_limit
+from ..core.comparator import EXACT, ROUNDOFF, Verdict, compare, forward_limit
+from ..process.client import Jobs
 from .cases import Array, Arrays, Case
 from .cell import Cell, on
 from .checks import declared, dropout_scale, dropouts, refused, scale_roundings

@@ -12,9 +12,9 @@ from itertools import pairwise
 
 import numpy as np
 
-from ..compare import EXACT, Verdict
-from ..layers import Layer, expand
-from ..spec import Spec
+from ..core.comparator import EXACT, Verdict
+from ..core.layers import Layer, expand
+from ..core.spec import Spec
 from .cases import Array, Arrays
 
 KINDS = ("relu", "max_pool", "flatten", "dropout")

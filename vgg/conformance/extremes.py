@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from .. import reference
 from ..backends import VELOCITY
-from ..client import Jobs
-from ..compare import (
+from ..core import oracle
+from ..core.blocks import BATCH_NORM_EPSILON, Block, Conv, Head, Pool
+from ..core.comparator import (
     CONFIDENCE,
     ROUNDOFF,
     Limit,
@@ -21,8 +21,9 @@ from ..compare import (
     gradient_floors,
     gradient_limit,
 )
-from ..recipe import Recipe
-from ..spec import BATCH_NORM_EPSILON, Block, Conv, Head, Pool, Spec
+from ..core.recipe import Recipe
+from ..core.spec import Spec
+from ..process.client import Jobs
 from .cases import Array, Arrays, Case
 from .cell import Cell, on
 from .checks import LR, declared_mode, differentiates, eval_mode
@@ -174,9 +175,7 @@ def extreme(worker: Jobs, name: str, dtype: str) -> Verdict:
 
 def _numbers(worker: Jobs, one: Extreme, numbers: Numbers, dtype: str, train: bool) -> Iterator[Verdict]:
     params, x, y = numbers
-    loss, grads, tape = reference.loss_and_grads(
-        one.case.spec, params, x, y, declared_mode(worker)._replace(train=train)
-    )
+    loss, grads, tape = oracle.loss_and_grads(one.case.spec, params, x, y, declared_mode(worker)._replace(train=train))
     ahead, back = one.limit(dtype, back=False), one.limit(dtype, back=True)
     wanted = {**tape.activations, "logits of forward()": tape.logits}
     got = {**worker.trace(x, train=train), "logits of forward()": worker.forward(x, train=train)}
@@ -239,10 +238,10 @@ def as_learned(worker: Jobs, name: str, one: Extreme, dtype: str, still: Arrays)
     params, x, y = one.numbers(dtype)
     worker.restore({**still, **params})
     got = {"logits": worker.evaluate(x), "loss": np.array(worker.step(x, y, LR)), **worker.state()}
-    mode, logits = declared_mode(worker), reference.forward(one.case.spec, params, x, eval_mode(worker)).logits
-    loss, grads, tape = reference.loss_and_grads(one.case.spec, params, x, y, mode)
+    mode, logits = declared_mode(worker), oracle.forward(one.case.spec, params, x, eval_mode(worker)).logits
+    loss, grads, tape = oracle.loss_and_grads(one.case.spec, params, x, y, mode)
     weights = {n: a.astype(np.float64) for n, a in params.items()}
-    weights, velocity = reference.sgd(weights, grads, {n: np.zeros_like(g) for n, g in grads.items()}, lr=LR)
+    weights, velocity = oracle.sgd(weights, grads, {n: np.zeros_like(g) for n, g in grads.items()}, lr=LR)
     floors = {VELOCITY + n: floor for n, floor in _floors(grads, one).items()}
     floors |= _loss_floor(tape.logits) | {n: LR * floors[VELOCITY + n] for n in grads if VELOCITY + n in floors}
     moved = {VELOCITY + n: v for n, v in velocity.items()}

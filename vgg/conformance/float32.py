@@ -6,10 +6,10 @@ import math
 
 import numpy as np
 
-from .. import reference
-from ..compare import ROUNDOFF
-from ..layers import Layer, expand
-from ..reference import Mode, Tape
+from ..core import oracle
+from ..core.comparator import ROUNDOFF
+from ..core.layers import Layer, expand
+from ..core.oracle import Mode, Tape
 from .cases import Array, Arrays, Case
 from .exact import leaders
 
@@ -38,7 +38,7 @@ def _numbers(case: Case, mode: Mode, noise: float, seed: int) -> Arrays:
         return array.astype(np.float64) * (1 + noise * random.standard_normal(array.shape))
 
     params = {name: off(array) for name, array in case.params("float32").items()}
-    loss, grads, tape = reference.loss_and_grads(case.spec, params, off(case.images("float32")), case.labels(), mode)
+    loss, grads, tape = oracle.loss_and_grads(case.spec, params, off(case.images("float32")), case.labels(), mode)
     return {**tape.activations, **grads, "loss": np.array(loss)}
 
 
@@ -53,7 +53,7 @@ def steady(case: Case, tape: Tape, limit: float) -> bool:
         if row.kind == "max_pool" and not _clear(before, row, limit):
             return False
         before = tape.activations[row.name]
-    _, grad = reference.cross_entropy(tape.logits, case.labels())
+    _, grad = oracle.cross_entropy(tape.logits, case.labels())
     return float(abs(grad).max()) * len(grad) > SURE
 
 

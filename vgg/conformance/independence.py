@@ -15,7 +15,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from ..compare import Limit, Verdict
+from ..core.comparator import Limit, Verdict
 from .binomial import Counts, dispersion, rarity, ties
 
 Kept = NDArray[np.bool_]

@@ -23,7 +23,7 @@ from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
-from ..errors import VGGError, mismatch, unknown
+from ..core.errors import VGGError, mismatch, unknown
 
 TEXTS = {"id", "reason", "link"}
 MEASURES = {"error", "match"}

@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from ..params import shapes
-from ..recipe import Recipe
-from ..spec import Spec
+from ..core.params import shapes
+from ..core.recipe import Recipe
+from ..core.spec import Spec
 from .cases import Array, Arrays
 
 Sides = tuple[int, int] | None

@@ -7,8 +7,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from ..recipe import Recipe
-from ..spec import Block, Conv, Head, Pool, Spec
+from ..core.blocks import Block, Conv, Head, Pool
+from ..core.recipe import Recipe
+from ..core.spec import Spec
 from .life import Action, Evaluate, Life, Load, Look, Net, Renew, Restore, State, Step, Turn
 from .life_strategies import IDLE, LONG, ROUND
 

@@ -13,13 +13,13 @@ from typing import NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import reference
 from ..backends import VELOCITY
-from ..compare import CONFIDENCE, ROUNDOFF, Limit, compare, gradient_floors, gradient_limit
-from ..layers import STATISTICS, Layer, expand
-from ..recipe import Recipe
-from ..reference import Mode
-from ..spec import Spec
+from ..core import oracle
+from ..core.comparator import CONFIDENCE, ROUNDOFF, Limit, compare, gradient_floors, gradient_limit
+from ..core.layers import STATISTICS, Layer, expand
+from ..core.oracle import Mode
+from ..core.recipe import Recipe
+from ..core.spec import Spec
 from .cases import Array, Arrays
 from .courses import prepared
 from .exact import leaders
@@ -75,15 +75,15 @@ class OracleLearner:
     steps: int = 0
     rounding: Rounding | None = None
 
-    def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array]) -> tuple[float, reference.Tape]:
+    def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array]) -> tuple[float, oracle.Tape]:
         """Train on floating images; the loss before it, and the tape."""
         mode, rounding = self.mode._replace(masks=masks), self.rounding
         weights = rounding.within(self.weights) if rounding else self.weights
-        loss, grads, tape = reference.loss_and_grads(self.spec, weights, x, y, mode)
+        loss, grads, tape = oracle.loss_and_grads(self.spec, weights, x, y, mode)
         if rounding:
             grads = rounding.after(grads, len(x), loss)
         settings = {"lr": lr, "momentum": self.recipe.momentum, "weight_decay": self.recipe.weight_decay}
-        moved, velocity = reference.sgd(self.weights, grads, self.velocity, **settings)
+        moved, velocity = oracle.sgd(self.weights, grads, self.velocity, **settings)
         moved |= tape.statistics
         self.weights, self.velocity = (rounding.kept(moved), rounding.kept(velocity)) if rounding else (moved, velocity)
         self.steps += 1
@@ -92,12 +92,12 @@ class OracleLearner:
     def evaluate(self, x: Array, *, train: bool = False) -> NDArray[np.float64]:
         """Logits (N, classes) of floating images, in eval mode; ``train``: in train mode without dropout."""
         weights = self.rounding.within(self.weights) if self.rounding else self.weights
-        return reference.forward(self.spec, weights, x, self.mode._replace(train=train)).logits
+        return oracle.forward(self.spec, weights, x, self.mode._replace(train=train)).logits
 
-    def gradients(self, x: Array, y: Array) -> tuple[Arrays, reference.Tape]:
+    def gradients(self, x: Array, y: Array) -> tuple[Arrays, oracle.Tape]:
         """The loss and its gradients in eval mode, and the tape."""
         weights = self.rounding.within(self.weights) if self.rounding else self.weights
-        loss, grads, tape = reference.loss_and_grads(self.spec, weights, x, y, self.mode._replace(train=False))
+        loss, grads, tape = oracle.loss_and_grads(self.spec, weights, x, y, self.mode._replace(train=False))
         grads = self.rounding.after(grads, len(x), loss) if self.rounding else grads
         return {"loss": np.array(loss), **grads}, tape
 
@@ -251,17 +251,17 @@ def _scales(state: Arrays) -> dict[str, float]:
     return {n: float(np.linalg.norm(a)) for n, a in state.items() if ".bn" in n and not n.startswith(VELOCITY)}
 
 
-def _floor(tape: reference.Tape) -> dict[str, float]:
+def _floor(tape: oracle.Tape) -> dict[str, float]:
     """A loss is a difference of logits, and as exact as they are."""
     return {"loss": max(1.0, float(np.abs(tape.logits).max()))}
 
 
-def _close(spec: Spec, tape: reference.Tape, other: reference.Tape, roundoff: float) -> bool:
+def _close(spec: Spec, tape: oracle.Tape, other: oracle.Tape, roundoff: float) -> bool:
     """Whether what rounding does to a layer might make one of its ReLUs or max-pools choose otherwise."""
     return any(gap <= 2 * CONFIDENCE * (off + roundoff * size) for gap, off, size in _gaps(spec, tape, other))
 
 
-def _gaps(spec: Spec, tape: reference.Tape, other: reference.Tape) -> Iterator[tuple[float, float, float]]:
+def _gaps(spec: Spec, tape: oracle.Tape, other: oracle.Tape) -> Iterator[tuple[float, float, float]]:
     """For each ReLU and max-pool: what it would take to switch, how far its input strays, and how large that is."""
     rows = expand(spec)
     for before, row in pairwise(rows):

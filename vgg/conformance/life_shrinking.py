@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterator
 from dataclasses import fields, replace
 from typing import Any
 
-from ..errors import VGGError
-from ..spec import Block, Conv, Head, Spec
+from ..core.blocks import Block, Conv, Head
+from ..core.errors import VGGError
+from ..core.spec import Spec
 from .life import Action, Evaluate, Life, Load, Look, Net, Renew, Restore, Step
 
 TRIES = 90

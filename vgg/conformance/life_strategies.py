@@ -11,9 +11,10 @@ from typing import Any
 
 from hypothesis import strategies as st
 
-from ..layers import expand
-from ..recipe import Recipe
-from ..spec import Block, Conv, Head, Pool, Spec
+from ..core.blocks import Block, Conv, Head, Pool
+from ..core.layers import expand
+from ..core.recipe import Recipe
+from ..core.spec import Spec
 from .life import Action, Evaluate, Life, Load, Look, Net, Renew, Restore, State, Step, Turn
 
 BATCHES = (1, 2, 3, 4, 5, 7, 8, 9, 16, 17)

@@ -8,13 +8,13 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from .. import reference
 from ..backends import VELOCITY
-from ..client import Jobs
-from ..compare import EXACT, ROUNDOFF, Limit, Verdict, compare, gradient_limit
-from ..masks import dropouts, masks
-from ..recipe import Recipe
-from ..spec import Spec
+from ..core import oracle
+from ..core.comparator import EXACT, ROUNDOFF, Limit, Verdict, compare, gradient_limit
+from ..core.masks import dropouts, masks
+from ..core.recipe import Recipe
+from ..core.spec import Spec
+from ..process.client import Jobs
 from .cases import Array, Arrays
 from .checks import AMISS, declared, declared_mode, dropout_scale
 from .life import Action, Evaluate, Life, Load, Look, Net, Renew, Restore, State, Step, Turn
@@ -188,7 +188,7 @@ class Walk:
         pair, dtype = self.pair, self.life.dtype
         weights = {n: before[n].astype(np.float64) for n in pair.oracle.exact.weights}
         open_ = {row.name: np.ones((len(x), *row.output_shape)) for row in dropouts(pair.spec)}
-        tape = reference.forward(pair.spec, weights, pair.oracle.images(x), self.mode._replace(masks=open_))
+        tape = oracle.forward(pair.spec, weights, pair.oracle.images(x), self.mode._replace(masks=open_))
         got, limit = {n: after[n] for n in tape.statistics}, least_limit(pair.spec, dtype, len(x))
         self._note(compare(got, tape.statistics, limit=limit, dtype=dtype))
         if pair.recipe.momentum:
@@ -214,7 +214,7 @@ class Walk:
     def _read_off(self, x: Array, before: Arrays, after: Arrays) -> Arrays | None:
         """The masks of a step on one image: the gradient of a dense weight is that of its bias times what goes in."""
         pair, recipe = self.pair, self.pair.recipe
-        oracle, rate = pair.oracle, pair.spec.head.dropout
+        own, rate = pair.oracle, pair.spec.head.dropout
         scale = dropout_scale(self.said["dropout"], rate)
         drawn: Arrays = {}
         open_ = {row.name: np.ones((1, *row.output_shape)) for row in dropouts(pair.spec)}
@@ -225,7 +225,7 @@ class Walk:
             if not abs(grads["bias"][unit]) > error * np.abs(after[f"{VELOCITY}fc{number + 1}.bias"]).max():
                 return None
             mode = self.mode._replace(masks=open_ | drawn)
-            tape = reference.forward(pair.spec, oracle.exact.weights, oracle.images(x), mode)
+            tape = oracle.forward(pair.spec, own.exact.weights, own.images(x), mode)
             inside = tape.activations[f"fc{number}.relu"][0]
             seen = grads["weight"][unit] / grads["bias"][unit]
             kept = seen > inside * scale / 2

@@ -10,8 +10,8 @@ from collections.abc import Callable, Iterator
 
 from hypothesis import Phase
 
-from ..client import Jobs
-from ..compare import Verdict
+from ..core.comparator import Verdict
+from ..process.client import Jobs
 from .cell import Cell
 from .life import Life, script
 from .life_examples import FIXED

@@ -8,10 +8,10 @@ from dataclasses import dataclass, replace
 import numpy as np
 
 from ..backends import VELOCITY
-from ..client import Jobs
-from ..compare import EXACT, Verdict
-from ..errors import mismatch
-from ..recipe import CHOICES, Recipe
+from ..core.comparator import EXACT, Verdict
+from ..core.errors import mismatch
+from ..core.recipe import CHOICES, Recipe
+from ..process.client import Jobs
 from .cases import Arrays
 from .cell import Cell, on
 from .checks import LR, declared, declared_mode, dropout_scale, refused

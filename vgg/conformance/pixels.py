@@ -7,12 +7,13 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from .. import reference
 from ..backends import VELOCITY
-from ..client import Jobs
-from ..compare import Verdict, compare, gradient_floors, gradient_limit
-from ..recipe import Recipe
-from ..spec import Block, Conv, Head, Pool, Spec
+from ..core import oracle
+from ..core.blocks import Block, Conv, Head, Pool
+from ..core.comparator import Verdict, compare, gradient_floors, gradient_limit
+from ..core.recipe import Recipe
+from ..core.spec import Spec
+from ..process.client import Jobs
 from .cases import Array, Case
 from .cell import Cell, on
 from .checks import LR, declared_mode, eval_mode
@@ -53,12 +54,12 @@ def pixels(worker: Jobs, picture: Picture) -> Verdict:
     worker.learner(recipe)
     got = {"logits before": worker.evaluate(images), "loss": np.array(worker.step(images, y, LR))}
     got |= {**worker.state(), "logits": worker.evaluate(images)}
-    wanted = {"logits before": reference.forward(case.spec, weights, x, eval_mode(worker)).logits}
-    loss, grads, tape = reference.loss_and_grads(case.spec, weights, x, y, declared_mode(worker))
-    weights, velocity = reference.sgd(weights, grads, {n: np.zeros_like(g) for n, g in grads.items()}, lr=LR)
+    wanted = {"logits before": oracle.forward(case.spec, weights, x, eval_mode(worker)).logits}
+    loss, grads, tape = oracle.loss_and_grads(case.spec, weights, x, y, declared_mode(worker))
+    weights, velocity = oracle.sgd(weights, grads, {n: np.zeros_like(g) for n, g in grads.items()}, lr=LR)
     weights |= tape.statistics
     moving = {VELOCITY + name: v for name, v in velocity.items()}
-    logits = reference.forward(case.spec, weights, x, eval_mode(worker)).logits
+    logits = oracle.forward(case.spec, weights, x, eval_mode(worker)).logits
     wanted |= {"loss": np.array(loss), **moving, **weights, "step": np.array(1), "logits": logits}
     limit = gradient_limit(case.spec, dtype, case.batch)
     return compare(got, wanted, limit=limit, floors=gradient_floors(moving))

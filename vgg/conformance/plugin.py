@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import pytest
 
 if TYPE_CHECKING:
-    from ..client import Jobs
+    from ..process.client import Jobs
     from .cell import Cell
     from .declared import Fact
 

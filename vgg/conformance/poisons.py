@@ -6,12 +6,13 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from .. import reference
-from ..client import Jobs
-from ..compare import EXACT, Limit, Verdict, compare, forward_limit
-from ..layers import expand
-from ..recipe import Recipe
-from ..spec import Head, Spec
+from ..core import oracle
+from ..core.blocks import Head
+from ..core.comparator import EXACT, Limit, Verdict, compare, forward_limit
+from ..core.layers import expand
+from ..core.recipe import Recipe
+from ..core.spec import Spec
+from ..process.client import Jobs
 from .cases import Array, Arrays, Case
 from .cell import Cell, on
 from .checks import LR, differentiates, eval_mode, forward, refused, swallows
@@ -34,7 +35,7 @@ def small_loss(worker: Jobs, dtype: str) -> Verdict:
     params, y = PLAIN.params(dtype), np.ones_like(PLAIN.labels())
     params["fc2.bias"] = params["fc2.bias"] + np.array([0, 14, 0, 0, 0], dtype)
     x = PLAIN.images(dtype)
-    wanted, _, tape = reference.loss_and_grads(PLAIN.spec, params, x, y)
+    wanted, _, tape = oracle.loss_and_grads(PLAIN.spec, params, x, y)
     worker.build(PLAIN.spec, params, dtype=dtype)
     own, _ = worker.loss_and_grads(x, y)
     worker.learner(Recipe(momentum=0.9, precision=dtype))
@@ -110,7 +111,7 @@ def poison(worker: Jobs, name: str, dtype: str) -> Verdict:
     one = POISONS[name]
     params, x, y = one.numbers(dtype)
     worker.build(one.case.spec, params, dtype=dtype)
-    logits = reference.forward(one.case.spec, params, x, eval_mode(worker)).logits
+    logits = oracle.forward(one.case.spec, params, x, eval_mode(worker)).logits
     last = list(worker.trace(x).values())[-1]
     seen = {"logits": worker.forward(x), "the trace's logits": last}
     lost, limit = _lost(worker, name), one.limit(dtype, back=False)
@@ -136,7 +137,7 @@ def poisoned_steps(worker: Jobs, case: Case, dtype: str) -> Verdict:
             if one.case is case:
                 params, x, y = one.numbers(dtype)
                 worker.restore({**still, **params})
-                logits = reference.forward(case.spec, params, x, eval_mode(worker)).logits
+                logits = oracle.forward(case.spec, params, x, eval_mode(worker)).logits
                 limit, what, lost = one.limit(dtype, back=False), f"{name}: logits", _lost(worker, name)
                 yield _poisoned(what, worker.evaluate(x), logits, limit, lost=lost)
                 if not lost and not name.endswith(RUNNING):

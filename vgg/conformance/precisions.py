@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 
-from .. import reference
 from ..backends import VELOCITY
-from ..client import Jobs
-from ..compare import (
+from ..core import oracle
+from ..core.comparator import (
     EXACT,
     ROUNDOFF,
     UNDECLARED,
@@ -18,9 +17,10 @@ from ..compare import (
     gradient_floors,
     gradient_limit,
 )
-from ..errors import VGGError
-from ..masks import masks
-from ..recipe import Recipe
+from ..core.errors import VGGError
+from ..core.masks import masks
+from ..core.recipe import Recipe
+from ..process.client import Jobs
 from .cases import Array, Arrays, Case
 from .checks import LR, declared_mode, eval_mode, refused
 
@@ -73,12 +73,12 @@ def _step(worker: Jobs, case: Case, name: str, dtype: str) -> tuple[Arrays, Arra
     """
     x, y, drawn = case.images(dtype), case.labels(), masks(case.spec, case.batch, 0, 0)
     mode = declared_mode(worker)._replace(masks=drawn)
-    loss, grads, tape = reference.loss_and_grads(case.spec, case.params(dtype), x, y, mode)
+    loss, grads, tape = oracle.loss_and_grads(case.spec, case.params(dtype), x, y, mode)
     worker.learner(Recipe(momentum=0.9, precision=name))
     many = np.resize(x, (EVALUATED, *x.shape[1:]))
     got = {"loss": np.array(worker.step(x, y, LR, drawn)), "logits": worker.evaluate(many)}
     state = worker.state()
-    logits = reference.forward(case.spec, {n: state[n] for n in case.params(dtype)}, many, eval_mode(worker)).logits
+    logits = oracle.forward(case.spec, {n: state[n] for n in case.params(dtype)}, many, eval_mode(worker)).logits
     moving = {VELOCITY + n: g for n, g in grads.items()}
     wanted = {"loss": np.array(loss), **moving, **tape.statistics, "logits": logits}
     return {**{n: state[n] for n in wanted if n in state}, **got}, wanted, state
@@ -87,7 +87,7 @@ def _step(worker: Jobs, case: Case, name: str, dtype: str) -> tuple[Arrays, Arra
 def _unmoved(worker: Jobs, case: Case, dtype: str, state: Arrays) -> Verdict:
     """The learner's model, asked itself, computes in its own dtype, whatever the precision of a step."""
     x, weights = case.images(dtype), {n: state[n] for n in case.params(dtype)}
-    wanted = {"logits of forward()": reference.forward(case.spec, weights, x, eval_mode(worker)).logits}
+    wanted = {"logits of forward()": oracle.forward(case.spec, weights, x, eval_mode(worker)).logits}
     got = {"logits of forward()": worker.forward(x)}
     return compare(got, wanted, limit=forward_limit(case.spec, dtype), dtype=dtype)
 
@@ -135,6 +135,6 @@ def _moved(worker: Jobs, case: Case) -> Arrays:
     """Running statistics after as many batches, all alike: what overflows later has been averaged all the same."""
     mode = declared_mode(worker)._replace(masks=masks(case.spec, case.batch, 0, 0))
     before = case.params("float32")
-    once = reference.forward(case.spec, before, case.images("float64"), mode).statistics
+    once = oracle.forward(case.spec, before, case.images("float64"), mode).statistics
     moves = (1 - mode.keep**OVERFLOWS) / (1 - mode.keep)
     return {name: before[name] + moves * (array - before[name]) for name, array in once.items()}

@@ -12,12 +12,13 @@ from hypothesis import HealthCheck, Phase, assume, given, settings
 from hypothesis import seed as seeded
 from hypothesis import strategies as st
 
-from .. import reference
-from ..client import Jobs
-from ..compare import Verdict, compare, forward_limit, gradient_floors, gradient_limit
-from ..errors import VGGError
-from ..layers import expand, totals
-from ..spec import Block, Conv, Head, Pool, Spec
+from ..core import oracle
+from ..core.blocks import Block, Conv, Head, Pool
+from ..core.comparator import Verdict, compare, forward_limit, gradient_floors, gradient_limit
+from ..core.errors import VGGError
+from ..core.layers import expand, totals
+from ..core.spec import Spec
+from ..process.client import Jobs
 from . import float32
 from .cases import Case
 from .checks import differentiates, eval_mode, refused
@@ -89,7 +90,7 @@ def judged(worker: Jobs, spec: Spec, dtype: str) -> tuple[Verdict, bool]:
         got_loss, got = worker.loss_and_grads(x, y) if differentiable else (0.0, {})
     except VGGError as error:
         return Verdict(math.inf, forward_limit(spec, dtype), "", str(error)), False
-    loss, grads, tape = reference.loss_and_grads(spec, params, x, y, mode)
+    loss, grads, tape = oracle.loss_and_grads(spec, params, x, y, mode)
     narrow, limit = dtype == "float32", forward_limit(spec, dtype)
     floors = float32.floors(case, mode) if narrow else gradient_floors(grads)
     forward = compare(traced, tape.activations, limit=limit, dtype=dtype, floors=floors)

@@ -9,11 +9,12 @@ from functools import partial
 import numpy as np
 
 from ..backends import VELOCITY
-from ..client import Jobs
-from ..compare import EXACT, Verdict, compare
-from ..errors import RefusedError, VGGError
-from ..recipe import Recipe
-from ..spec import Head, Spec
+from ..core.blocks import Head
+from ..core.comparator import EXACT, Verdict, compare
+from ..core.errors import RefusedError, VGGError
+from ..core.recipe import Recipe
+from ..core.spec import Spec
+from ..process.client import Jobs
 from .cases import Array, Arrays, Case
 from .cell import Cell, on
 from .checks import LR, built, narrow, refused

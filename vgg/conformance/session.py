@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from .. import outputs, registry
-from ..compare import UNDECLARED
-from ..errors import VGGError
-from ..spec import Spec
+from ..core import files
+from ..core.comparator import UNDECLARED
+from ..core.errors import VGGError
+from ..core.spec import Spec
+from ..process import registry
 from . import known as known_failures
 from . import suite
 from .board import Backend, Board
@@ -26,7 +27,7 @@ from .plugin import DEFAULTS
 from .tally import DONE, FACT, NOT_DECLARED
 
 if TYPE_CHECKING:
-    from ..client import Jobs
+    from ..process.client import Jobs
     from .known import Known
 
 KEY = pytest.StashKey[Board]()
@@ -67,7 +68,7 @@ def _begin(config: pytest.Config) -> None:
     backends = [registry.find(name).name for name in config.getoption("--vgg-backend")] or [*registry.own_names()]
     path, out = config.getoption("--vgg-spec"), config.getoption("--vgg-json")
     if out:
-        outputs.check_file("--vgg-json", Path(out))
+        files.check_file("--vgg-json", Path(out))
     examples, seed = config.getoption("--vgg-examples") or suite.EXAMPLES, config.getoption("--vgg-seed")
     thorough = config.getoption("--vgg-thorough")
     cells = suite.given(Spec.load(path)) if path else suite.cells(examples, thorough=thorough, seed=seed)
@@ -216,7 +217,7 @@ def clock(item: pytest.Item) -> Iterator[None]:
 
 def finish(session: pytest.Session, status: int) -> None:
     """Hand the board over, or decide: what pytest calls a success is none where a cell was not judged."""
-    from ..params import write_atomically
+    from ..core.files import write_atomically
 
     state, path = board(session.config), session.config.getoption("--vgg-json")
     if hasattr(session.config, "workeroutput"):

@@ -11,14 +11,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import reference
 from ..backends import VELOCITY
-from ..client import Jobs
-from ..compare import EXACT, Verdict, compare, gradient_floors, gradient_limit
-from ..masks import masks
-from ..recipe import Recipe
-from ..reference import Mode
-from ..spec import Block, Conv, Head, Pool, Spec, arch
+from ..core import oracle
+from ..core.architectures import arch
+from ..core.blocks import Block, Conv, Head, Pool
+from ..core.comparator import EXACT, Verdict, compare, gradient_floors, gradient_limit
+from ..core.masks import masks
+from ..core.oracle import Mode
+from ..core.recipe import Recipe
+from ..core.spec import Spec
+from ..process.client import Jobs
 from . import checks
 from .cases import STRUCTURES, Array, Arrays, Case
 from .cell import Cell, on
@@ -184,11 +186,11 @@ def _stepped(case: Case, dtype: str, mode: Mode, chosen: Arrays) -> Arrays:
     """The oracle's loss, state and logits, with those signs and winners."""
     weights = {name: a.astype(np.float64) for name, a in case.params(dtype).items()}
     tape = checks.taped(case, dtype, mode)
-    loss, grads = reference.backward(case.spec, weights, switched(tape, chosen), case.labels())
+    loss, grads = oracle.backward(case.spec, weights, switched(tape, chosen), case.labels())
     still = {name: np.zeros_like(g) for name, g in grads.items()}
-    weights, velocity = reference.sgd(weights, grads, still, lr=checks.LR, momentum=MOMENTUM)
+    weights, velocity = oracle.sgd(weights, grads, still, lr=checks.LR, momentum=MOMENTUM)
     weights |= tape.statistics
-    logits = reference.forward(case.spec, weights, case.images(dtype), mode._replace(train=False)).logits
+    logits = oracle.forward(case.spec, weights, case.images(dtype), mode._replace(train=False)).logits
     moving = {VELOCITY + name: v for name, v in velocity.items()}
     return {"loss": np.array(loss), **moving, **weights, "logits": logits}
 

@@ -10,13 +10,13 @@ from itertools import product, starmap
 
 import numpy as np
 
-from .. import reference
 from ..backends import VELOCITY
-from ..client import Jobs
-from ..compare import EXACT, ROUNDOFF, Limit, Verdict, compare, gradient_floors, gradient_limit
-from ..layers import expand
-from ..recipe import CHOICES, Recipe
-from ..reference import Mode
+from ..core import oracle
+from ..core.comparator import EXACT, ROUNDOFF, Limit, Verdict, compare, gradient_floors, gradient_limit
+from ..core.layers import expand
+from ..core.oracle import Mode
+from ..core.recipe import CHOICES, Recipe
+from ..process.client import Jobs
 from .cases import Array, Arrays
 from .cell import Cell, on
 from .checks import declared_mode, refused, swallows
@@ -84,8 +84,8 @@ class _Walk:
     def judged(self, before: Arrays, after: Arrays, got: Arrays, step: int) -> Iterator[Verdict]:
         spec, recipe, x = self.course.case.spec, self.recipe, self.course.seen(step)
         mode, still = self.mode._replace(masks=self.course.masks(step)), self.mode._replace(train=False)
-        loss, grads, tape = reference.loss_and_grads(spec, _weights(before), x, self.course.labels(step), mode)
-        wanted = {"loss": np.array(loss), "logits": reference.forward(spec, _weights(after), x, still).logits}
+        loss, grads, tape = oracle.loss_and_grads(spec, _weights(before), x, self.course.labels(step), mode)
+        wanted = {"loss": np.array(loss), "logits": oracle.forward(spec, _weights(after), x, still).logits}
         limit, floors = gradient_limit(spec, recipe.precision, self.course.case.batch), gradient_floors(grads)
         moved = {name: after[name] for name in tape.statistics}
         yield compare(moved, tape.statistics, limit=limit, dtype=recipe.dtype)
@@ -123,7 +123,7 @@ class _Walk:
         """A step whose gradients overflow: no parameter and no velocity changes."""
         before, drawn = self.worker.state(), {name: TOO_LOUD * m for name, m in self.course.masks(step).items()}
         mode = self.mode._replace(masks=drawn)
-        tape = reference.forward(self.course.case.spec, _weights(before), self.course.seen(step), mode)
+        tape = oracle.forward(self.course.case.spec, _weights(before), self.course.seen(step), mode)
         self.worker.step(self.course.images(step), tape.logits.argmin(axis=1), self.course.rate(step), drawn)
         after = self.worker.state()
         held = {n: a for n, a in before.items() if "running_" not in n} | {"step": before["step"] + 1}

@@ -9,12 +9,12 @@ from functools import partial
 from itertools import product
 from typing import Any
 
-from .. import registry
-from ..client import Jobs
-from ..compare import EXACT, Verdict
-from ..errors import VGGError
-from ..recipe import CHOICES, Recipe
-from ..spec import Spec
+from ..core.comparator import EXACT, Verdict
+from ..core.errors import VGGError
+from ..core.recipe import CHOICES, Recipe
+from ..core.spec import Spec
+from ..process import registry
+from ..process.client import Jobs
 from . import (
     checks,
     claims,
@@ -25,7 +25,6 @@ from . import (
     pixels,
     poisons,
     precisions,
-    promises,
     properties,
     refusals,
     sizes,
@@ -35,6 +34,7 @@ from . import (
 )
 from .cases import CASES, FULL, LEARNERS, NARROW, RELAYED, SHARP, STRUCTURES, TF32, TRAJECTORIES, WIDE, Case
 from .cell import Bench, Cell, Judge, NotJudgedError, on
+from .promises import cells as promises
 
 EXAMPLES = 10
 """Random specs a run, unless told otherwise."""

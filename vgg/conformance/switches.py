@@ -9,12 +9,12 @@ from itertools import pairwise
 
 import numpy as np
 
-from .. import reference
-from ..client import Jobs
-from ..compare import Verdict, forward_limit
-from ..layers import Layer, expand
-from ..reference import Tape
-from ..spec import Spec
+from ..core import oracle
+from ..core.comparator import Verdict, forward_limit
+from ..core.layers import Layer, expand
+from ..core.oracle import Tape
+from ..core.spec import Spec
+from ..process.client import Jobs
 from .cases import Array, Arrays, Case
 from .checks import answers, built, differentiated, mode_of, taped
 from .exact import windows
@@ -32,7 +32,7 @@ def switches(worker: Jobs, case: Case, dtype: str, train: bool) -> Verdict:
     if not explained.ok:
         return explained
     if explained.error:
-        wanted = reference.backward(case.spec, case.params(dtype), switched(tape, chosen), y)
+        wanted = oracle.backward(case.spec, case.params(dtype), switched(tape, chosen), y)
     else:
         wanted = answers(case, dtype, mode)
     return differentiated(case, dtype, worker.loss_and_grads(x, y, train=train), *wanted)

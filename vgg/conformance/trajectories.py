@@ -8,14 +8,14 @@ from functools import lru_cache
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import reference
 from ..backends import VELOCITY
-from ..client import Jobs
-from ..compare import CONFIDENCE, Limit, Verdict, compare, gradient_floors, gradient_limit
-from ..errors import VGGError
-from ..masks import masks
-from ..recipe import Recipe
-from ..reference import Mode
+from ..core import oracle
+from ..core.comparator import CONFIDENCE, Limit, Verdict, compare, gradient_floors, gradient_limit
+from ..core.errors import VGGError
+from ..core.masks import masks
+from ..core.oracle import Mode
+from ..core.recipe import Recipe
+from ..process.client import Jobs
 from .cases import Array, Arrays, Case
 from .checks import declared_mode
 
@@ -89,10 +89,10 @@ def path(case: Case, modes: tuple[Mode, ...], noise: float = 0.0, seed: int = 0)
     steps: Path = []
     for step in range(STEPS):
         here = modes[0 if step < HALF else -1]._replace(masks=_masks(case, step))
-        loss, grads, tape = reference.loss_and_grads(case.spec, weights, *_batch(case, step), here)
+        loss, grads, tape = oracle.loss_and_grads(case.spec, weights, *_batch(case, step), here)
         floors = gradient_floors(grads)
         grads = {name: g + noise * _noise(random, g, floors.get(name, 0.0)) for name, g in grads.items()}
-        weights, velocity = reference.sgd(
+        weights, velocity = oracle.sgd(
             weights, grads, velocity, lr=_rate(step), momentum=MOMENTUM, weight_decay=WEIGHT_DECAY
         )
         weights |= tape.statistics

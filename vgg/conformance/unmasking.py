@@ -14,12 +14,13 @@ from functools import cached_property
 import numpy as np
 from numpy.typing import NDArray
 
-from .. import reference
-from ..compare import ROUNDOFF, Limit, Verdict, compare, gradient_floors, gradient_limit
-from ..layers import expand
-from ..recipe import Recipe
-from ..reference import Mode
-from ..spec import Block, Conv, Head, Spec
+from ..core import oracle
+from ..core.blocks import Block, Conv, Head
+from ..core.comparator import ROUNDOFF, Limit, Verdict, compare, gradient_floors, gradient_limit
+from ..core.layers import expand
+from ..core.oracle import Mode
+from ..core.recipe import Recipe
+from ..core.spec import Spec
 from .cases import Array, Arrays, Case
 from .checks import scale_roundings
 from .courses import prepared
@@ -108,8 +109,8 @@ class Draw:
         little, since logits are small.
         """
         nothing = {row: np.ones((self.batch, width)) for row, width in zip(self.rows, self.hidden, strict=True)}
-        logits = reference.forward(self.spec, self.exact, self.seen, Mode(train=True, masks=nothing)).logits
-        return reference.cross_entropy(logits, self.labels)[1]
+        logits = oracle.forward(self.spec, self.exact, self.seen, Mode(train=True, masks=nothing)).logits
+        return oracle.cross_entropy(logits, self.labels)[1]
 
 
 def unmasked(draw: Draw, grads: Arrays) -> Kept:
@@ -129,9 +130,7 @@ def stepped(draw: Draw, kept: Kept, scale: float, mode: Mode, got: tuple[float, 
     """A step's loss and gradients against the oracle's with these masks, and what kept units were multiplied by."""
     loss, grads = got
     masks = dict(zip(draw.rows, kept * scale, strict=True))
-    exact, wanted, _ = reference.loss_and_grads(
-        draw.spec, draw.exact, draw.seen, draw.labels, mode._replace(masks=masks)
-    )
+    exact, wanted, _ = oracle.loss_and_grads(draw.spec, draw.exact, draw.seen, draw.labels, mode._replace(masks=masks))
     scales = _scaled(draw, grads, wanted, scale)
     if not scales.ok:
         return scales

@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from .. import layers
-from ..spec import Spec
-from ..tables import PLACE, TRAINED, rows_of
+from ..core import layers
+from ..core.spec import Spec
 from . import template
+from .rows import PLACE, TRAINED, rows_of
 
 WIDTH, HEIGHT, MARGIN = 560, 240, 40
 CHARTS = {

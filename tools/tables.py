@@ -1,0 +1,123 @@
+"""Tables in documents, from the JSON of real runs: of ``vgg compare``, ``vgg check --json``, ``vgg bench`` and the
+scripts in ``benchmarks/``, whose JSON holds ``columns`` and ``rows``.
+
+``python tools/tables.py JSON DOCUMENT`` writes one between the two comment lines that name the JSON file; of a
+bench, the first of its tables alone where they say ``JSON in brief``.
+"""
+
+from __future__ import annotations
+
+import json
+import sys
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vgg.core.errors import VGGError
+from vgg.core.files import write_atomically
+from vgg.report import timings
+from vgg.report.rows import rows_of
+from vgg.timing.results import contenders
+
+
+def table(result: Mapping[str, Any]) -> str:
+    """A Markdown table, one column a backend, and below it what it was measured on; of a bench, several."""
+    if "workloads" in result:
+        return _bench(result, timings.tables(result))
+    if "rows" in result:
+        lines = _lines([result["columns"], ["---"] * len(result["columns"]), *result["rows"]])
+        return f"{lines}\n\n{_machine(result)}.\n"
+    return _matrix(result) if "checks" in result else _comparison(result)
+
+
+def documents(result: Mapping[str, Any], name: str) -> dict[str, str]:
+    """What stands in documents between the lines of these names."""
+    found = {name: table(result)}
+    if "workloads" in result:
+        found[f"{name} in brief"] = _bench(result, timings.tables(result)[:1])
+    return found
+
+
+def _bench(result: Mapping[str, Any], tables: Sequence[timings.Table]) -> str:
+    parts = [f"**{title}**\n\n{_lines([columns, ['---'] * len(columns), *rows])}\n" for title, columns, rows in tables]
+    about = f"{result['device']}, {result['precision']}, median of {result['rounds']} rounds ± half their range"
+    return "\n".join([*parts, f"{about}; {_frameworks(result)}. {_machine(result)}.\n"])
+
+
+def _frameworks(result: Mapping[str, Any]) -> str:
+    said = {b: f["facts"]["framework"] for _, b, kind, f in contenders(result) if kind == "vgg" and "facts" in f}
+    return "; ".join(said.values())
+
+
+def _matrix(result: Mapping[str, Any]) -> str:
+    backends = list(result["seconds"])
+    rows = [[check, *(_cell(row.get(name)) for name in backends)] for check, row in result["checks"].items()]
+    judged = result.get("judged", {})
+    rows += [["judged", *("{} of {}".format(*judged[name]) for name in backends)]] if judged else []
+    rows += [["seconds", *(f"{result['seconds'][name]:.0f}" for name in backends)]]
+    rows += [[f"*{fact}*", *(_fact(row.get(name)) for name in backends)] for fact, row in result["declared"].items()]
+    frameworks = "; ".join(f"{name}: {text}" for name, text in result["frameworks"].items())
+    return _lines([["", *backends], ["---"] * (1 + len(backends)), *rows]) + f"\n\n{frameworks}. {_machine(result)}.\n"
+
+
+LOUD = ("failed", "unexpected pass", "known failure", "not judged")
+"""Outcomes in bold: what did not go as it should."""
+
+
+def _fact(fact: Mapping[str, Any] | None) -> str:
+    if fact is None or fact["wrong"]:
+        return f"**{'failed' if fact else 'not judged'}**"
+    return f"*{fact['text']}*" if fact["size"] is None else f"*{fact['text']}, {fact['size']:.0e}*"
+
+
+def _cell(cell: Mapping[str, Any] | None) -> str:
+    outcome = cell["outcome"] if cell else "not judged"
+    if cell is None or outcome in LOUD:
+        return f"**{outcome}**"
+    if outcome != "passed":
+        return str(outcome)
+    return f"{cell['error']:.0e} / {cell['limit']:.0e}" if cell["limit"] else "exact"
+
+
+def _comparison(result: Mapping[str, Any]) -> str:
+    columns = result["backends"].values()
+    lines = [["", *result["backends"]], ["---"] * (1 + len(columns))]
+    lines += [[row, *(text(column).replace("\n", ", ") for column in columns)] for row, text in rows_of(result).items()]
+    plan = result["recipe"]
+    epochs = f"{plan['epochs']} epoch{'s' * (plan['epochs'] > 1)}"
+    note = f"{plan['dataset']}, {epochs} of batch {plan['batch_size']} at {plan['size']} px; {_machine(result)}."
+    return _lines(lines) + f"\n\n{note}\n"
+
+
+def _lines(rows: list[list[str]]) -> str:
+    return "\n".join("| " + " | ".join(row) + " |" for row in rows)
+
+
+def _machine(result: Mapping[str, Any]) -> str:
+    commit = f", commit {result['commit']}" if result.get("commit") else ""
+    machine = result["machine"]
+    gpus = f" and {', '.join(machine['gpus'])}" if "gpus" in machine else ""
+    return f"{machine['cores']} cores of {machine['cpu']}{gpus}, {result['date'][:10]}{commit}"
+
+
+def replaced(text: str, name: str, fresh: str) -> str:
+    """``text`` with what stands between the two comment lines of ``name`` replaced by ``fresh``."""
+    start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
+    if start not in text or end not in text:
+        raise VGGError(f"no lines '{start.strip()}' and '{end.strip()}' in the document")
+    before, _, rest = text.partition(start)
+    return before + start + fresh + end + rest.partition(end)[2]
+
+
+def main(source: Path, document: Path) -> None:
+    """Bring ``document`` up to date with the JSON file ``source``."""
+    text = document.read_text()
+    fresh = documents(json.loads(source.read_text()), source.name)
+    named = [name for name in fresh if f"<!-- {name} -->" in text] or [source.name]
+    for name in named:
+        text = replaced(text, name, fresh[name])
+    write_atomically(document, text.encode())
+
+
+if __name__ == "__main__":
+    main(*map(Path, sys.argv[1:3]))

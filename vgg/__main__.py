@@ -1,0 +1,7 @@
+"""``python -m vgg``, the same as ``vgg``."""
+
+import sys
+
+from .cli import main
+
+sys.exit(main())

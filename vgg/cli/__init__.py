@@ -1,0 +1,30 @@
+"""The command line: errors and exit statuses. Each command has a module here; what it does is in ``vgg.api``."""
+
+from __future__ import annotations
+
+import sys
+import traceback
+from collections.abc import Sequence
+
+from ..core.errors import BackendError, UnavailableError, VGGError
+from .parser import COMMANDS, USAGE, parser
+
+DONE, FAILED, INTERRUPTED = 0, 1, 130
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command. Exit status: 0 done, 1 a check failed, 2 wrong usage or nothing judged, 130 interrupted."""
+    arguments = parser().parse_args(argv)
+    try:
+        return int(COMMANDS[arguments.command].run(arguments))
+    except KeyboardInterrupt as stop:
+        print(f"vgg: {stop or 'interrupted'}", file=sys.stderr)
+        return INTERRUPTED
+    except BrokenPipeError:
+        sys.stderr.close()
+        return DONE
+    except VGGError as error:
+        if arguments.debug:
+            traceback.print_exc()
+        print(f"vgg: {error}", file=sys.stderr)
+        return FAILED if isinstance(error, BackendError) and not isinstance(error, UnavailableError) else USAGE

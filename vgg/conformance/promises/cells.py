@@ -1,0 +1,30 @@
+"""Cells of the promises that only a look inside the backend's process can judge."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+
+from ...backends import DTYPES
+from ...core.comparator import EXACT, Verdict
+from ...process.client import Jobs
+from ..cell import Cell, on
+from . import PROMISES
+
+
+def cells() -> Iterator[tuple[str, Cell]]:
+    """One for each promise and dtype, or for both dtypes side by side."""
+    for name, promise in PROMISES.items():
+        if promise.both:
+            yield f"promises {name}", Cell(on(kept, name, *DTYPES), promise.level, DTYPES)
+            continue
+        for dtype in DTYPES:
+            yield f"promises {name} {dtype}", Cell(on(kept, name, dtype), promise.level, (dtype,))
+
+
+def kept(worker: Jobs, name: str, *dtypes: str) -> Verdict:
+    """Nothing that the promise of that name forbids happens inside the backend's process."""
+    for dtype in dtypes:
+        if broken := worker.promise(name, dtype):
+            return Verdict(math.inf, EXACT, "", broken)
+    return Verdict(0.0, EXACT)

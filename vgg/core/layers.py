@@ -1,0 +1,115 @@
+"""The layer table: a spec expanded, one row a layer, derived apart from every builder.
+
+Builders read ``spec.blocks`` and let their framework infer shapes; this table infers them by itself. The suite compares
+the two, so neither can hide a mistake of the other.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from typing import Any
+
+from .blocks import Block
+from .spec import Spec
+
+Shape = tuple[int, ...]
+STATISTICS = ("running_mean", "running_var")
+"""Stored like parameters, but moved by the forward pass: not counted, not trained."""
+
+
+@dataclass(frozen=True)
+class Layer:
+    """One row: ``output_shape`` without the batch axis, ``parameters`` under canonical names, MACs of one example.
+
+    ``attributes`` is what the kind needs besides its parameters: kernel, stride, padding, rate.
+    """
+
+    name: str
+    kind: str
+    output_shape: Shape
+    macs: int = 0
+    parameters: dict[str, Shape] = field(default_factory=dict)
+    attributes: dict[str, Any] = field(default_factory=dict)
+
+    @property
+    def params(self) -> int:
+        """How many numbers of this layer are trained."""
+        return sum(math.prod(s) for name, s in self.parameters.items() if not name.endswith(STATISTICS))
+
+
+@dataclass(frozen=True)
+class Totals:
+    """Sums over a layer table; ``activations`` are the output numbers of one example, ReLU and dropout counted."""
+
+    params: int
+    macs: int
+    activations: int
+    conv_params: int
+    conv_macs: int
+
+
+def expand(spec: Spec) -> tuple[Layer, ...]:
+    """The layer table of ``spec``, input to logits, in the order of computation."""
+    rows: list[Layer] = []
+    shape: Shape = spec.input_shape
+    for number, block in enumerate(spec.blocks, 1):
+        rows.extend(_block_rows(f"block{number}", block, shape, spec.batch_norm))
+        shape = rows[-1].output_shape
+    rows.extend(_head_rows(spec, shape))
+    return tuple(rows)
+
+
+def totals(table: tuple[Layer, ...]) -> Totals:
+    """What the chapter's exercise asks: parameters, MACs and activations, and the convolutions' share."""
+    convs = [row for row in table if row.kind == "conv"]
+    return Totals(
+        params=sum(row.params for row in table),
+        macs=sum(row.macs for row in table),
+        activations=sum(math.prod(row.output_shape) for row in table),
+        conv_params=sum(row.params for row in convs),
+        conv_macs=sum(row.macs for row in convs),
+    )
+
+
+def _block_rows(prefix: str, block: Block, shape: Shape, batch_norm: bool) -> Iterator[Layer]:
+    for i, conv in enumerate(block.convs, 1):
+        window = {"kernel": conv.kernel, "stride": conv.stride, "padding": conv.padding}
+        weight = (conv.channels, shape[0], conv.kernel, conv.kernel)
+        shape = (conv.channels, *_swept(shape[1:], **window))
+        macs = math.prod(weight) * shape[1] * shape[2]
+        yield Layer(f"{prefix}.conv{i}", "conv", shape, macs, _affine(f"{prefix}.conv{i}", weight), window)
+        if batch_norm:
+            yield Layer(f"{prefix}.bn{i}", "batch_norm", shape, 0, _normalised(f"{prefix}.bn{i}", shape[0]))
+        yield Layer(f"{prefix}.relu{i}", "relu", shape)
+        if conv.lrn:
+            yield Layer(f"{prefix}.lrn{i}", "lrn", shape)
+    if block.pool:
+        window = {"kernel": block.pool.kernel, "stride": block.pool.stride}
+        yield Layer(f"{prefix}.pool", "max_pool", (shape[0], *_swept(shape[1:], **window)), attributes=window)
+
+
+def _head_rows(spec: Spec, shape: Shape) -> Iterator[Layer]:
+    width = shape[0] if spec.head.global_pool else math.prod(shape)
+    kind = "global_avg_pool" if spec.head.global_pool else "flatten"
+    yield Layer(kind, kind, (width,))
+    for i, out in enumerate((*spec.head.hidden, spec.classes), 1):
+        yield Layer(f"fc{i}", "dense", (out,), width * out, _affine(f"fc{i}", (out, width)))
+        if i <= len(spec.head.hidden):
+            yield Layer(f"fc{i}.relu", "relu", (out,))
+            if spec.head.dropout:
+                yield Layer(f"fc{i}.dropout", "dropout", (out,), attributes={"rate": spec.head.dropout})
+        width = out
+
+
+def _swept(extents: Shape, kernel: int, stride: int, padding: int = 0) -> Shape:
+    return tuple((n + 2 * padding - kernel) // stride + 1 for n in extents)
+
+
+def _affine(name: str, weight: Shape) -> dict[str, Shape]:
+    return {f"{name}.weight": weight, f"{name}.bias": weight[:1]}
+
+
+def _normalised(name: str, channels: int) -> dict[str, Shape]:
+    return {f"{name}.{part}": (channels,) for part in ("weight", "bias", *STATISTICS)}

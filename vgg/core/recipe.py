@@ -1,0 +1,196 @@
+"""Frozen training recipes: everything a run's numbers depend on besides spec, data and framework."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from .errors import mismatch, unknown
+
+_NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
+    "lr": ("a number > 0", lambda value: value > 0),
+    "momentum": ("a number in [0, 1)", lambda value: 0 <= value < 1),
+    "weight_decay": ("a number >= 0", lambda value: value >= 0),
+    "mean": ("a number", lambda _: True),
+    "std": ("a number > 0", lambda value: value > 0),
+    "validation": ("a number in [0, 1)", lambda value: 0 <= value < 1),
+    "crop": ("a number in (0, 1]", lambda value: 0 < value <= 1),
+}
+
+
+CHOICES: dict[str, tuple[Any, ...]] = {
+    "dropout": ("native", "neutral"),
+    "precision": ("float64", "float32", "tf32", "bf16", "fp16"),
+    "flip": (False, True),
+}
+
+
+LOSS_SCALE = 1024.0
+"""What fp16 multiplies the loss by, lest gradients fall below its smallest number. Fixed: a scale that adapts would be
+one more thing to save, and a power of two rounds nothing."""
+
+
+def _is_number(value: Any) -> bool:
+    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
+
+
+def _drops(value: Any) -> tuple[tuple[int, float], ...]:
+    try:
+        drops = tuple((epoch, factor) for epoch, factor in value)
+    except (TypeError, ValueError):
+        drops = ((None, None),)
+    if not all(type(epoch) is int and epoch >= 0 and _is_number(factor) and factor > 0 for epoch, factor in drops):
+        raise mismatch("recipe.lr_drops", repr(value), "pairs (epoch >= 0, factor > 0)")
+    return drops
+
+
+def _plateau(value: Any) -> tuple[float, int] | tuple[()]:
+    match value:
+        case [] | ():
+            return ()
+        case [factor, patience] if _is_number(factor) and 0 < factor < 1 and type(patience) is int and patience > 0:
+            return factor, patience
+    raise mismatch("recipe.plateau", repr(value), "nothing, or (factor in (0, 1), patience >= 1)")
+
+
+@dataclass(frozen=True, slots=True)
+class Recipe:
+    """SGD with momentum on shuffled batches. ``size`` is the side, in pixels, that images are resized to.
+
+    ``lr_drops`` are (epoch, factor) pairs: from that epoch on, counted from 0, the learning rate is ``factor`` times
+    ``lr``. Pixels become ``(value / 255 - mean) / std``. Weight decay is coupled: its gradient joins the loss' before
+    the momentum. ``dropout``: masks from each framework's own generator (native), or from ``vgg.core.masks``, the
+    same in all (neutral). ``precision``: of the arithmetic of a step and of evaluation; parameters and velocities are float64
+    where it is, float32 otherwise. bf16 and fp16 leave pixels, batch norm's statistics, the loss and the update in
+    float32. fp16 scales the loss by ``LOSS_SCALE``; a step whose gradients overflow changes no parameter, no velocity.
+
+    ``validation``: the share of the training images held out and looked at after each epoch, in place of the test
+    images. ``plateau`` (factor, patience): the learning rate is multiplied by ``factor`` whenever validation accuracy
+    has not risen for ``patience`` epochs. ``crop``: the side of random crops, as a share of the image's; evaluation
+    takes the middle. ``flip``: mirror every other image. ``init_from``: a file of weights to start from, of which the
+    first ``init_convs`` convolutions (0: all) and all dense layers are taken where their shapes agree.
+    """
+
+    name: str = "custom"
+    dataset: str = "fashion-mnist"
+    epochs: int = 10
+    batch_size: int = 128
+    size: int = 224
+    lr: float = 0.01
+    momentum: float = 0.0
+    weight_decay: float = 0.0
+    lr_drops: tuple[tuple[int, float], ...] = ()
+    init: str = "xavier_uniform"
+    seed: int = 0
+    mean: float = 0.0
+    std: float = 1.0
+    dropout: str = "native"
+    precision: str = "float32"
+    validation: float = 0.0
+    plateau: tuple[float, int] | tuple[()] = ()
+    crop: float = 1.0
+    flip: bool = False
+    init_from: str = ""
+    init_convs: int = 0
+
+    def __post_init__(self) -> None:
+        for name in ("name", "dataset", "init", "init_from"):
+            if not isinstance(getattr(self, name), str):
+                raise mismatch(f"recipe.{name}", repr(getattr(self, name)), "a string")
+        for name, low in (("epochs", 1), ("batch_size", 1), ("size", 1), ("seed", 0), ("init_convs", 0)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or value < low:
+                raise mismatch(f"recipe.{name}", repr(value), f"an integer >= {low}")
+        for name, (wanted, fits) in _NUMBERS.items():
+            value = getattr(self, name)
+            if not (_is_number(value) and fits(value)):
+                raise mismatch(f"recipe.{name}", repr(value), wanted)
+        for name, known in CHOICES.items():
+            if getattr(self, name) not in known:
+                raise mismatch(f"recipe.{name}", repr(getattr(self, name)), " or ".join(map(str, known)))
+        object.__setattr__(self, "lr_drops", _drops(self.lr_drops))
+        object.__setattr__(self, "plateau", _plateau(self.plateau))
+        if self.plateau and not self.validation:
+            raise mismatch("recipe.plateau", "no validation images", "some", "set validation, to 0.1 say")
+
+    def lr_at(self, epoch: int, accuracies: Sequence[float] = ()) -> float:
+        """The learning rate of an epoch, counted from 0, after the validation ``accuracies`` of those before."""
+        passed = [drop for drop in self.lr_drops if drop[0] <= epoch]
+        rate = self.lr * max(passed, default=(0, 1.0))[1]
+        return rate * self.plateau[0] ** self._stalls(accuracies) if self.plateau else rate
+
+    def _stalls(self, accuracies: Sequence[float]) -> int:
+        """How often ``patience`` epochs have passed since the best one, or since the last time that they had."""
+        best, since, stalls = -math.inf, 0, 0
+        for accuracy in accuracies:
+            best, since = max(best, accuracy), 0 if accuracy > best else since + 1
+            if self.plateau and since == self.plateau[1]:
+                stalls, since = stalls + 1, 0
+        return stalls
+
+    @property
+    def dtype(self) -> str:
+        """Of parameters and velocities."""
+        return "float64" if self.precision == "float64" else "float32"
+
+    def mask_seed(self, step: int) -> int:
+        """What the dropout generator is seeded with before a step: 31 bits, all that every framework takes."""
+        import hashlib  # slow to import, and only training needs it
+
+        digest = hashlib.sha256(f"{self.seed} {step}".encode()).digest()
+        return int.from_bytes(digest[:4], "little") >> 1
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON."""
+        return dataclasses.asdict(self)
+
+    @staticmethod
+    def from_dict(data: Mapping[str, Any]) -> Recipe:
+        """The recipe that ``to_dict`` described; unknown keys are a ``VGGError``."""
+        names = [f.name for f in dataclasses.fields(Recipe)]
+        for key in data:
+            if key not in names:
+                raise unknown("key in recipe", key, names)
+        return Recipe(**data)
+
+
+_QUICK = Recipe("quick", "digits", 4, 32, 32, momentum=0.9, lr_drops=((3, 0.1),), init="he_uniform")
+_FASHION = dataclasses.replace(
+    _QUICK, name="quick-fashion", dataset="fashion-mnist", epochs=1, batch_size=128, lr_drops=()
+)
+_CHAPTERS = (Recipe("chapter-2018", epochs=5, lr=0.05), Recipe("d2l-0.17", epochs=10, lr=0.05), Recipe("d2l-1.0"))
+_EXERCISE = Recipe("exercise-small-input", size=56, lr=0.005, momentum=0.9, init="he_uniform", lr_drops=((8, 0.1),))
+_PAPER = Recipe(
+    "paper",
+    epochs=74,
+    batch_size=256,
+    momentum=0.9,
+    weight_decay=5e-4,
+    init_convs=4,
+    mean=0.286,
+    validation=0.1,
+    plateau=(0.1, 5),
+    crop=0.875,
+    flip=True,
+)
+_RECIPES = {r.name: r for r in (_QUICK, _FASHION, *_CHAPTERS, _EXERCISE, _PAPER)}
+"""``quick`` and ``quick-fashion`` serve ``vgg compare``. The chapters' are narrow VGG-11 on Fashion-MNIST at 224 px;
+``exercise-small-input`` is their fourth exercise. ``paper``: Simonyan & Zisserman (2015), section 3.1, with crops of
+224 from 256 as a share of the side; deeper nets start from a trained ``vgg11`` by ``init_from``. Xavier, as the section
+ends by recommending: normal weights of variance 0.01 (the scheme ``paper``) diverge within five steps.
+"""
+
+
+def recipe(name: str, **changes: Any) -> Recipe:
+    """The recipe of that name, with the given fields changed."""
+    if name not in _RECIPES:
+        raise unknown("recipe", name, _RECIPES)
+    return dataclasses.replace(_RECIPES[name], **changes)
+
+
+def recipe_names() -> tuple[str, ...]:
+    """Every name that ``recipe`` knows."""
+    return tuple(_RECIPES)

@@ -1,0 +1,104 @@
+"""Where a backend runs: the current interpreter, or an environment that uv builds from an exact lock file."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import subprocess
+import sys
+from pathlib import Path
+
+from ..core.errors import UnavailableError
+from .registry import Entry
+
+PYTHON = "3.11"
+"""What the lock files are made for: MXNet 1.9.1 needs NumPy 1.23, whose last wheels are for this Python."""
+_PROVIDED: set[tuple[str, ...]] = set()
+"""What this process has found or built, by command and cache: looking once more takes a third of a second."""
+
+
+def launch(entry: Entry, env: str, home: str) -> tuple[list[str], dict[str, str]]:
+    """(command, environment variables) of a Python that has ``entry``'s framework; builds its environment if need be.
+
+    ``home`` is a folder with a link to this package and nothing else: the parent's site-packages would leak its NumPy.
+    """
+    if env == "current" or entry.lock is None or (env == "auto" and entry.imports and entry.importable()):
+        if not entry.importable():
+            wanted = ", ".join(entry.imports)
+            raise UnavailableError(
+                f"{entry.name}: {sys.executable} has no {wanted}; install it, or leave out --env current"
+            )
+        path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
+        return [sys.executable], {**os.environ, "PYTHONPATH": path}
+    environ = _uv_environ(home)
+    command = _uv_command(entry.lock)
+    _provision(entry, command, environ)
+    return [*command[:2], "--offline", *command[2:]], {**entry.variables, **environ}
+
+
+def _uv_command(lock: Path) -> list[str]:
+    from uv import find_uv_bin
+
+    uv = os.fsdecode(find_uv_bin())
+    return [uv, "run", "--no-project", "--isolated", "--python", PYTHON, "--with-requirements", str(lock), "python"]
+
+
+def _uv_environ(home: str) -> dict[str, str]:
+    """Variables for uv: no Python of ours leaks in; pip's mirrors and wheel folders serve uv too.
+
+    Bytecode is kept, in uv's own cache: without it every start of TensorFlow takes ten seconds longer.
+    """
+    dropped = ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
+    environ = {k: v for k, v in os.environ.items() if k not in dropped}
+    given = {
+        "UV_DEFAULT_INDEX": environ.get("PIP_INDEX_URL"),
+        "UV_INDEX": environ.get("PIP_EXTRA_INDEX_URL"),
+        "UV_FIND_LINKS": ",".join(environ.get("PIP_FIND_LINKS", "").split()),
+        "SSL_CERT_FILE": environ.get("PIP_CERT"),
+    }
+    return {**{k: v for k, v in given.items() if v}, **environ, "PYTHONPATH": home}
+
+
+def _provision(entry: Entry, command: list[str], environ: dict[str, str]) -> None:
+    """Build the environment unless it is cached: without the network first, then with it and with uv's own progress."""
+    key = (*command, environ.get("UV_CACHE_DIR", ""))
+    if key not in _PROVIDED and not _cached(command, environ):
+        _build(entry, command, environ)
+    _PROVIDED.add(key)
+
+
+def _build(entry: Entry, command: list[str], environ: dict[str, str]) -> None:
+    print(f"{entry.name}: building its environment from {entry.lock}", file=sys.stderr, flush=True)
+    terminal = sys.stderr.isatty()
+    built = subprocess.run(_probe(command), check=False, env=environ, stderr=None if terminal else subprocess.PIPE)
+    if built.returncode:
+        tail = (built.stderr or b"").decode(errors="replace").strip().splitlines()[-6:]
+        said = f"{entry.name}: its environment could not be built; to see why: {shlex.join(_probe(command))}"
+        raise UnavailableError("\n  | ".join([said, *tail]))
+
+
+def _cached(command: list[str], environ: dict[str, str]) -> bool:
+    """Whether the environment is there, or can be made, without the network."""
+    return not subprocess.run(_probe(command, offline=True), check=False, env=environ, capture_output=True).returncode
+
+
+def _probe(command: list[str], *, offline: bool = False) -> list[str]:
+    return [*command[:2], *(["--offline"] if offline else []), *command[2:], "-c", ""]
+
+
+def home(entry: Entry) -> dict[str, str]:
+    """Where ``entry`` would run, in words, and the version of its framework there."""
+    from importlib import metadata
+
+    if entry.lock is None:
+        return {"where": "current interpreter", "version": "plug-in"}
+    if entry.imports and entry.importable():
+        found = sorted(set(metadata.packages_distributions().get(entry.imports[0], ())))
+        return {"where": "current interpreter", "version": metadata.version(found[0]) if found else "unknown"}
+    pinned = (
+        line.split(";")[0].split("==")[1].strip()
+        for line in entry.lock.read_text().splitlines()
+        if line.startswith((f"{entry.name}==", f"{entry.name}-cpu=="))
+    )
+    built = _cached(_uv_command(entry.lock), _uv_environ(""))
+    return {"where": "own environment, " + ("built" if built else "not built yet"), "version": next(pinned, "plug-in")}

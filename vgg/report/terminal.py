@@ -1,0 +1,164 @@
+"""What the commands print for people: rich tables and progress."""
+
+from __future__ import annotations
+
+import math
+import sys
+from collections import deque
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Self
+
+from rich import box
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
+from rich.progress import Progress as Bar
+from rich.table import Table
+
+from ..core.layers import Layer, Totals
+from ..core.spec import Spec
+from .rows import rows_of, size
+
+FLOAT32 = 4
+RECENT = 20
+"""Steps that loss and images/s are averaged over while training."""
+
+
+def listing(counts: Mapping[str, Mapping[str, int]], homes: Mapping[str, Mapping[str, str]]) -> None:
+    """``vgg list``."""
+    table = _table("architecture", "parameters", "MACs")
+    for name, total in counts.items():
+        table.add_row(name, f"{total['params']:,}", f"{total['macs']:,}")
+    _print(table)
+    table = _table("backend", "where", "version", right=0)
+    for name, home in homes.items():
+        table.add_row(name, home["where"], home["version"])
+    _print(table)
+
+
+def layer_rows(rows: Sequence[Layer]) -> tuple[list[str], list[list[str]]]:
+    """The columns of the layer table, and its rows as text."""
+    texts = []
+    for row in rows:
+        memory = math.prod(row.output_shape) * FLOAT32
+        counts = (f"{count:,}" if count else "" for count in (row.params, row.macs))
+        texts.append([row.name, row.kind, "x".join(map(str, row.output_shape)), *counts, size(memory)])
+    return ["layer", "kind", "output", "parameters", "MACs", "activation"], texts
+
+
+def title(spec: Spec) -> str:
+    """The network in one line: its name, its input and its classes."""
+    return f"{spec.name}: {'x'.join(map(str, spec.input_shape))} -> {spec.classes}"
+
+
+def layer_table(spec: Spec, rows: Sequence[Layer], totals: Totals) -> None:
+    """``vgg show``."""
+    columns, texts = layer_rows(rows)
+    table = _table(*columns)
+    for text in texts:
+        table.add_row(*text)
+    table.title = title(spec)
+    _print(table)
+    print(f"parameters  {totals.params:,} ({size(totals.params * FLOAT32)} in float32)")
+    print(f"MACs        {totals.macs:,} an image; FLOPs {2 * totals.macs:,}")
+    print(f"activations {totals.activations:,} ({size(totals.activations * FLOAT32)} an image in float32)")
+    params, macs = totals.conv_params / totals.params, totals.conv_macs / totals.macs
+    print(f"share of parameters: convolutions {params:.1%}, dense layers {1 - params:.1%}")
+    print(f"share of MACs:       convolutions {macs:.1%}, dense layers {1 - macs:.1%}")
+
+
+def comparison(result: Mapping[str, Any]) -> None:
+    """``vgg compare``."""
+    table = _table("", *result["backends"])
+    for row, text in rows_of(result).items():
+        cells = (text(column) if "facts" in column else "-" for column in result["backends"].values())
+        table.add_row(row, *cells)
+    _print(table)
+    for name, column in result["backends"].items():
+        if "error" in column:
+            Console().print(f"{name} failed: {column['error']}", style="red", markup=False, highlight=False)
+
+
+def timings(tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> None:
+    """``vgg bench``."""
+    for title, columns, rows in tables:
+        table = _table(*columns)
+        table.title = title
+        for row in rows:
+            table.add_row(*row)
+        _print(table)
+
+
+class Progress:
+    """Bars on a terminal, plain lines otherwise, always on standard error."""
+
+    def __init__(self, *, quiet: bool = False) -> None:
+        self._bar = Bar(
+            TextColumn("{task.description}"),
+            BarColumn(),
+            MofNCompleteColumn(),
+            TextColumn("{task.fields[note]}"),
+            TimeRemainingColumn(),
+            console=Console(stderr=True),
+            disable=quiet or not sys.stderr.isatty(),
+        )
+        self._plain = not quiet and not sys.stderr.isatty()
+        self._task: Any = None
+        self._steps: deque[tuple[float, int, float]] = deque(maxlen=RECENT)
+        self._accuracy = ""
+
+    def __enter__(self) -> Self:
+        self._bar.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._bar.stop()
+
+    def stage(self, backend: str, what: str, total: int | None = None) -> None:
+        """A backend begins something that has ``total`` steps."""
+        self._steps.clear()
+        self._accuracy = ""
+        if self._task is not None:
+            self._bar.remove_task(self._task)
+        self._task = self._bar.add_task(f"{backend}: {what}", total=total, note="")
+        if self._plain:
+            print(f"{backend}: {what}", file=sys.stderr, flush=True)
+
+    def event(self, backend: str, event: Mapping[str, Any]) -> None:
+        """A training step, or the evaluation at the end of an epoch; an empty one is a mere sign of life."""
+        if not event:
+            return
+        if "round" in event:
+            self._bar.update(self._task, completed=event["round"])
+            return
+        if "loss" in event:
+            if not self._steps:  # what lies behind a run that goes on says nothing of its speed
+                self._bar.reset(self._task, completed=event["number"] - 1)
+            self._steps.append((event["loss"], event["images"], event["seconds"]))
+            note = f"loss {self._mean(0):.4f}  {self._accuracy}  {self._rate():.0f} images/s"
+            self._bar.update(self._task, completed=event["number"], note=note)
+            return
+        name = "validation" if "validation_loss" in event else "test"
+        self._accuracy = f"accuracy {event[f'{name}_accuracy']:.4f}"
+        if self._plain:
+            trained = f"training loss {self._mean(0):.4f}, {self._rate():.0f} images/s, " if self._steps else ""
+            found = f"{trained}{name} loss {event[f'{name}_loss']:.4f}, {self._accuracy}"
+            print(f"{backend}: epoch {event['epoch'] + 1}: {found}", file=sys.stderr, flush=True)
+
+    def _mean(self, part: int) -> float:
+        return sum(step[part] for step in self._steps) / len(self._steps)
+
+    def _rate(self) -> float:
+        return self._mean(1) / self._mean(2)
+
+
+def _table(*columns: str, right: int = 1) -> Table:
+    table = Table(box=box.SIMPLE, title_justify="left")
+    for i, column in enumerate(columns):
+        table.add_column(column, justify="right" if right and i else "left", overflow="fold")
+    return table
+
+
+def _print(table: Table) -> None:
+    """Whole words and numbers also where the output is no terminal."""
+    console = Console(highlight=False)
+    console.print(table) if console.is_terminal else Console(highlight=False, width=160).print(table)

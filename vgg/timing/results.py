@@ -1,0 +1,172 @@
+"""What the raw seconds mean: medians, spreads, images/s, shares of the ceiling, ratios; failures and regressions."""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from pathlib import Path
+from statistics import median, quantiles
+from typing import Any, NamedTuple
+
+from ..core.errors import VGGError, mismatch
+
+ENOUGH = 3
+"""Rounds that a comparison needs."""
+LEAST = 0.03
+"""Of a figure: a change that is smaller is never called a regression."""
+BEYOND = 3.0
+"""Standard errors of a difference: a change that is smaller is never called a regression."""
+PHASES = {"train": "training", "infer": "inference"}
+_Cell = tuple[str, str, str]
+
+
+class Measured(NamedTuple):
+    """A median of several, and half of what lies between the smallest and the largest, as a share of it."""
+
+    value: float
+    spread: float
+
+    def __str__(self) -> str:
+        return f"{self.value:.2f} ± {self.spread * 100:.0f}%"
+
+
+def measured(values: Sequence[float]) -> Measured:
+    """Of at least one value."""
+    middle = median(values)
+    return Measured(middle, (max(values) - min(values)) / 2 / middle)
+
+
+def images_per_second(workload: Mapping[str, Any], contender: Mapping[str, Any], phase: str) -> Measured:
+    """Of one contender."""
+    return measured([workload["batch"] / seconds for seconds in contender[phase]])
+
+
+def standard_error(values: Sequence[float]) -> float:
+    """Of the median of two or more, as a share of it; from the quartiles, as for normal noise."""
+    low, middle, high = quantiles(values, method="inclusive")
+    return 0.93 * (high - low) / math.sqrt(len(values)) / middle
+
+
+def share(workload: Mapping[str, Any], backend: Mapping[str, Any], kind: str, phase: str) -> Measured:
+    """Of the ceiling's FLOP/s in the same round; a training step counts as three times the forward MACs."""
+    return measured(_shares(workload, backend, kind, phase))
+
+
+def _shares(workload: Mapping[str, Any], backend: Mapping[str, Any], kind: str, phase: str) -> list[float]:
+    work = 2 * workload["macs"] * workload["batch"] * (3 if phase == "train" else 1)
+    rounds = zip(backend["contenders"][kind][phase], backend["ceiling"], strict=True)
+    return [work / seconds / rates["flops"] for seconds, rates in rounds]
+
+
+def ratio(backend: Mapping[str, Any], kind: str, phase: str) -> Measured | None:
+    """How many times as fast as the contender of that kind ours is: the ratio of the medians, with the spread of the
+    rounds' ratios; None where there is none.
+    """
+    other, ours = backend["contenders"].get(kind, {}), backend["contenders"]["vgg"]
+    if phase not in other or phase not in ours:
+        return None
+    rounds = measured([theirs / own for theirs, own in zip(other[phase], ours[phase], strict=True)])
+    return Measured(median(other[phase]) / median(ours[phase]), rounds.spread)
+
+
+def mean(values: Sequence[float]) -> float:
+    """Geometric."""
+    return math.exp(sum(map(math.log, values)) / len(values))
+
+
+def right(contender: Mapping[str, Any], phase: str = "train") -> bool:
+    """Whether it was timed in that phase, and computes what it should."""
+    return phase in contender and bool(contender["parity"]["ok"])
+
+
+def computes(workload: Mapping[str, Any]) -> bool:
+    """Whether its time goes into products, so that a share of their ceiling says something."""
+    return bool(workload["macs"] > 1e6)
+
+
+def failures(result: Mapping[str, Any]) -> list[str]:
+    """What could not be timed, computes something else, or imports what it should not; a line each, or an error's."""
+    told = [(" ".join(where), _failure(found)) for *where, found in contenders(result)]
+    own = result.get("ourselves", {"seam": {}, "imported": []})
+    told += [(f"ourselves {name}", _failure(seam)) for name, seam in own["seam"].items() if isinstance(seam, dict)]
+    told += [("ourselves", f"vgg show imports {name}") for name in own["imported"]]
+    return [f"{what} failed: {why}" for what, why in told if why]
+
+
+def _failure(found: Mapping[str, Any]) -> str:
+    if "error" in found:
+        return str(found["error"])
+    verdicts = [v for v in found["parity"].values() if isinstance(v, dict)]
+    return "" if found["parity"]["ok"] else "; ".join(v["reason"] for v in verdicts if v["reason"]) or "wrong"
+
+
+def ok(result: Mapping[str, Any]) -> bool:
+    """Whether everything could be timed, and computes what it should."""
+    return not failures(result)
+
+
+def contenders(result: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
+    """(workload, backend, kind, what was found) of all."""
+    for name, workload in result["workloads"].items():
+        for backend, column in workload["backends"].items():
+            for kind, found in column["contenders"].items():
+                yield name, backend, kind, found
+
+
+def read(path: Path) -> dict[str, Any]:
+    """A result of ``vgg bench``; ``VGGError`` where the file holds none."""
+    try:
+        result = json.loads(path.read_text())
+        regressions(result, result)
+    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        raise VGGError(f"{path}: not a result of vgg bench ({type(error).__name__}: {error})") from error
+    return dict(result)
+
+
+def check_comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
+    """``VGGError`` where two results, of which ``new`` may not be timed yet, say nothing about each other."""
+    if _conditions(old) != _conditions(new):
+        raise mismatch("--compare", f"a result of {_conditions(old)}", f"one of {_conditions(new)}")
+    rounds = min(old["rounds"], new["rounds"])
+    if rounds < ENOUGH:
+        raise mismatch("--compare", f"{rounds} rounds", f"{ENOUGH} or more in both: fewer measure no noise")
+    timed = {cell for cell, (_, column) in _cells(old).items() if right(column["contenders"]["vgg"])}
+    if not timed & _cells(new).keys():
+        raise mismatch("--compare", "a result with nothing in common", "one of the same workloads, batches, backends")
+
+
+def regressions(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
+    """Where ours takes a smaller share of the ceiling than in ``old``, beyond the noise of both; a line each.
+
+    Shares, since a machine that is busier today is slower in both. ``VGGError`` where the two cannot be compared.
+    """
+    check_comparable(old, new)
+    before, after = _cells(old), _cells(new)
+    common = [(cell, phase) for cell in after if cell in before for phase in PHASES]
+    return [line for cell, phase in common if (line := _worse(cell, phase, before[cell], after[cell]))]
+
+
+def _worse(cell: _Cell, phase: str, *both: tuple[Mapping[str, Any], Mapping[str, Any]]) -> str:
+    if not all(right(column["contenders"]["vgg"], phase) for _, column in both):
+        return ""
+    before, after = (_shares(*timed, "vgg", phase) for timed in both)
+    noise = BEYOND * math.hypot(standard_error(before), standard_error(after))
+    was, now = measured(before), measured(after)
+    worse = now.value < was.value * (1 - max(LEAST, noise))
+    return f"{cell[0]} batch {both[0][0]['batch']} {cell[2]} {phase}: {now} of the ceiling, was {was}" if worse else ""
+
+
+def _cells(result: Mapping[str, Any]) -> dict[_Cell, tuple[Mapping[str, Any], Mapping[str, Any]]]:
+    """(workload, column of a backend) by (name, spec and batch, backend)."""
+    return {
+        (name, json.dumps([workload["spec"], workload["batch"]], sort_keys=True), backend): (workload, column)
+        for name, workload in result["workloads"].items()
+        for backend, column in workload["backends"].items()
+    }
+
+
+def _conditions(result: Mapping[str, Any]) -> str:
+    machine = result["machine"]
+    on = machine.get("gpus") if result["device"] == "gpu" else f"{machine['cores']} cores of {machine['cpu']}"
+    return f"{result['device']}, {result['precision']}, {on}"

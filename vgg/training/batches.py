@@ -1,0 +1,83 @@
+"""Which examples a step sees, and how they are changed on the way: order, split, crops and flips, the same everywhere.
+
+Everything works on uint8 pixels of the data's own size; scaling and resizing are the compiled step's business.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from ..core.errors import mismatch
+from ..core.philox import raw, stream
+from ..core.recipe import Recipe
+
+Images = NDArray[Any]
+Indices = NDArray[np.int64]
+
+
+def split(count: int, share: float, seed: int) -> tuple[Indices, Indices]:
+    """(to train on, to validate on): ``share`` of ``count`` examples held out, drawn once for a seed; int64, sorted."""
+    drawn = np.argsort(stream(seed, "validation").random_raw(count), kind="stable")
+    held = round(count * share)
+    if share and not 0 < held < count:
+        raise mismatch(
+            "recipe.validation", f"{share}: {held} of {count} images", "some to train and some to validate on"
+        )
+    return np.sort(drawn[held:]), np.sort(drawn[:held])
+
+
+def augmented(images: Images, recipe: Recipe, epoch: int, step: int) -> Images:
+    """Each image of a batch (N, C, H, W) cropped at a random place and flipped with probability 1/2, if asked for.
+
+    Keyed by seed, epoch and step: no step depends on another.
+    """
+    if recipe.crop == 1 and not recipe.flip:
+        return images
+    count, channels, height, width = images.shape
+    rows, columns = _extent(height, recipe.crop), _extent(width, recipe.crop)
+    bits = stream(recipe.seed, "augment", epoch, step).random_raw(3 * count).reshape(3, count)
+    top, left = bits[0] % np.uint64(height - rows + 1), bits[1] % np.uint64(width - columns + 1)
+    across = np.tile(np.arange(columns), (count, 1))
+    if recipe.flip:
+        across = np.where(bits[2, :, None] >> np.uint64(63), across[:, ::-1], across)
+    down = top.astype(int)[:, None] + np.arange(rows)
+    across = left.astype(int)[:, None] + across
+    everyone, channel = np.arange(count)[:, None, None, None], np.arange(channels)[:, None, None]
+    cropped: Images = images[everyone, channel, down[:, None, :, None], across[:, None, None, :]]
+    return cropped
+
+
+def centred(images: Images, recipe: Recipe) -> Images:
+    """The middle of images (N, C, H, W), as large as a training crop: what evaluation sees."""
+    height, width = images.shape[2:]
+    rows, columns = _extent(height, recipe.crop), _extent(width, recipe.crop)
+    top, left = (height - rows) // 2, (width - columns) // 2
+    return images[:, :, top : top + rows, left : left + columns]
+
+
+def _extent(size: int, crop: float) -> int:
+    return max(round(size * crop), 1)
+
+
+def order(count: int, seed: int, epoch: int) -> Indices:
+    """The neutral order of an epoch's examples: a permutation of 0..count-1 keyed by seed and epoch, int64 (count,)."""
+    for what, value in (("count", count), ("seed", seed), ("epoch", epoch)):
+        _at_least(what, value, 0)
+    return np.argsort(raw((count,), seed, epoch), kind="stable").astype(np.int64)
+
+
+def batches(count: int, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[Indices]:
+    """Slices of ``order``, int64 (batch_size,), the last one shorter, from batch ``start`` (counted from 0) on."""
+    _at_least("batch_size", batch_size, 1)
+    _at_least("start", start, 0)
+    examples = order(count, seed, epoch)
+    return (examples[low : low + batch_size] for low in range(start * batch_size, count, batch_size))
+
+
+def _at_least(what: str, value: int, low: int) -> None:
+    if not isinstance(value, int) or value < low:
+        raise mismatch(what, repr(value), f"an integer >= {low}")

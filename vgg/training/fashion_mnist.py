@@ -1,0 +1,99 @@
+"""Fashion-MNIST: its four files, from a folder, the cache or a mirror, checked."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from ..core.errors import VGGError, mismatch
+from ..core.files import write_atomically
+from .idx import Images, Labels, labelled
+
+Say = Callable[[str], None]
+
+MIRRORS: tuple[str, ...] = (
+    "http://fashion-mnist.s3-website.eu-central-1.amazonaws.com/",
+    "https://raw.githubusercontent.com/zalandoresearch/fashion-mnist/master/data/fashion/",
+)
+"""The data set's public homes, tried in this order. Plain HTTP will do: no file is used before its MD5 is checked."""
+MD5 = {
+    "train-images-idx3-ubyte.gz": "8d4fb7e6c68d591d4c3dfef9ec88bf0d",
+    "train-labels-idx1-ubyte.gz": "25c81989df183df01b3e8a0aad5dffbe",
+    "t10k-images-idx3-ubyte.gz": "bef4ecab320f06d8554ea6380940ec79",
+    "t10k-labels-idx1-ubyte.gz": "bb300cfdad3c16e7a12a480ee83cd310",
+}
+"""Sums of the four files, as published in the README of github.com/zalandoresearch/fashion-mnist."""
+_WAYS_OUT = "name a folder that holds it with --data DIR or VGG_DATA, or take --dataset digits"
+
+
+def read(folder: str | Path | None, say: Say) -> list[tuple[Images, Labels]]:
+    """(images, labels) for training and for the test; see ``data.load``."""
+    given = folder or os.environ.get("VGG_DATA")
+    cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vgg", "fashion-mnist")
+    home = _holding(Path(given).expanduser()) if given else cache.expanduser()
+
+    def read_one(path: Path) -> bytes:
+        return _read_checked(path) if given or _exists(path) else _download(path, say)
+
+    return [labelled(home, prefix, read_one) for prefix in ("train-", "t10k-")]
+
+
+def _holding(folder: Path) -> Path:
+    """``folder``, or its subfolder ``fashion-mnist`` where only that one holds any of the four files."""
+    places = (folder, folder / "fashion-mnist")
+    return next((p for p in places if any(_exists(p / name) for name in MD5)), folder)
+
+
+def _exists(path: Path) -> bool:
+    return os.path.exists(path)  # noqa: PTH110  # Path.exists raises where a folder may not be looked into
+
+
+def _read_checked(path: Path) -> bytes:
+    try:
+        data = path.read_bytes()
+    except OSError as error:
+        raise mismatch(str(path), error.strerror, "a file of Fashion-MNIST", _WAYS_OUT) from error
+    return _checked(data, path.name, str(path))
+
+
+def _checked(data: bytes, name: str, where: str) -> bytes:
+    got, wanted = hashlib.md5(data, usedforsecurity=False).hexdigest(), MD5[name]
+    if got != wanted:
+        raise mismatch(where, f"MD5 {got}", f"MD5 {wanted}", "delete it and fetch it again")
+    return data
+
+
+def _download(path: Path, say: Say) -> bytes:
+    """The file of that name from the first mirror that gives it whole, kept as ``path``."""
+    tried = []
+    for url in (mirror + path.name for mirror in MIRRORS):
+        try:
+            data = _get(url, path.name)
+        except VGGError as error:
+            tried.append(str(error))
+            continue
+        _keep(path, data)
+        say(f"downloaded {path.name} from {url}")
+        return data
+    raise mismatch(path.name, f"no download ({', '.join(tried)})", "Fashion-MNIST from one of its mirrors", _WAYS_OUT)
+
+
+def _get(url: str, name: str) -> bytes:
+    from http.client import HTTPException  # slow to import, and most loads need no network
+    from urllib.request import urlopen
+
+    try:
+        with urlopen(url, timeout=30) as response:  # noqa: S310  # the mirrors above, no URL of a user
+            return _checked(response.read(), name, url)
+    except (OSError, HTTPException) as error:
+        raise VGGError(f"{url}: {error}") from error
+
+
+def _keep(path: Path, data: bytes) -> None:
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise mismatch(str(path.parent), error.strerror, "a folder for the cache", "set XDG_CACHE_HOME") from error
+    write_atomically(path, data)
