@@ -196,7 +196,8 @@ def test_synthetic_images_of_a_class_differ() -> None:
 def test_import_is_light() -> None:
     heavy = "{'urllib.request', 'http.client', 'safetensors'}"
     code = (
-        f"import sys, numpy; before = set(sys.modules); import vgg.training.data; print({heavy} & (set(sys.modules) - before))"
+        "import sys, numpy; before = set(sys.modules); import vgg.training.data;"
+        f"print({heavy} & (set(sys.modules) - before))"
     )
     root = Path(data.__file__).parents[1]
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, cwd=root)

@@ -86,7 +86,8 @@ def test_in_a_pytest_that_asks_for_nothing_the_plugin_imports_nothing(tmp_path: 
     (tmp_path / "test_nothing.py").write_text("def test_nothing():\n    pass\n")
     script = (
         "import sys, pytest; status = pytest.main(sys.argv[1:]);"
-        "print(int(status), sorted({'numpy', 'hypothesis', 'vgg.process.client', 'vgg.conformance.board'} & {*sys.modules}))"
+        "named = {'numpy', 'hypothesis', 'vgg.process.client', 'vgg.conformance.board'};"
+        "print(int(status), sorted(named & {*sys.modules}))"
     )
     command = [sys.executable, "-c", script, "-q", "-p", "no:vgg", "-p", plugin, "-p", "no:xdist", str(tmp_path)]
     environ = {"PYTHONPATH": str(Path(__file__).parent.parent), "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
