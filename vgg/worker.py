@@ -66,6 +66,7 @@ class Session:
         self.contender: Any = None
         self.stages: dict[str, Stage] = {}
         self.level, self.dtypes = _claims(self.backend)
+        getattr(self.backend, "setup", lambda: None)()
         needed = [name for name in FUNCTIONS if self._reaches(NEEDED.get(name, LEVELS[0]))]
         missing = [name for name in needed if not callable(getattr(self.backend, name, None))]
         if missing:

@@ -131,12 +131,25 @@ class Backend(Protocol):
     share, loss and gradients are the global batch's means. In several processes everyone does every job.
     """
 
-    def vgg_block(self, block: Block, *args: Any, **kwargs: Any) -> Any:
-        """One block of that framework's stock layers."""
+    def setup(self) -> None:
+        """Throw the switches of the whole process, as a worker does before anything else.
+
+        It may be left out. No other function throws any: neither importing a backend nor building, loading, dumping and
+        evaluating a model leaves a switch, a policy, a variable or a generator of the process changed.
+        """
+        ...
+
+    def vgg_block(
+        self, block: Block, channels: int, batch_norm: bool = False, dtype: str = "float32", name: str = "block"
+    ) -> Any:
+        """One block of that framework's stock layers, on ``channels`` input channels."""
         ...
 
     def build(self, spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> Any:
-        """The native model, with parameters of that dtype (float32, float64) on that device (cpu, gpu)."""
+        """The native model, with parameters of that dtype (float32, float64) on that device (cpu, gpu).
+
+        Before ``load`` it holds ``vgg.init(spec)``, the same values in every framework.
+        """
         ...
 
     def load(self, model: Any, params: Mapping[str, Array]) -> Any:

@@ -64,8 +64,9 @@ class Recipe:
     ``lr``. Pixels become ``(value / 255 - mean) / std``. Weight decay is coupled: its gradient joins the loss' before
     the momentum. ``dropout``: masks from each framework's own generator (native), or from ``vgg.core.masks``, the
     same in all (neutral). ``precision``: of the arithmetic of a step and of evaluation; parameters and velocities are
-    float64 where it is, float32 otherwise. bf16 and fp16 leave pixels, batch norm's statistics, the loss and the update in
-    float32. fp16 scales the loss by ``LOSS_SCALE``; a step whose gradients overflow changes no parameter, no velocity.
+    float64 where it is, float32 otherwise. bf16 and fp16 leave pixels, batch norm's statistics, the loss and the update
+    in float32. fp16 scales the loss by ``LOSS_SCALE``; a step whose gradients overflow changes no parameter and no
+    velocity.
 
     ``validation``: the share of the training images held out and looked at after each epoch, in place of the test
     images. ``plateau`` (factor, patience): the learning rate is multiplied by ``factor`` whenever validation accuracy

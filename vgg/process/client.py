@@ -143,7 +143,7 @@ class Worker(Jobs):
         self._inbox: queue.Queue[tuple[dict[str, Any], wire.Arrays] | Exception] = queue.Queue()
         with ExitStack() as stack:
             home = stack.enter_context(tempfile.TemporaryDirectory(prefix="vgg-", ignore_cleanup_errors=True))
-            for source in (Path(__file__).parent, *entry.files()):
+            for source in (Path(__file__).parents[1], *entry.files()):
                 (Path(home) / source.name).symlink_to(source)
             launcher, told = ranks.spread(entry, replicas, home)
             command, environ = launch(entry, env, home)

@@ -1,0 +1,54 @@
+"""Runs the checks of one framework on three nets, in that framework's environment.
+
+``python citizens.py MODULE`` prints JSON: what went wrong, by "check net"; an empty text where nothing did.
+"""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+import traceback
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+
+from vgg import Block, Conv, Head, Pool, Spec
+
+Check = Callable[[Spec], None]
+_BLOCKS = (Block((Conv(4), Conv(5)), Pool()), Block((Conv(6),), Pool(3, 2)))
+_LRN = (Block((Conv(4, lrn=True), Conv(5)), Pool()), Block((Conv(6),), None))
+_HEAD = Head((9,), 0.5)
+NETS = {
+    "plain": Spec(_BLOCKS, (2, 13, 11), 5, _HEAD, name="plain"),
+    "bn": Spec(_BLOCKS, (2, 13, 11), 5, _HEAD, batch_norm=True, name="plain_bn"),
+    "lrn": Spec(_LRN, (2, 8, 7), 5, _HEAD, name="plain_lrn"),
+}
+
+
+def images(spec: Spec, count: int = 3) -> NDArray[np.float32]:
+    """(count, C, H, W), seeded noise."""
+    return np.random.RandomState(0).standard_normal((count, *spec.input_shape)).astype(np.float32)
+
+
+def labels(spec: Spec, count: int = 3) -> NDArray[np.int64]:
+    """(count,), every class in turn."""
+    return np.arange(count, dtype=np.int64) % spec.classes
+
+
+def main(module: str) -> None:
+    """Run ``module.CHECKS``, functions of a spec by name."""
+    results = {}
+    for name, check in importlib.import_module(module).CHECKS.items():
+        for net, spec in NETS.items():
+            try:
+                check(spec)
+                results[f"{name} {net}"] = ""
+            except Exception:  # noqa: BLE001 - whatever it is, it is the check's result
+                results[f"{name} {net}"] = traceback.format_exc()
+    json.dump(results, sys.stdout)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1])
