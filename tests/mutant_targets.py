@@ -31,7 +31,8 @@ from vgg.process.environments import launch
 from vgg.process.wire import Arrays
 from vgg.worker import Session
 
-REFERENCE, TORCH = ROOT / "vgg" / "core" / "oracle.py", ROOT / "vgg" / "backends" / "torch.py"
+REFERENCE, BACKENDS = ROOT / "vgg" / "core" / "oracle.py", ROOT / "vgg" / "backends"
+TORCH = (*(BACKENDS / "torch" / f"{name}.py" for name in ("model", "numbers", "learner")), BACKENDS / "bookkeeping.py")
 NURSERY = Path(__file__).with_name("nursery.py")
 
 
@@ -133,12 +134,22 @@ def _outer(mutant: Mutant | None) -> Iterator[SomeBench]:
     entry = registry.find("torch")
     with TemporaryDirectory() as folder, ExitStack() as stack:
         if mutant:
-            module = Path(folder, "mutated_torch.py")
-            absolute = re.sub(r"^from \.\.(?=\w)", "from vgg.", mutant.source, flags=re.MULTILINE)
-            module.write_text(absolute.replace("from . import", "from vgg.backends import"))
+            package = Path(folder, "mutated_torch")
+            package.mkdir()
+            for path in (*TORCH, BACKENDS / "torch" / "__init__.py"):
+                source = mutant.source if ROOT / mutant.file == path else path.read_text()
+                (package / path.name).write_text(_apart(source, path.parent == BACKENDS))
             sys.path.insert(0, folder)
-            entry = replace(entry, module=module.stem)
+            entry = replace(entry, module=package.name)
         yield OuterBench(entry, stack)
+
+
+def _apart(source: str, beside: bool) -> str:
+    """``source`` of a module of the torch backend, or of one ``beside`` it, as one of a package elsewhere."""
+    source = source.replace("from ..bookkeeping import", "from .bookkeeping import")
+    source = re.sub(r"^from \.\.\.(?=\w)", "from vgg.", source, flags=re.MULTILINE)
+    source = re.sub(r"^from \.\.(?=\w)", "from vgg.", source, flags=re.MULTILINE)
+    return source.replace("from . import" if beside else "from .. import", "from vgg.backends import")
 
 
 def _mutated(path: Path, mutant: Mutant | None, folder: str) -> Path:
@@ -166,9 +177,9 @@ def _inner_cells() -> dict[str, Judge]:
 
 
 _LEFT_OUT = {
-    *("module", "forward", "trace", "loss_and_grads", "_pure", "facts", "learner"),
-    *("_device", "_replicated", "_mean", "_allow_tf32"),  # a GPU's and replicas'
-    *("_layout", "_normalises"),  # what is fast, and which warning there is
+    *("module", "forward", "trace", "loss_and_grads", "_pure", "facts", "learner", "setup"),
+    *("_replicated", "_mean", "tf32"),  # a GPU's and replicas'
+    *("_layout", "near_channels", "with_order"),  # what is fast, and what other frameworks use
 }
 """Of torch's backend, what does not build, load, dump or learn on a CPU."""
 
@@ -192,5 +203,5 @@ class Target(NamedTuple):
 
 TARGETS = {
     "oracle": Target((REFERENCE, ORACLE), bool, lambda mutant: nullcontext(InnerBench(mutant, [])), _inner_cells),
-    "torch": Target((TORCH,), _of_interest, _outer, cells, _torchs_nursery),
+    "torch": Target(TORCH, _of_interest, _outer, cells, _torchs_nursery),
 }

@@ -12,9 +12,10 @@ from vgg.process.client import Worker
 WIDE = Spec.from_blocks(((1, 64), (1, 5)), input_shape=(1, 128, 133), classes=3, head=Head((), global_pool=True))
 RULE = """
 from vgg import Spec, arch
-from vgg.backends import torch as b
+from vgg.backends.torch import build
+from vgg.backends.torch.learner import _layout
 for spec in (arch("vgg16"), arch("vgg16", input_shape=(3, 64, 64)), arch("vgg11_narrow"), arch("alexnet")):
-    print(*(str(b._layout(b.build(spec.modified(hidden=())), p)) for p in ("float32", "bf16")))
+    print(*(str(_layout(build(spec.modified(hidden=())), p)) for p in ("float32", "bf16")))
 """
 
 

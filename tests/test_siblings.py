@@ -1,4 +1,4 @@
-"""The four backend files are siblings: compared as syntax trees, with no framework installed."""
+"""The four backends are siblings: compared as syntax trees, with no framework installed."""
 
 from __future__ import annotations
 
@@ -21,80 +21,115 @@ OWN = {
     "jax": {"jax", "flax", "optax"},
     "mxnet": {"mxnet"},
 }
+FILES = {
+    "model": ["vgg_block", "build", "load", "dump"],
+    "numbers": ["forward", "trace", "loss_and_grads", "facts"],
+    "learner": ["setup", "learner"],
+}
+"""What each file of a backend defines of the contract, in this order."""
 SIGNATURES = {
+    "vgg_block": ["block", "channels", "batch_norm", "dtype", "name"],
     "build": ["spec", "dtype", "device"],
     "load": ["model", "params"],
     "dump": ["model"],
     "forward": ["model", "x", "train"],
     "trace": ["model", "x", "train"],
     "loss_and_grads": ["model", "x", "y", "train"],
-    "learner": ["model", "recipe"],
     "facts": [],
+    "setup": [],
+    "learner": ["model", "recipe"],
 }
+LONGEST_MODEL = 110
+"""Lines that a student can be asked to read."""
 
 
-def tree(backend: str) -> ast.Module:
-    return ast.parse((FOLDER / f"{backend}.py").read_text())
+def tree(backend: str, file: str) -> ast.Module:
+    return ast.parse((FOLDER / backend / f"{file}.py").read_text())
 
 
 def functions(body: list[ast.stmt]) -> dict[str, ast.FunctionDef]:
     return {node.name: node for node in body if isinstance(node, ast.FunctionDef)}
 
 
+def function(backend: str, name: str) -> ast.FunctionDef:
+    file = next(file for file, names in FILES.items() if name in names)
+    return functions(tree(backend, file).body)[name]
+
+
 def constant(backend: str, name: str) -> Any:
-    """What a module says under that name."""
+    """What a package says under that name."""
     return next(
         ast.literal_eval(node.value)
-        for node in tree(backend).body
+        for node in tree(backend, "__init__").body
         if isinstance(node, ast.Assign) and isinstance(node.targets[0], ast.Name) and node.targets[0].id == name
     )
 
 
+@pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("backend", own_names())
-def test_public_functions_are_the_contract_in_its_order(backend: str) -> None:
-    public = [name for name in functions(tree(backend).body) if not name.startswith("_")]
-    assert tuple(public) == vgg.backends.FUNCTIONS
+def test_each_file_has_its_part_of_the_contract_in_its_order(backend: str, file: str) -> None:
+    contract = [name for name in functions(tree(backend, file).body) if name in SIGNATURES]
+    assert contract == FILES[file]
+
+
+@pytest.mark.parametrize("backend", own_names())
+def test_a_package_names_the_contract(backend: str) -> None:
+    names = constant(backend, "__all__")
+    assert names == sorted([*SIGNATURES, "DECLARED", "PRECISIONS", "REPLICAS"])
+    assert set(vgg.backends.FUNCTIONS) <= set(names)
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
 @pytest.mark.parametrize("backend", own_names())
 def test_functions_take_what_the_contract_says(backend: str, name: str) -> None:
-    arguments = functions(tree(backend).body)[name].args
+    arguments = function(backend, name).args
     assert [a.arg for a in (*arguments.args, *arguments.kwonlyargs)] == SIGNATURES[name]
 
 
 @pytest.mark.parametrize("name", SIGNATURES)
 @pytest.mark.parametrize("backend", own_names())
 def test_defaults_are_the_contracts(backend: str, name: str) -> None:
-    arguments = functions(tree(backend).body)[name].args
-    defaults = {
-        argument.arg: ast.literal_eval(value)
-        for argument, value in zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True)
-        if value
-    }
+    arguments = function(backend, name).args
+    named = arguments.args[len(arguments.args) - len(arguments.defaults) :]
+    pairs = [
+        *zip(named, arguments.defaults, strict=True),
+        *zip(arguments.kwonlyargs, arguments.kw_defaults, strict=True),
+    ]
     wanted = inspect.signature(getattr(vgg.backends.Backend, name)).parameters.values()
-    assert defaults == {
+    assert {argument.arg: ast.literal_eval(value) for argument, value in pairs if value} == {
         parameter.name: parameter.default for parameter in wanted if parameter.default != parameter.empty
     }
 
 
 @pytest.mark.parametrize("backend", own_names())
 def test_learners_have_the_same_methods_in_the_same_order(backend: str) -> None:
-    learner = next(node for node in tree(backend).body if isinstance(node, ast.ClassDef) and node.name == "Learner")
+    body = tree(backend, "learner").body
+    learner = next(node for node in body if isinstance(node, ast.ClassDef) and node.name == "Learner")
     public = [name for name in functions(learner.body) if not name.startswith("_")]
     assert public == ["step", "evaluate", "state", "restore"]
 
 
 @pytest.mark.parametrize("backend", own_names())
-def test_blocks_are_read_from_the_spec_not_from_the_layer_table(backend: str) -> None:
-    inside = {node.module for node in ast.walk(tree(backend)) if isinstance(node, ast.ImportFrom) and node.level}
-    assert inside <= {None, "params", "pixels", "recipe", "replicas", "spec"}
+def test_a_model_is_short(backend: str) -> None:
+    assert len((FOLDER / backend / "model.py").read_text().splitlines()) <= LONGEST_MODEL
 
 
+@pytest.mark.parametrize("file", FILES)
 @pytest.mark.parametrize("backend", own_names())
-def test_imports_are_numpy_the_standard_library_and_its_own_framework(backend: str) -> None:
+def test_blocks_are_read_from_the_spec_not_from_the_layer_table(backend: str, file: str) -> None:
+    froms = [node for node in ast.walk(tree(backend, file)) if isinstance(node, ast.ImportFrom)]
+    core = {node.module for node in froms if node.level == 3}
+    names = ("blocks", "errors", "init", "layouts", "params", "recipe", "replicas", "spec")
+    assert core <= {f"core.{name}" for name in names}
+    assert {node.module for node in froms if node.level == 2} <= {None, "bookkeeping"}
+    assert {node.module for node in froms if node.level == 1} <= {"model", "numbers", "learner"}
+
+
+@pytest.mark.parametrize("file", FILES)
+@pytest.mark.parametrize("backend", own_names())
+def test_imports_are_numpy_the_standard_library_and_its_own_framework(backend: str, file: str) -> None:
     named: set[str] = set()
-    for node in ast.walk(tree(backend)):
+    for node in ast.walk(tree(backend, file)):
         if isinstance(node, ast.Import):
             named |= {alias.name.partition(".")[0] for alias in node.names}
         elif isinstance(node, ast.ImportFrom) and not node.level and node.module:

@@ -18,7 +18,7 @@ from vgg.core.comparator import EXACT, Verdict
 
 FORWARD, BACKWARD = "forward plain float64 eval", "backward plain float64 eval"
 SOURCE = """
-from vgg import registry
+from vgg.process import registry
 registry._OWN["torch"] = registry.Entry("torch", "faulty_backend")
 """
 """Puts the faulty backend in the place of torch, in the parent."""

@@ -148,10 +148,11 @@ def script(life: Life) -> str:
     return "\n".join(
         [
             "import sys",
-            "from vgg import Recipe, Spec, registry",
-            "from vgg.client import Worker",
+            "from vgg import Recipe, Spec",
             f"from vgg.conformance.life import {', '.join(names)}",
             "from vgg.conformance.lives import replay",
+            "from vgg.process import registry",
+            "from vgg.process.client import Worker",
             "",
             "life = Life(",
             "    nets=(",
