@@ -20,7 +20,6 @@ from ..core.init import init
 from ..core.params import Params, load_params
 from ..core.recipe import Recipe
 from ..core.spec import Spec
-from ..process.wire import Arrays
 
 Place = tuple[int, int]
 """(epoch, step in it) of the step to be taken next."""
@@ -36,7 +35,7 @@ class Checkpoints:
         """Oldest first."""
         return sorted(self.folder.glob("epoch-*.safetensors"))
 
-    def save(self, state: Arrays, place: Place, spec: Spec) -> None:
+    def save(self, state: Params, place: Place, spec: Spec) -> None:
         """Write one, aside first; then remove what is too old. ``spec`` is for those who start from it."""
         if not self.keep:
             return
@@ -53,7 +52,7 @@ class Checkpoints:
         _, epoch, _, step = self.paths()[-1].stem.split("-")
         return int(epoch), int(step)
 
-    def last(self) -> tuple[Arrays, Place] | None:
+    def last(self) -> tuple[Params, Place] | None:
         """(state, place) of the newest; ``VGGError`` where it cannot be read."""
         if not self.paths():
             return None
