@@ -26,11 +26,7 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     """``--vgg-backend NAME`` (again for more; default: the four of this package), and the options of ``vgg check``."""
     group = parser.getgroup("vgg", "conformance of VGG backends")
     backend: dict[str, Any] = {"action": "append", "default": [], "metavar": "NAME", "dest": "vgg_backend"}
-    about = "judge this backend; may be given again"
-    try:
-        group.addoption("--vgg-backend", "--backend", **backend, help=about)
-    except ValueError:  # another plugin has an option --backend
-        group.addoption("--vgg-backend", **backend, help=about)
+    group.addoption("--vgg-backend", **backend, help="judge this backend; may be given again")
     group.addoption(
         "--vgg-timeout", type=float, default=DEFAULTS["timeout"], help="limit for a worker without a sign of life"
     )
@@ -45,6 +41,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     group.addoption("--vgg-spec", metavar="FILE", help="judge backends on this spec alone")
     group.addoption("--vgg-json", metavar="FILE", help="write everything that was found")
     group.addoption("--vgg-known", metavar="FILE", help="TOML file of known failures; see docs/backends.md")
+
+
+def pytest_load_initial_conftests(args: list[str]) -> None:
+    """Let ``--backend`` stand for ``--vgg-backend`` where the suite itself is run; elsewhere it may be another's."""
+    if any("vgg.conformance" in argument for argument in args):
+        args[:] = [f"--vgg-{arg[2:]}" if arg.partition("=")[0] == "--backend" else arg for arg in args]
 
 
 def pytest_configure(config: pytest.Config) -> None:
