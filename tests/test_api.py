@@ -35,11 +35,14 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> None:
 def displayed(monkeypatch: pytest.MonkeyPatch) -> list[str]:
     """What a notebook shows, in a process that takes itself for one."""
     shown: list[str] = []
-    handle = SimpleNamespace(update=lambda html: shown.append(html))
-    display = SimpleNamespace(HTML=str, display=lambda html, **_: shown.append(html) or handle)
+
+    def display(html: str, **_: object) -> SimpleNamespace:
+        shown.append(html)
+        return SimpleNamespace(update=shown.append)
+
     shell = SimpleNamespace(kernel=None)
-    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))  # type: ignore[arg-type]
-    monkeypatch.setitem(sys.modules, "IPython.display", display)  # type: ignore[arg-type]
+    monkeypatch.setitem(sys.modules, "IPython", SimpleNamespace(get_ipython=lambda: shell))
+    monkeypatch.setitem(sys.modules, "IPython.display", SimpleNamespace(HTML=str, display=display))
     return shown
 
 
@@ -118,9 +121,11 @@ def test_a_comparison_has_runs_a_report_and_a_table(tmp_path: Path) -> None:
         (lambda: vgg.show("vgg11", input="3x4"), "--input: got 3x4"),
     ],
 )
-def test_what_is_wrong_is_an_error_of_one_line(call: Any, message: str, tmp_path: Path) -> None:
-    with pytest.MonkeyPatch.context() as patch, pytest.raises(VGGError) as wrong:
-        patch.chdir(tmp_path)
+def test_what_is_wrong_is_an_error_of_one_line(
+    call: Any, message: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(VGGError) as wrong:
         call()
     assert message in str(wrong.value)
     assert not list(tmp_path.iterdir())
