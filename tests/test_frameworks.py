@@ -116,6 +116,13 @@ def test_a_state_that_is_none_of_this_net_is_refused_before_anything_changes(
     assert {n: a.tobytes() for n, a in after.items()} == {n: a.tobytes() for n, a in state.items()}
 
 
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_new_model_holds_the_initial_values_of_all_frameworks(worker: Worker, dtype: str) -> None:
+    worker.build(CASE.spec, dtype=dtype)
+    held, wanted = worker.dump(), init(CASE.spec, dtype=dtype)
+    assert {name: array.tobytes() for name, array in held.items()} == {n: a.tobytes() for n, a in wanted.items()}
+
+
 def test_a_dtype_that_no_backend_claims_is_refused(worker: Worker) -> None:
     with pytest.raises(BackendError, match="dtype: got float16, wanted one of float64, float32, as the backend claims"):
         worker.build(CASE.spec, dtype="float16")

@@ -1,0 +1,152 @@
+"""What a run is: ``Task``, on which its numbers depend, and ``Setup``, where it runs and what is kept of it."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, fields, replace
+from datetime import datetime
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from ..core.architectures import arch as named_arch
+from ..core.errors import mismatch, unknown
+from ..core.recipe import Recipe, recipe
+from ..core.spec import Spec
+
+if TYPE_CHECKING:
+    from ..process.client import Worker
+    from ..process.registry import Entry
+    from ..training.data import Dataset
+
+QUICK = {"digits": "quick", "fashion-mnist": "quick-fashion", "synthetic": "quick"}
+"""The recipe of a dataset, where none is asked for."""
+
+
+@dataclass(frozen=True)
+class Setup:
+    """Where a run happens, and what is kept of it.
+
+    ``device``: cpu, gpu, or auto. ``env``: auto, current, or uv. ``timeout``: seconds that a worker may be silent.
+    ``replicas``: devices that share every batch. ``deterministic``: add in one order on a GPU too. ``keep``:
+    checkpoints to hold. ``every``: steps between checkpoints within an epoch, 0 for none. ``tensorboard``: write event
+    files.
+    """
+
+    device: str = "cpu"
+    env: str = "auto"
+    timeout: float = 900
+    replicas: int = 1
+    deterministic: bool = False
+    keep: int = 2
+    every: int = 0
+    tensorboard: bool = False
+
+    def worker(self, entry: Entry) -> Worker:
+        """Start the backend ``entry`` there; whoever gets the worker closes it."""
+        from ..process.client import Worker
+        from ..process.tuning import deterministic
+
+        variables = deterministic(entry.variables) if self.deterministic else None
+        where: dict[str, Any] = {name: getattr(self, name) for name in ("env", "timeout", "device", "replicas")}
+        return Worker(entry, **where, variables=variables)
+
+    def with_options(self, options: Mapping[str, Any]) -> Setup:
+        """This setup with those ``options`` that are not None in place of its own."""
+        names = {field.name for field in fields(Setup)}
+        return replace(self, **{name: value for name, value in options.items() if name in names and value is not None})
+
+    def recorded(self) -> dict[str, Any]:
+        """What ``run.json`` keeps, since a resumed run goes on with it."""
+        return {name: value for name, value in asdict(self).items() if name not in ("env", "timeout")}
+
+
+@dataclass(frozen=True, eq=False)
+class Task:
+    """What the numbers of a run depend on. ``data`` is the folder of the dataset's files, None for the default one."""
+
+    spec: Spec
+    recipe: Recipe
+    dataset: Dataset
+    data: str | None = None
+
+
+def spec_of(
+    arch: str | Path | Spec, *, narrow: int | None = None, input_shape: Any = None, classes: int | None = None
+) -> Spec:
+    """The spec that ``arch`` means: a spec, the name of an architecture, or a JSON or TOML file; then changed.
+
+    ``input_shape`` is (channels, height, width), or a text such as 3x224x224.
+    """
+    changes: dict[str, Any] = {"input_shape": _shape(input_shape), "classes": classes, "narrow": 1 if narrow is None else narrow}
+    if isinstance(arch, Spec):
+        return arch.modified(**changes)
+    return Spec.load(arch).modified(**changes) if is_file(arch) else named_arch(str(arch), **changes)
+
+
+def is_file(arch: str | Path) -> bool:
+    """Whether ``arch`` is the path of a file rather than the name of an architecture."""
+    return not isinstance(arch, str) or arch.endswith((".json", ".toml")) or os.sep in arch
+
+
+def recipe_of(base: str | Recipe | None, changes: Mapping[str, Any]) -> Recipe:
+    """A recipe, or the one of that name, with those ``changes`` that are not None.
+
+    Without a name it is the quick one of the dataset.
+    """
+    changes = {name: value for name, value in changes.items() if value is not None}
+    known = [field.name for field in fields(Recipe)]
+    for name in changes:
+        if name not in known:
+            raise unknown("field of a recipe", name, known)
+    if isinstance(changes.get("init_from"), (str, Path)):
+        weights = Path(changes["init_from"])
+        changes["init_from"] = str((weights / "weights.safetensors" if weights.is_dir() else weights).absolute())
+    if isinstance(base, Recipe):
+        return replace(base, **changes)
+    return recipe(base or QUICK.get(changes.get("dataset") or "digits", "quick"), **changes)
+
+
+def task(
+    arch: str | Path | Spec,
+    plan: Recipe,
+    data: str | Path | None,
+    *,
+    narrow: int | None = None,
+    input_shape: Any = None,
+    classes: int | None = None,
+) -> Task:
+    """The run of ``plan`` on ``arch``. An architecture by name takes the input and classes of the data, except where
+    ``input_shape`` and ``classes`` say otherwise; a spec and a file stay as they are.
+    """
+    from ..training import data as datasets
+
+    dataset = datasets.load(plan.dataset, data)
+    chosen = spec_of(arch, narrow=narrow, input_shape=input_shape, classes=classes)
+    if isinstance(arch, str) and not is_file(arch):
+        shape = chosen.input_shape if input_shape else (dataset.channels, plan.size, plan.size)
+        chosen = chosen.modified(input_shape=shape, classes=classes or dataset.classes)
+    _check_fit(chosen, dataset)
+    return Task(chosen, plan, dataset, str(Path(data).absolute()) if data else None)
+
+
+def _check_fit(chosen: Spec, dataset: Dataset) -> None:
+    if chosen.input_shape[0] != dataset.channels:
+        wanted = f"{dataset.channels}, as {dataset.name} has"
+        raise mismatch("input channels", chosen.input_shape[0], wanted, f"use --input {dataset.channels}xHxW")
+    if chosen.classes < dataset.classes:
+        raise mismatch("--classes", chosen.classes, f"at least {dataset.classes}, as {dataset.name} has")
+
+
+def new_path(name: str) -> Path:
+    """Where a result of that name goes if nobody says where."""
+    return Path(f"runs/{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
+
+
+def _shape(given: Any) -> Sequence[int] | None:
+    if not isinstance(given, str):
+        return None if given is None else tuple(given)
+    parts = given.lower().split("x")
+    if len(parts) != 3 or not all(part.isdigit() for part in parts):
+        raise mismatch("--input", given, "channels x height x width, as in 3x224x224")
+    return [int(part) for part in parts]

@@ -1,0 +1,165 @@
+"""What the Python API returns: small frozen objects with a plain ``repr``, a table in a notebook, and ``to_dict``."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from ..core.params import Params, load_params
+from ..report import notebook
+from ..report.rows import PLACE, TRAINED, rows_of
+
+
+@dataclass(frozen=True)
+class Run:
+    """One finished training run: its ``backend``, its directory ``path``, and the ``summary`` that ``run.json`` has."""
+
+    backend: str
+    path: Path
+    summary: Mapping[str, Any]
+
+    @property
+    def accuracy(self) -> float:
+        """The share of test images that the trained network gets right."""
+        return float(self.summary["test_accuracy"])
+
+    @property
+    def metrics(self) -> list[dict[str, Any]]:
+        """One dictionary per training step and per evaluation, in order: the lines of ``metrics.jsonl``."""
+        return [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
+
+    def weights(self) -> Params:
+        """Read the trained parameters: ``{canonical name: array}``."""
+        return load_params(self.path / "weights.safetensors")
+
+    @property
+    def report(self) -> Path:
+        """The page about this run."""
+        return self.path / "report.html"
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the directory and the summary."""
+        return {"run": str(self.path), **self.summary}
+
+    def __repr__(self) -> str:
+        return f"Run({self.backend!r}, {str(self.path)!r}, accuracy={self.accuracy:.4f})"
+
+    def _repr_html_(self) -> str:
+        described = json.loads((self.path / "run.json").read_text())
+        column = {"facts": described["facts"], **self.summary}
+        rows = [[row, text(column)] for row, text in (PLACE | TRAINED).items()]
+        return notebook.table(["", self.backend], rows)
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What ``vgg.compare`` found; ``comparison["jax"]`` is that backend's ``Run``. ``result`` is ``compare.json``."""
+
+    path: Path
+    result: Mapping[str, Any]
+
+    @property
+    def ok(self) -> bool:
+        """Whether every backend was proven to be the same network."""
+        return bool(self.result["ok"])
+
+    @property
+    def report(self) -> Path:
+        """The page about this comparison."""
+        return self.path / "report.html"
+
+    def __getitem__(self, backend: str) -> Run:
+        """The run of a backend; ``KeyError`` if it was not asked for or has failed, with the reason."""
+        column = self.result["backends"][backend]
+        if "error" in column:
+            raise KeyError(f"{backend} failed: {column['error']}")
+        return Run(backend, self.path / backend, column)
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.result["backends"])
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: ``compare.json``."""
+        return dict(self.result)
+
+    def __repr__(self) -> str:
+        return f"Comparison({', '.join(self)}; ok={self.ok}, {str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        columns = self.result["backends"].values()
+        cells = {row: [text(c) if "facts" in c else "failed" for c in columns] for row, text in rows_of(self.result).items()}
+        return notebook.table(["", *self], [[row, *texts] for row, texts in cells.items()])
+
+
+@dataclass(frozen=True)
+class Check:
+    """What ``vgg.check`` found: the exit ``status`` of the command, ``result``, its JSON, and if nothing was judged,
+    the ``reason``.
+    """
+
+    status: int
+    result: Mapping[str, Any]
+    reason: str = ""
+
+    @property
+    def ok(self) -> bool:
+        """Whether every cell that was asked for came out well, and of each backend at least one was judged."""
+        return self.status == 0
+
+    @property
+    def cells(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """``{check: {backend: cell}}``; a cell has ``outcome``, ``error``, ``limit`` and ``reason``."""
+        return dict(self.result.get("checks", {}))
+
+    @property
+    def judged(self) -> dict[str, list[int]]:
+        """Per backend, how many cells and facts were judged, and how many there are."""
+        return dict(self.result.get("judged", {}))
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON, as ``vgg check --json`` prints them."""
+        return {"ok": self.ok, **self.result}
+
+    def __repr__(self) -> str:
+        judged = ", ".join(f"{name}: judged {count} of {total}" for name, (count, total) in self.judged.items())
+        return f"Check(ok={self.ok}; {judged})"
+
+    def _repr_html_(self) -> str:
+        backends = list(self.judged)
+        rows = [[check, *(_text(row.get(name)) for name in backends)] for check, row in self.cells.items()]
+        return notebook.table(["", *backends], rows)
+
+
+@dataclass(frozen=True)
+class Timings:
+    """What ``vgg.bench`` measured, the file ``path`` that holds it, and lines about what failed or has become slower."""
+
+    path: Path
+    result: Mapping[str, Any]
+    complaints: tuple[str, ...] = ()
+
+    @property
+    def ok(self) -> bool:
+        """Whether nothing failed, and nothing is slower than in the result it was compared with."""
+        return bool(self.result["ok"]) and not self.complaints
+
+    def to_dict(self) -> dict[str, Any]:
+        """Plain values for JSON: the file's contents."""
+        return dict(self.result)
+
+    def __repr__(self) -> str:
+        return f"Timings({', '.join(self.result['workloads'])}; ok={self.ok}, {str(self.path)!r})"
+
+    def _repr_html_(self) -> str:
+        from ..report.timings import tables
+
+        return "".join(notebook.table(t.columns, t.rows, t.title) for t in tables(self.result))
+
+
+def _text(cell: Mapping[str, Any] | None) -> str:
+    if cell is None or cell["outcome"] != "passed":
+        return str(cell["outcome"]) if cell else "-"
+    return f"{cell['error']:.0e} / {cell['limit']:.0e}" if cell["limit"] else "exact"
