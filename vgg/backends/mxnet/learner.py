@@ -12,13 +12,13 @@ import numpy as np
 from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
-from ..core.blocks import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block
-from ..core.params import check_params
-from ..core.recipe import Recipe
-from ..core.replicas import group
-from ..core.resize import resize_matrix
-from ..core.spec import Spec
-from . import VELOCITY, Array, Arrays, check_batch, check_build, check_state
+from ...core.blocks import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block
+from ...core.params import check_params
+from ...core.recipe import Recipe
+from ...core.replicas import group
+from ...core.resize import resize_matrix
+from ...core.spec import Spec
+from .. import VELOCITY, Array, Arrays, check_batch, check_build, check_state
 
 DECLARED = {"running_var": "population", "momentum": "float32", "dropout": "float32", "nan": "swallowed"}
 # contrib.amp rewrites every operator of the process, for good; on a CPU it has no fp16, and bf16 on few.
