@@ -119,8 +119,9 @@ class Learner:
         return self.nets[sides]
 
     def _pixels(self, sides: tuple[int, ...]) -> Pixels:
-        pair = zip(("down", "across"), resizing(sides, self.model.spec) or (), strict=False)
-        matrices = {name: tensor(self.model, matrix.T) for name, matrix in pair}
+        found = resizing(sides, self.model.spec)
+        pairs = zip(("down", "across"), found, strict=True) if found else ()
+        matrices = {name: tensor(self.model, matrix.T) for name, matrix in pairs}
         pixels = Pixels(self.recipe, place(self.model).dtype, matrices)
         pixels.initialize(ctx=self.places)
         return pixels
@@ -128,9 +129,10 @@ class Learner:
 
 @mx.optimizer.Optimizer.register
 class HeavyBall(mx.optimizer.Optimizer):
-    """SGD whose momentum holds gradients: v = m v + g + decay w, then w -= lr v. That of MXNet's ``sgd`` holds steps.
+    """SGD whose momentum holds gradients: v = m v + g + decay w, then w -= lr v.
 
-    ``gluon.Trainer`` knows it as ``heavyball``.
+    The momentum of MXNet's own ``sgd`` holds steps, which is another trajectory as soon as the learning rate changes.
+    ``gluon.Trainer`` takes this optimizer under the name ``heavyball``.
     """
 
     def __init__(
@@ -140,11 +142,11 @@ class HeavyBall(mx.optimizer.Optimizer):
         self.momentum = momentum
 
     def create_state(self, index: Any, weight: mx.nd.NDArray) -> mx.nd.NDArray:  # noqa: ARG002 - its name in MXNet
-        """The momentum of one parameter."""
+        """Return the momentum of one parameter, which is zero before the first step."""
         return mx.nd.zeros_like(weight)
 
     def update(self, index: Any, weight: mx.nd.NDArray, grad: mx.nd.NDArray, state: mx.nd.NDArray) -> None:
-        """One parameter, in place: a temporary would be new memory in every step."""
+        """Update one parameter in place: a temporary would be new memory in every step."""
         self._update_count(index)
         lr, decay, scale = self._get_lr(index), self._get_wd(index), self.rescale_grad
         if weight.dtype != np.float32:  # the operator below keeps its factors in float32

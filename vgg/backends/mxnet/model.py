@@ -1,8 +1,8 @@
 """VGG in MXNet: ``gluon.nn.HybridSequential`` of stock layers.
 
 Images are NCHW, convolutions OIHW, dense layers (out, in). These are the canonical layouts, so ``load`` and ``dump``
-change no axis. Layers are attributes of what they are in, and these are the canonical names:
-``model.block1.conv1.weight``; batch norm calls its weight ``gamma`` and its bias ``beta``.
+change no axis. Layers are attributes of the block that they are in, under canonical names, whatever prefix
+Gluon has given the model: ``model.block1.conv1.weight``. Batch norm calls its weight ``gamma`` and its bias ``beta``.
 """
 
 from __future__ import annotations
@@ -23,12 +23,13 @@ from .numbers import parameters
 
 
 class LRN(nn.HybridBlock):
-    """Local response normalisation of basic operators: MXNet's own has no float64, and divides alpha by the size of
-    the window, as Krizhevsky does not.
+    """Local response normalisation, made of basic operators because MXNet's own fails in float64.
+
+    Alpha is Krizhevsky's here; MXNet's own operator divides it by the size of the window.
     """
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:  # noqa: N803 - its name in Gluon
-        """Sum squares over near channels: a sum-pool over (N, 1, C, H*W)."""
+        """Divide by a power of the sum of squares over near channels, which is a sum-pool over (N, 1, C, H*W)."""
         flat = F.expand_dims(F.reshape(x * x, (0, 0, -1)), 1)
         near = F.Pooling(flat, kernel=(LRN_SIZE, 1), pad=(LRN_SIZE // 2, 0), pool_type="sum")
         return x * (LRN_K + LRN_ALPHA * F.reshape_like(near, x)) ** -LRN_BETA
@@ -39,7 +40,7 @@ def vgg_block(
 ) -> nn.HybridSequential:
     """One block on ``channels`` input channels: convolutions with ReLU, then a max-pool; (N, C, H, W) throughout."""
     layers = nn.HybridSequential(prefix=f"{name}_")
-    with layers.name_scope():  # parameters are called block1_conv1_weight, after the scope that the block is made in
+    with layers.name_scope():  # which puts ``block1_`` before the names of parameters
         for i, conv in enumerate(block.convs, 1):
             window = (conv.kernel, conv.stride, conv.padding)
             setattr(layers, f"conv{i}", nn.Conv2D(conv.channels, *window, in_channels=channels, prefix=f"conv{i}_"))
@@ -55,7 +56,7 @@ def vgg_block(
             channels = conv.channels
         if block.pool:
             layers.pool = nn.MaxPool2D(block.pool.kernel, block.pool.stride, prefix="pool_")
-    layers.cast(dtype)  # before there are values: a convolution cannot be told
+    layers.cast(dtype)  # before there are values, as no convolution can be told when it is made
     return layers
 
 
@@ -65,7 +66,7 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> nn.Hybr
     ``dtype`` is float32 or float64, ``device`` cpu or gpu; ``VGGError`` for others.
     """
     check_build(dtype, device)
-    model = nn.HybridSequential()  # Gluon numbers models, so that no two have parameters of one name
+    model = nn.HybridSequential()  # Gluon numbers it: no two models have parameters of one name
     with model.name_scope():
         channels = spec.input_shape[0]
         for i, block in enumerate(spec.blocks, 1):
@@ -85,7 +86,7 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> nn.Hybr
             width = hidden
         last = f"fc{len(spec.head.hidden) + 1}"
         setattr(model, last, nn.Dense(spec.classes, dtype=dtype, in_units=width, prefix=f"{last}_"))
-    model.initialize(mx.init.Zero(), mx.gpu() if device == "gpu" else mx.cpu())  # others draw from the process
+    model.initialize(mx.init.Zero(), mx.gpu() if device == "gpu" else mx.cpu())  # others draw from a generator
     model.spec = spec
     return load(model, init(spec, dtype=dtype))
 

@@ -83,7 +83,7 @@ def losses(logits: mx.nd.NDArray, y: mx.nd.NDArray) -> mx.nd.NDArray:
 
 
 def layers(model: nn.HybridSequential) -> Iterator[tuple[str, nn.HybridBlock]]:
-    """(name in the layer table, layer), in order: names of attributes, whatever Gluon's prefixes."""
+    """(name in the layer table, layer), in order. The names are those of attributes, whatever Gluon's prefixes are."""
     for name, child in _children(model):
         if name.startswith("block"):
             yield from ((f"{name}.{part}", layer) for part, layer in _children(child))
@@ -106,10 +106,10 @@ def trained(model: nn.HybridSequential) -> dict[str, gluon.Parameter]:
 
 
 def seeded(model: nn.HybridSequential, seed: int) -> None:
-    """Draw dropout masks from ``seed`` on, where the model has any.
+    """Seed the generator that dropout masks are drawn from, if the model has dropout.
 
-    MXNet has one generator a device and cannot say what state it is in, so there is no putting it back: this moves it
-    for the whole process. Only what trains comes here.
+    All of the process share this generator, and MXNet cannot say what state it is in, so nobody can put it back. That
+    is why train mode alone seeds it.
     """
     if model.spec.head.dropout:
         mx.random.seed(seed)
@@ -139,9 +139,9 @@ def _mode(train: bool) -> AbstractContextManager[None]:
 
 @contextmanager
 def _pure(model: nn.HybridSequential, train: bool) -> Iterator[None]:
-    """Seed the dropout masks afresh in train mode, and put running statistics back afterwards.
+    """Put running statistics back afterwards, and in train mode seed the dropout masks afresh.
 
-    In eval mode nothing is seeded and nothing drawn.
+    Train mode moves MXNet's generator for the whole process, see ``seeded``. Eval mode seeds nothing and draws nothing.
     """
     kept = [(p, p.list_data()[0].copy()) for p in parameters(model).values() if p.grad_req == "null"]
     if train:
