@@ -2,7 +2,7 @@
 for ``python tools/tables.py``.
 
 export OMP_NUM_THREADS=2 PYTHONPATH=.
-uv run --no-project --python 3.11 --with-requirements vgg/envs/mxnet.txt python benchmarks/mxnet_profile.py
+uv run --no-project --python 3.11 --with-requirements vgg/process/envs/mxnet.txt python benchmarks/mxnet_profile.py
 """
 
 from __future__ import annotations
