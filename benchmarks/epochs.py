@@ -1,7 +1,7 @@
-"""The epochs of one run as a table.
+"""Makes a table of the epochs of one run.
 
-``python benchmarks/epochs.py RUN benchmarks/results/small-input.json`` reads the directory of a run that ended, then
-``python tools/tables.py`` with that file and a document.
+``python benchmarks/epochs.py RUN benchmarks/results/small-input.json`` reads the directory of a finished run. Then
+``python tools/tables.py`` writes the table from that file into a document.
 """
 
 from __future__ import annotations
@@ -20,9 +20,12 @@ COLUMNS = ("epoch", "learning rate", "training loss", "test loss", "test accurac
 
 
 def main(run: Path, out: Path) -> None:
-    """``run.json`` without the places it was at, and a row an epoch."""
+    """Write to ``out`` the contents of ``run.json``, without its paths, and one row per epoch.
+
+    Raises ``VGGError`` when ``run`` is not a run directory.
+    """
     directory.read(run)
-    told = json.loads((run / "run.json").read_text())
+    about = json.loads((run / "run.json").read_text())
     lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
     rows = []
     for test in (line for line in lines if "test_loss" in line):
@@ -30,8 +33,8 @@ def main(run: Path, out: Path) -> None:
         loss = float(np.mean([step["loss"] for step in steps]))
         figures = (loss, test["test_loss"], test["test_accuracy"])
         rows.append([str(test["epoch"] + 1), f"{steps[0]['lr']:g}", *(f"{figure:.4f}" for figure in figures)])
-    found = {name: told[name] for name in KEPT} | {"columns": COLUMNS, "rows": rows}
-    write_atomically(out, json.dumps(found, indent=1).encode())
+    result = {name: about[name] for name in KEPT} | {"columns": COLUMNS, "rows": rows}
+    write_atomically(out, json.dumps(result, indent=1).encode())
 
 
 if __name__ == "__main__":

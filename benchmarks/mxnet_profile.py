@@ -1,5 +1,6 @@
-"""Where a training step of MXNet goes, by MXNet's own profiler: JSON on standard output, with a table
-for ``python tools/tables.py``.
+"""Measures how long the operators in a training step of MXNet take, by MXNet's profiler.
+
+It prints JSON on standard output, with a table for ``python tools/tables.py``.
 
 export OMP_NUM_THREADS=2 PYTHONPATH=.
 uv run --no-project --python 3.11 --with-requirements vgg/process/envs/mxnet.txt python benchmarks/mxnet_profile.py
@@ -23,11 +24,14 @@ from vgg.timing.conditions import Conditions
 STEPS = 5
 CONDITIONS = Conditions(rounds=STEPS, env="current")
 LEAST = 0.005
-"""Of the whole, below which an operator is not shown."""
+"""The smallest share of the whole time for which an operator is shown."""
 
 
 def profiled(step: Callable[[], float]) -> dict[str, dict[str, float]]:
-    """Milliseconds by operator, of ``STEPS``. The profiler replaces the file that it names, be it a device."""
+    """Return {operator: statistics} of ``STEPS`` steps, with times in milliseconds.
+
+    The profiler replaces the file that it is configured with, even a device, so it gets one in a temporary folder.
+    """
     with tempfile.TemporaryDirectory() as home:
         mx.profiler.set_config(profile_all=True, aggregate_stats=True, filename=str(Path(home, "profile.json")))
         mx.profiler.set_state("run")
@@ -35,8 +39,8 @@ def profiled(step: Callable[[], float]) -> dict[str, dict[str, float]]:
             step()
         mx.nd.waitall()
         mx.profiler.set_state("stop")
-        found: dict[str, dict[str, float]] = json.loads(mx.profiler.dumps(format="json"))["Time"]["operator"]
-        return found
+        statistics: dict[str, dict[str, float]] = json.loads(mx.profiler.dumps(format="json"))["Time"]["operator"]
+        return statistics
 
 
 def main() -> None:
@@ -52,11 +56,11 @@ def main() -> None:
     operators = profiled(lambda: float(learner.step(images, labels, 1e-3)))
     seconds = {name: stats["Total"] / 1000 / STEPS for name, stats in operators.items()}
     whole = sum(seconds.values())
-    rows = [[f"`{n}`", f"{took:.3f}", f"{took / whole:.0%}"] for n, took in seconds.items() if took > LEAST * whole]
+    rows = [[f"`{n}`", f"{part:.3f}", f"{part / whole:.0%}"] for n, part in seconds.items() if part > LEAST * whole]
     rows = [*sorted(rows, key=lambda row: row[1], reverse=True), ["all", f"{whole:.3f}", "100%"]]
     table = {"columns": ["operator", "seconds a step", "share"], "rows": rows}
-    found = {"variables": contender.variables(), "seconds": seconds, **table}
-    json.dump({**CONDITIONS.about(), **found}, sys.stdout, indent=1)
+    result = {"variables": contender.variables(), "seconds": seconds, **table}
+    json.dump({**CONDITIONS.about(), **result}, sys.stdout, indent=1)
 
 
 if __name__ == "__main__":

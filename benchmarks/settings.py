@@ -1,5 +1,7 @@
-"""What each variable is worth that vgg sets in a framework's environment: a training step without it, beside one with
-all. JSON, and a table within it, for ``python tools/tables.py``.
+"""Measures the effect of each variable that vgg sets in a framework's environment.
+
+A training step without the variable is compared with one that has all of them. The JSON file holds a table for
+``python tools/tables.py``.
 
 python benchmarks/settings.py benchmarks/results/settings-cpu.json
 """
@@ -27,7 +29,10 @@ ALL = "all set"
 
 
 def timed(entry: registry.Entry, terms: Terms) -> dict[str, list[float]]:
-    """Seconds of warm training steps by the variable that is missing, interleaved."""
+    """Return the seconds of warm training steps by the name of the missing variable. The runs are interleaved.
+
+    Raises ``VGGError`` when a result is wrong without a variable.
+    """
     entries = {ALL: entry}
     entries |= {name: replace(entry, variables=_without(entry.variables, name)) for name in entry.variables}
     with ExitStack() as stack:
@@ -45,15 +50,18 @@ def _without(variables: Any, name: str) -> dict[str, str]:
 
 
 def rows(backend: str, seconds: dict[str, list[float]]) -> list[list[str]]:
-    """For the table: backend, variable, seconds with all set, those without it over these."""
+    """Return the rows of the table.
+
+    A row is: backend, variable, seconds with all variables, and the ratio of the seconds without it to these.
+    """
     whole = seconds[ALL]
-    ratios = {name: [one / other for one, other in zip(took, whole, strict=True)] for name, took in seconds.items()}
+    ratios = {name: [one / other for one, other in zip(times, whole, strict=True)] for name, times in seconds.items()}
     median = f"{statistics.median(whole):.2f} s"
     return [[backend, f"`{name}`", median, str(results.measured(r))] for name, r in ratios.items() if name != ALL]
 
 
 def main(place: Path) -> None:
-    """Time the four backends' steps of the narrow VGG-11 and write ``place``."""
+    """Time training steps of the narrow VGG-11 in the four backends, and write the result to the file ``place``."""
     workload = replace(workloads.find("vgg11_narrow"), phases=("train",))
     columns = ["framework", "without", "step with all", "x as long"]
     result: dict[str, Any] = {**CONDITIONS.about(), "seconds": {}, "columns": columns, "rows": []}

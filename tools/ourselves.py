@@ -1,6 +1,6 @@
-"""What vgg itself costs: its import, a command, and the seam between client and worker.
+"""The costs of vgg itself: its import, a command, and the communication between client and worker ("seam").
 
-``python tools/ourselves.py JSON`` adds it to a result of ``vgg bench``, as ``ourselves``.
+``python tools/ourselves.py JSON`` adds them to a result of ``vgg bench``, under the key ``ourselves``.
 """
 
 from __future__ import annotations
@@ -24,6 +24,7 @@ from vgg.runs.train import PARTS
 from vgg.training import data
 
 TIMES = 11
+"""The number of runs of each command."""
 COMMANDS = {
     "nothing": ["-c", "pass"],
     "numpy": ["-c", "import numpy"],
@@ -34,8 +35,10 @@ FRAMEWORKS = {"torch", "tensorflow", "keras", "jax", "flax", "mxnet"}
 
 
 def timed(names: Sequence[str]) -> dict[str, Any]:
-    """Seconds of processes, in turn; frameworks that ``import vgg`` and ``vgg show`` brought along; the seam's share of
-    a training run in each backend.
+    """Measure the costs of vgg.
+
+    Returns ``seconds`` of each of ``COMMANDS``, which run in turn; ``imported``, the frameworks that ``import vgg`` or
+    ``vgg show`` imported; and ``seam``, the share of the communication in a training run of each backend.
     """
     seconds: dict[str, list[float]] = {name: [] for name in COMMANDS}
     for _ in range(TIMES):
@@ -48,16 +51,16 @@ def timed(names: Sequence[str]) -> dict[str, Any]:
 
 def _imported() -> list[str]:
     code = "import sys, vgg.cli; vgg.cli.main(['show', 'vgg16']); print(*sys.modules)"
-    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
-    return sorted(FRAMEWORKS & set(done.stdout.splitlines()[-1].split()))
+    process = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    return sorted(FRAMEWORKS & set(process.stdout.splitlines()[-1].split()))
 
 
 def _seam(name: str) -> float | dict[str, str]:
-    """Of the time of an epoch of ``quick``: what client and worker spend on each other, not on training."""
+    """Return the share of an epoch of ``quick`` that client and worker spend on communication, or the error."""
     plan, dataset = recipe("quick", epochs=1), data.load("digits")
-    chosen = architectures.arch("vgg11_narrow", input_shape=(1, plan.size, plan.size))
-    given = {part: getattr(dataset, part) for part in PARTS}
-    told = {"spec": chosen.to_dict(), "recipe": plan.to_dict(), "device": "cpu", "keep": 1}
+    spec = architectures.arch("vgg11_narrow", input_shape=(1, plan.size, plan.size))
+    arrays = {part: getattr(dataset, part) for part in PARTS}
+    options = {"spec": spec.to_dict(), "recipe": plan.to_dict(), "device": "cpu", "keep": 1}
     try:
         with (
             tempfile.TemporaryDirectory(prefix="vgg-") as place,
@@ -65,14 +68,14 @@ def _seam(name: str) -> float | dict[str, str]:
         ):
             worker.facts()
             start = time.perf_counter()
-            summary, _ = worker.call("train", given, out=place, on_event=lambda _: None, **told)
+            summary, _ = worker.call("train", arrays, out=place, on_event=lambda _: None, **options)
             return 1 - float(summary["seconds"]) / (time.perf_counter() - start)
     except BackendError as error:
         return {"error": str(error)}
 
 
 def main(path: Path) -> None:
-    """Time the backends of the result in ``path``, and add what was found to it."""
+    """Measure vgg's costs for the backends of the result in ``path``, and add them to this result."""
     result = json.loads(path.read_text())
     names = dict.fromkeys(name for workload in result["workloads"].values() for name in workload["backends"])
     result["ourselves"] = timed(list(names))

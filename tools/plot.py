@@ -19,11 +19,14 @@ from vgg.timing.workloads import KINDS
 
 COLOURS = dict(zip(KINDS, ("#c8401f", "#2660a4", "#9aa5b1"), strict=True))
 LEFT, WIDTH, ROW, GAP = 110, 420, 14, 12
-"""Pixels: where bars begin, how long the ceiling is, how high a bar is, what lies between groups."""
+"""In pixels: the left end of the bars, the length of the ceiling, the height of a bar, and the gap between groups."""
 
 
 def svg(result: Mapping[str, Any]) -> str:
-    """Text of an SVG file: for each workload and phase a group of bars a backend, a bar a contender."""
+    """Return the text of an SVG file.
+
+    There are groups of bars for each workload and phase, one group per backend with one bar per contender.
+    """
     y, marks = GAP, []
     for kind, text, share in _bars(result):
         marks.append({"y": y, "text": text, "kind": kind, "width": round(share * WIDTH, 1), "share": f"{share:.2f}"})
@@ -33,7 +36,7 @@ def svg(result: Mapping[str, Any]) -> str:
 
 
 def _bars(result: Mapping[str, Any]) -> Iterator[tuple[str, str, float]]:
-    """(kind, label, share of the ceiling) from top to bottom; a heading has no kind."""
+    """Yield (kind, label, share of the ceiling) from top to bottom. The kind of a heading is empty."""
     for name, workload in result["workloads"].items():
         for phase in PHASES if results.computes(workload) else ():
             yield "", f"{name}, {PHASES[phase]}, batch {workload['batch']}", 0.0

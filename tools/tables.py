@@ -1,8 +1,8 @@
-"""Tables in documents, from the JSON of real runs: of ``vgg compare``, ``vgg check --json``, ``vgg bench`` and the
-scripts in ``benchmarks/``, whose JSON holds ``columns`` and ``rows``.
+"""Makes tables in documents from the JSON of real runs.
 
-``python tools/tables.py JSON DOCUMENT`` writes one between the two comment lines that name the JSON file; of a
-bench, the first of its tables alone where they say ``JSON in brief``.
+The JSON comes from ``vgg compare``, ``vgg check --json``, ``vgg bench``, and the scripts in ``benchmarks/``, whose JSON
+holds ``columns`` and ``rows``. ``python tools/tables.py JSON DOCUMENT`` writes the table between the two comment lines
+that name the JSON file. If they say ``JSON in brief``, it writes only the first table of a bench.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ from vgg.timing.results import contenders
 
 
 def table(result: Mapping[str, Any]) -> str:
-    """A Markdown table, one column a backend, and below it what it was measured on; of a bench, several."""
+    """Return a Markdown table, one column per backend, and a line about the machine; for a bench, several tables."""
     if "workloads" in result:
         return _bench(result, timings.tables(result))
     if "rows" in result:
@@ -31,11 +31,11 @@ def table(result: Mapping[str, Any]) -> str:
 
 
 def documents(result: Mapping[str, Any], name: str) -> dict[str, str]:
-    """What stands in documents between the lines of these names."""
-    found = {name: table(result)}
+    """Return {name in the comment lines: text between them} for the result in the JSON file ``name``."""
+    texts = {name: table(result)}
     if "workloads" in result:
-        found[f"{name} in brief"] = _bench(result, timings.tables(result)[:1])
-    return found
+        texts[f"{name} in brief"] = _bench(result, timings.tables(result)[:1])
+    return texts
 
 
 def _bench(result: Mapping[str, Any], tables: Sequence[timings.Table]) -> str:
@@ -45,8 +45,8 @@ def _bench(result: Mapping[str, Any], tables: Sequence[timings.Table]) -> str:
 
 
 def _frameworks(result: Mapping[str, Any]) -> str:
-    said = {b: f["facts"]["framework"] for _, b, kind, f in contenders(result) if kind == "vgg" and "facts" in f}
-    return "; ".join(said.values())
+    names = {b: f["facts"]["framework"] for _, b, kind, f in contenders(result) if kind == "vgg" and "facts" in f}
+    return "; ".join(names.values())
 
 
 def _matrix(result: Mapping[str, Any]) -> str:
@@ -61,7 +61,7 @@ def _matrix(result: Mapping[str, Any]) -> str:
 
 
 LOUD = ("failed", "unexpected pass", "known failure", "not judged")
-"""Outcomes in bold: what did not go as it should."""
+"""The outcomes that are printed in bold, because something is wrong."""
 
 
 def _fact(fact: Mapping[str, Any] | None) -> str:
@@ -101,7 +101,10 @@ def _machine(result: Mapping[str, Any]) -> str:
 
 
 def replaced(text: str, name: str, fresh: str) -> str:
-    """``text`` with what stands between the two comment lines of ``name`` replaced by ``fresh``."""
+    """Return ``text`` with ``fresh`` in place of the text between the two comment lines of ``name``.
+
+    Raises ``VGGError`` when there are no such lines.
+    """
     start, end = f"<!-- {name} -->\n", f"<!-- end of {name} -->\n"
     if start not in text or end not in text:
         raise VGGError(f"no lines '{start.strip()}' and '{end.strip()}' in the document")
@@ -113,8 +116,8 @@ def main(source: Path, document: Path) -> None:
     """Bring ``document`` up to date with the JSON file ``source``."""
     text = document.read_text()
     fresh = documents(json.loads(source.read_text()), source.name)
-    named = [name for name in fresh if f"<!-- {name} -->" in text] or [source.name]
-    for name in named:
+    names = [name for name in fresh if f"<!-- {name} -->" in text] or [source.name]
+    for name in names:
         text = replaced(text, name, fresh[name])
     write_atomically(document, text.encode())
 

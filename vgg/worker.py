@@ -1,7 +1,7 @@
-"""The child process: holds one backend, its model and its learner; does the jobs that come in, one after another.
+"""The worker process: it holds one backend, its models and learners, and does the jobs that arrive, one after another.
 
-``python -m vgg.worker MODULE FILE`` speaks ``vgg.process.wire`` on its standard input and output. What a framework
-prints goes to ``FILE``, and a process that it starts gets no end of either pipe.
+``python -m vgg.worker MODULE FILE`` reads and writes messages of ``vgg.process.wire`` on its standard input and output.
+What a framework prints goes to ``FILE``; a process that the framework starts inherits neither pipe.
 """
 
 from __future__ import annotations
@@ -44,18 +44,20 @@ _PR_SET_PDEATHSIG = 1
 
 @dataclass
 class Slot:
-    """A model and its learner, with the spec, the dtype and the device that the model was built for."""
+    """A model and its learner, with the spec, the dtype and the device for which the model was built."""
 
     spec: Spec | None = None
     dtype: str = ""
     device: str = "cpu"
     model: Any = None
-    learning: Any = None
+    learner: Any = None
 
 
 class Session:
-    """The jobs. Each takes JSON arguments and arrays, and gives JSON and arrays; they mirror the contract of a
-    backend.
+    """The jobs of a worker, one method each. They mirror the contract of a backend.
+
+    A job takes arrays and JSON arguments, and returns a JSON result and arrays. It raises ``VGGError`` when the backend
+    does not claim the job or the arguments are wrong, and ``ContractError`` when the backend breaks its contract.
     """
 
     def __init__(self, module: str, emit: Emit, stopping: Callable[[], bool] = lambda: False) -> None:
@@ -76,8 +78,8 @@ class Session:
             raise mismatch("--replicas", self.group.size, f"1: {module} trains on one device")
 
     def facts(self, arrays: wire.Arrays) -> Reply:
-        found = self.backend.facts()
-        missing = [name for name in FACTS if name not in found]
+        facts = self.backend.facts()
+        missing = [name for name in FACTS if name not in facts]
         if missing:
             raise mismatch("facts()", f"no {', '.join(missing)}", f"a dict with {', '.join(FACTS)}")
         about: dict[str, Any] = {
@@ -88,18 +90,21 @@ class Session:
             "python": sys.version.split()[0],
             "replicas": self.group.size,
         }
-        return {"gpus": 0, **found, **about}, {}
+        return {"gpus": 0, **facts, **about}, {}
 
     def place(self, arrays: wire.Arrays, device: str, precision: str | None = None) -> Reply:
-        """The device that ``device`` means, which may be ``auto``, if it is there and can do the precision."""
-        found = {} if device == "cpu" else self.backend.facts()
-        gpus = found.get("gpus", 0)
+        """Return what ``device``, which may be auto, stands for: cpu or gpu.
+
+        Raises ``VGGError`` when there is no such device or it does not support ``precision``.
+        """
+        facts = {} if device == "cpu" else self.backend.facts()
+        gpus = facts.get("gpus", 0)
         if device == "gpu" and not gpus:
-            raise mismatch("device", "gpu", "cpu or auto", found.get("no_gpu", "the framework sees no CUDA device"))
+            raise mismatch("device", "gpu", "cpu or auto", facts.get("no_gpu", "the framework sees no CUDA device"))
         place = ("gpu" if gpus else "cpu") if device == "auto" else device
-        known = self._precisions().get(place, ())
-        if precision and precision not in known:
-            raise mismatch("precision", f"{precision} on {place}", f"one of {', '.join(known)}")
+        precisions = self._precisions().get(place, ())
+        if precision and precision not in precisions:
+            raise mismatch("precision", f"{precision} on {place}", f"one of {', '.join(precisions)}")
         return place, {}
 
     def select(self, arrays: wire.Arrays, name: str) -> Reply:
@@ -108,9 +113,9 @@ class Session:
 
     def build(self, arrays: wire.Arrays, spec: dict[str, Any], dtype: str, device: str) -> Reply:
         self._claims_dtype(dtype)
-        slot, chosen, (place, _) = self.slot, Spec.from_dict(spec), self.place({}, device)
-        slot.model = slot.learning = None  # there may be no memory for two
-        slot.spec, slot.dtype, slot.device = chosen, dtype, place
+        slot, net, (place, _) = self.slot, Spec.from_dict(spec), self.place({}, device)
+        slot.model = slot.learner = None  # the memory may not be enough for two models
+        slot.spec, slot.dtype, slot.device = net, dtype, place
         slot.model = self.backend.build(slot.spec, dtype=dtype, device=slot.device)
         return slot.device, {}
 
@@ -147,34 +152,34 @@ class Session:
         if self.slot.dtype != plan.dtype:
             raise mismatch("model", self.slot.dtype or "none", f"{plan.dtype}, which {plan.precision} is learned in")
         self._fits(self.slot.spec)
-        self.slot.learning = self.backend.learner(self.slot.model, plan)
+        self.slot.learner = self.backend.learner(self.slot.model, plan)
         return None, {}
 
     def step(self, arrays: wire.Arrays, lr: float) -> Reply:
         masks = {name.removeprefix(wire.MASK): a for name, a in arrays.items() if name.startswith(wire.MASK)}
-        given = {"masks": masks} if masks else {}
+        options = {"masks": masks} if masks else {}
         wanted = {row.name for row in dropouts(self.slot.spec)} if self.slot.spec and masks else set()
         if masks.keys() != wanted:
             raise mismatch("masks", list(masks), f"one for each of {sorted(wanted)}")
         with _unchanged(arrays):
-            return float(self.slot.learning.step(arrays["x"], arrays["y"], lr, **given)), {}
+            return float(self.slot.learner.step(arrays["x"], arrays["y"], lr, **options)), {}
 
     def evaluate(self, arrays: wire.Arrays) -> Reply:
         if self.slot.spec:
             check_images(arrays["x"], self.slot.spec)
         with _unchanged(arrays):
-            return None, _arrays({"logits": self.slot.learning.evaluate(arrays["x"])})
+            return None, _arrays({"logits": self.slot.learner.evaluate(arrays["x"])})
 
     def state(self, arrays: wire.Arrays) -> Reply:
-        return None, _arrays(self.slot.learning.state())
+        return None, _arrays(self.slot.learner.state())
 
     def restore(self, arrays: wire.Arrays) -> Reply:
         with _unchanged(arrays):
-            self.slot.learning.restore(arrays)
+            self.slot.learner.restore(arrays)
         return None, {}
 
     def promise(self, arrays: wire.Arrays, name: str, dtype: str, device: str) -> Reply:
-        """In what way the promise of that name is broken; an empty text where it is kept."""
+        """Return how the backend breaks the promise of this name, or an empty text when it keeps the promise."""
         place, _ = self.place({}, device)
         stage = self.stages.setdefault(place, Stage(self.backend, place))
         try:
@@ -188,21 +193,21 @@ class Session:
         facts, _ = self.facts({})
         device, _ = self.place({}, device, plan.precision)
         self._fits(Spec.from_dict(options["spec"]))
-        start, telling = time.perf_counter(), [0.0]
+        start, emit_seconds = time.perf_counter(), [0.0]
 
         def emit(event: dict[str, Any]) -> None:
-            began = time.perf_counter()
+            emit_start = time.perf_counter()
             self.emit(event)
-            telling[0] += time.perf_counter() - began
+            emit_seconds[0] += time.perf_counter() - emit_start
 
         options |= {"device": device, "recipe": recipe, "facts": facts, "emit": emit, "stopping": self.stopping}
         summary = loop.run(self.backend, Path(out), arrays, **options)
-        return {**summary, "seconds": time.perf_counter() - start - telling[0]}, {}
+        return {**summary, "seconds": time.perf_counter() - start - emit_seconds[0]}, {}
 
-    def contend(self, arrays: wire.Arrays, **told: Any) -> Reply:
-        plan = self._plan(told["recipe"], "contend")
-        self.place({}, told["device"], plan.precision)
-        self.contender = contender.make(self.backend, arrays, **told)
+    def contend(self, arrays: wire.Arrays, **arguments: Any) -> Reply:
+        plan = self._plan(arguments["recipe"], "contend")
+        self.place({}, arguments["device"], plan.precision)
+        self.contender = contender.make(self.backend, arrays, **arguments)
         return contender.variables(), {}
 
     def measure(self, arrays: wire.Arrays, phase: str, count: int, warm: bool) -> Reply:
@@ -211,15 +216,16 @@ class Session:
     def answers(self, arrays: wire.Arrays) -> Reply:
         return None, _arrays(self.contender.answers())
 
-    def ceiling(self, arrays: wire.Arrays, **told: Any) -> Reply:
-        return contender.ceiling(self.backend, **told), {}
+    def ceiling(self, arrays: wire.Arrays, **arguments: Any) -> Reply:
+        return contender.ceiling(self.backend, **arguments), {}
 
-    def load_seconds(self, arrays: wire.Arrays, **told: Any) -> Reply:
-        return contender.load_seconds(self.backend, **told), {}
+    def load_seconds(self, arrays: wire.Arrays, **arguments: Any) -> Reply:
+        return contender.load_seconds(self.backend, **arguments), {}
 
     def _images(self, x: Any) -> Any:
-        """``x``, if it is images of the model's; not pixels, which a learner alone takes: its recipe says how they are
-        scaled.
+        """Return ``x`` if it is floating images of the model's shape, and raise ``VGGError`` if not.
+
+        Only a learner takes uint8 pixels, because its recipe says how to scale them.
         """
         if x.dtype.kind != "f":
             raise mismatch("images", x.dtype, "float32 or float64", "give pixels to a learner")
@@ -228,6 +234,7 @@ class Session:
         return x
 
     def _reaches(self, level: str) -> bool:
+        """Return whether the backend claims this level."""
         return LEVELS.index(level) <= LEVELS.index(self.level)
 
     def _claims_level(self, level: str, job: str) -> None:
@@ -244,30 +251,36 @@ class Session:
             raise mismatch("dtype", dtype, f"one of {', '.join(self.dtypes)}, as the backend claims")
 
     def _plan(self, recipe: dict[str, Any], job: str) -> Recipe:
-        """The recipe of a job that trains, if the backend claims training and the recipe's dtype."""
+        """Return the recipe of a job that trains.
+
+        Raises ``VGGError`` unless the backend claims training and the recipe's dtype.
+        """
         self._claims_level("training", job)
         plan = Recipe.from_dict(recipe)
         self._claims_dtype(plan.dtype)
         return plan
 
     def _precisions(self) -> dict[str, tuple[str, ...]]:
-        """By device, those whose parameters are of a dtype that the backend claims."""
+        """Return {device: precisions} without the precisions whose parameters have a dtype that is not claimed."""
         precisions = getattr(self.backend, "PRECISIONS", PRECISIONS)
         return {device: tuple(name for name in names if self._holds(name)) for device, names in precisions.items()}
 
     def _holds(self, precision: str) -> bool:
-        """Whether parameters of a recipe of that precision are of a dtype that the backend claims."""
+        """Return whether the backend claims the dtype of the parameters in this precision."""
         return ("float64" if precision == "float64" else "float32") in self.dtypes
 
     def _fits(self, spec: Spec | None) -> None:
-        """Replicas whose batch norms each take their own images' statistics are another network."""
+        """Raise ``VGGError`` when several replicas would compute batch norm from their own images only.
+
+        They would be a different network.
+        """
         if self.group.size > 1 and spec and spec.batch_norm and not self.backend.REPLICAS["batch_norm"]:
             wanted = f"1 with batch norm: {self.backend.__name__} cannot take its statistics over all replicas"
             raise mismatch("--replicas", self.group.size, wanted)
 
 
 def _claims(backend: Any) -> tuple[str, list[str]]:
-    """Level and dtypes that a module claims; ``VGGError`` if there are none such."""
+    """Return the (level, dtypes) that a module claims. Raises ``VGGError`` when these do not exist."""
     level, dtypes = getattr(backend, "LEVEL", LEVEL), getattr(backend, "DTYPES", DTYPES)
     if level not in LEVELS:
         raise unknown("LEVEL", str(level), LEVELS)
@@ -281,7 +294,10 @@ def _claims(backend: Any) -> tuple[str, list[str]]:
 
 @contextmanager
 def _unchanged(arrays: wire.Arrays) -> Iterator[None]:
-    """What a backend is given is not its own: training on a batch that evaluation has scaled is hard to find."""
+    """Raise ``ContractError`` when the block changes an array.
+
+    Otherwise it would be hard to find out that, say, training uses a batch that evaluation has scaled.
+    """
     before = {name: array.copy() for name, array in arrays.items()}
     yield
     for name, array in arrays.items():
@@ -290,7 +306,7 @@ def _unchanged(arrays: wire.Arrays) -> Iterator[None]:
 
 
 def _arrays(out: Any) -> wire.Arrays:
-    """``out``, if it is what the contract promises: NumPy arrays of numbers by name."""
+    """Return ``out`` as a dict. Raises ``ContractError`` unless it maps names to NumPy arrays of numbers."""
     if not isinstance(out, Mapping):
         raise mismatch("result", type(out).__name__, "a dict of NumPy arrays by name", kind=ContractError)
     for name, array in out.items():
@@ -303,7 +319,7 @@ def _arrays(out: Any) -> wire.Arrays:
 
 
 def main() -> None:
-    """Serve until standard input ends. A second thread waits for that end, so a worker never outlives its client."""
+    """Do jobs until standard input ends. A second thread waits for that end, so a worker never outlives its client."""
     group = replicas.group()
     requests, replies, followers = _streams(group, os.environ.get(replicas.PIPES))
     with Path(os.devnull).open() as nothing:
@@ -311,7 +327,7 @@ def main() -> None:
     with Path(sys.argv[2]).open("ab") as printed:
         os.dup2(printed.fileno(), 1)
     cast("TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
-    if group.processes == 1:  # a cluster's notice goes to everyone; the client heeds it
+    if group.processes == 1:  # a cluster sends SIGTERM to every process; the client reacts to it
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
     jobs: queue.Queue[tuple[dict[str, Any], wire.Arrays]] = queue.Queue()
     session: Session | None = None
@@ -324,9 +340,9 @@ def main() -> None:
             result, out = getattr(session, head["job"])(arrays, **head["arguments"])
             _flush()
             wire.send(replies, {"result": result}, out)
-        except BaseException as error:  # noqa: BLE001 - sys.exit and Ctrl-C in a backend are its failures, not ours
+        except BaseException as error:  # noqa: BLE001 - a backend's sys.exit and Ctrl-C are failures of the job
             if group.rank:
-                traceback.print_exc()  # nobody reads this process' replies
+                traceback.print_exc()  # nobody reads the replies of this process
             alone = group.processes == 1 or isinstance(error, VGGError)
             if not alone:
                 _await_the_launcher(group.rank)
@@ -334,29 +350,32 @@ def main() -> None:
             reply = {"error": described(error), "refused": refuses(error)}
             wire.send(replies, {**reply, "traceback": traceback.format_exc()})
             if not alone:
-                os._exit(1)  # others may have no error, and wait for this process for ever
+                os._exit(1)  # other processes may wait for this one for ever
 
 
 def _flush() -> None:
-    """What Python and C hold back of what was printed: it belongs to this job, not to the next."""
+    """Flush standard output in Python and in C, so that what a job printed is not taken for the next job's output."""
     sys.stdout.flush()
     ctypes.CDLL(None).fflush(None)
 
 
 def _await_the_launcher(rank: int) -> None:
-    """If another process' death is behind an error, the launcher ends this one and says so; if not, the first answers
-    before the others' end brings it down.
+    """Wait before an error ends this process.
+
+    If the death of another process caused the error, the launcher ends this process meanwhile and reports that death.
+    If not, the first process answers before the others end and take it with them.
     """
     time.sleep(2 if rank else 1)
 
 
 def _streams(group: replicas.Group, pipes: str | None) -> tuple[BinaryIO, BinaryIO, list[Path]]:
-    """Where jobs come from, where replies go, and the pipes on which jobs are passed on.
+    """Return (stream of jobs, stream of replies, pipes to which jobs are passed on).
 
-    With ``pipes`` a launcher started this process, in a session of its own: it must not outlive the launcher.
+    If ``pipes`` is set, a launcher started this process in a session of its own. On Linux it then ends with the
+    launcher.
     """
     if pipes:
-        with suppress(AttributeError):  # Linux alone has it
+        with suppress(AttributeError):  # only Linux has prctl
             ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
     if pipes and group.rank:
         return ranks.pipe(pipes, group.rank).open("rb"), Path(os.devnull).open("wb"), []
@@ -365,14 +384,14 @@ def _streams(group: replicas.Group, pipes: str | None) -> tuple[BinaryIO, Binary
 
 
 def described(error: BaseException) -> str:
-    """How a client is told: in its own words if it is a ``VGGError``, else with the exception's name."""
+    """Return the text of an error for the client: a ``VGGError``'s message, or the exception's name and message."""
     if isinstance(error, SystemExit):
         return f"called sys.exit({error.code!r})"
     return str(error) if isinstance(error, VGGError) else f"{type(error).__name__}: {error}"
 
 
 def refuses(error: BaseException) -> bool:
-    """Whether it says that what was asked for is not to be had, and not that the backend failed."""
+    """Return whether ``error`` refuses the job, and does not mean that the backend failed."""
     return isinstance(error, VGGError) and not isinstance(error, ContractError)
 
 
@@ -382,8 +401,10 @@ def _read(
     stop: threading.Event,
     followers: list[Path],
 ) -> None:
-    """Every job into ``jobs``, and on to the ``followers``, but one to stop, which must overtake the one that is being
-    done, into ``stop``: the first process writes the checkpoint, and the others end with it.
+    """Put every job into ``jobs`` and pass it on to the ``followers``, until ``stream`` ends; then end this process.
+
+    The job to stop sets ``stop`` instead, because it must overtake the job that is being done. It is not passed on: the
+    first process writes the checkpoint, and the others end with it.
     """
     try:
         pipes = [follower.open("wb") for follower in followers]
@@ -397,7 +418,7 @@ def _read(
             jobs.put((head, arrays))
     except EOFError:
         os._exit(0)
-    except BaseException:  # noqa: BLE001 - a thread that dies silently would leave the client waiting
+    except BaseException:  # noqa: BLE001 - if this thread ended silently, the client would wait for ever
         traceback.print_exc()
         os._exit(1)
 

@@ -1,4 +1,4 @@
-"""Runs and results for people: one self-contained HTML page, tables in a terminal and in a notebook."""
+"""Reports of runs and results: a self-contained HTML page, and tables in a terminal and in a notebook."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ HERE = Path(__file__).parent
 
 
 def template(name: str, folder: Path = HERE) -> Template:
-    """The template file of that name in ``folder``; what it lacks is an error, what it shows is escaped."""
+    """Return the template file of this name in ``folder``. It escapes texts, and a missing variable is an error."""
     from jinja2 import Environment, FileSystemLoader, StrictUndefined  # slow to import
 
     loader = FileSystemLoader(folder)

@@ -1,5 +1,6 @@
-"""The page of a comparison or of one run: verdicts, curves, the network, the recipe, the facts. No script, no outside
-file.
+"""The HTML page of a comparison or of one run: verdicts, curves, the network, the recipe and the facts.
+
+The page has no script and needs no other file.
 """
 
 from __future__ import annotations
@@ -25,8 +26,11 @@ COLOURS = ("#c8401f", "#d58a00", "#2660a4", "#2f7d4f", "#7b4397", "#555555")
 
 
 def page(result: Mapping[str, Any], runs: Mapping[str, Path]) -> str:
-    """HTML text of ``compare.json``, or of what is alike but for the proof (then without ``ok``), and of the run
-    directories of its backends.
+    """Return the HTML text of the page about a comparison or about one run.
+
+    ``result`` is the contents of ``compare.json``. For a single run it has the same form, except that it lacks ``ok``
+    and the results of the proof. ``runs`` maps each backend to its run directory, whose metrics and evaluation are
+    shown.
     """
     spec = Spec.from_dict(result["spec"])
     table = layers.expand(spec)
@@ -51,13 +55,17 @@ def page(result: Mapping[str, Any], runs: Mapping[str, Path]) -> str:
 
 
 def _curve(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:
-    """(step or epoch, value) of every row that has ``key``."""
+    """Return (step or epoch, value) for every row that has ``key``."""
     values = [row for row in rows if key in row]
     return [(i if key == "loss" else row["epoch"] + 1, row[key]) for i, row in enumerate(values)]
 
 
 def chart(series: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]:
-    """SVG coordinates of each line, and of the axes' ticks; lines without a point are left out."""
+    """Return the SVG coordinates of each line in ``lines``, and of the axes' labels in ``ticks`` and ``ends``.
+
+    ``series`` maps the name of a line to its points (x, y). Points that are not finite are left out, and so are lines
+    without a point.
+    """
     lines = {name: [point for point in points if math.isfinite(point[1])] for name, points in series.items()}
     points = [point for line in lines.values() for point in line] or [(0.0, 0.0)]
     left, right = min(x for x, _ in points), max(x for x, _ in points)
@@ -81,7 +89,7 @@ def chart(series: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]
 
 
 def _evaluations(runs: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
-    """``evaluation.json`` of every run that came so far."""
+    """Return the contents of ``evaluation.json`` of every run that has one."""
     paths = {name: run / "evaluation.json" for name, run in runs.items()}
     return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
 

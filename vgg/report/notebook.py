@@ -1,4 +1,4 @@
-"""What a notebook shows: tables, and the curves of a run while it trains."""
+"""Output in a notebook: tables, and the curves of a run during training."""
 
 from __future__ import annotations
 
@@ -11,18 +11,18 @@ from typing import Any, Self
 from .html import COLOURS, chart
 
 EVERY = 1.0
-"""Seconds between two pictures of a run that goes on."""
+"""Seconds between two drawings of the curves."""
 
 
 def running() -> bool:
-    """Whether this process is the kernel of a notebook."""
+    """Return whether this process is the kernel of a notebook."""
     ipython = sys.modules.get("IPython")
     shell = ipython.get_ipython() if ipython else None
     return shell is not None and hasattr(shell, "kernel")
 
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> str:
-    """An HTML table; every text is escaped."""
+    """Return an HTML table, in which every text is escaped."""
     head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
     body = "".join(f"<tr>{''.join(f'<td>{_escaped(cell)}</td>' for cell in row)}</tr>" for row in rows)
     caption = f"<caption>{html.escape(title)}</caption>" if title else ""
@@ -37,12 +37,12 @@ def show(text: str) -> None:
 
 
 class Live:
-    """Loss and accuracy of every backend as they train, in the cell that is running; a ``Listener``."""
+    """A ``Listener`` that draws the loss and accuracy of every backend during training, in the cell that is running."""
 
     def __init__(self) -> None:
         self._losses: dict[str, list[tuple[float, float]]] = {}
         self._accuracies: dict[str, list[tuple[float, float]]] = {}
-        self._stage, self._drawn, self._handle = "", 0.0, None
+        self._stage, self._last_drawing, self._handle = "", 0.0, None
 
     def __enter__(self) -> Self:
         from IPython.display import HTML, display
@@ -54,25 +54,25 @@ class Live:
         self._draw()
 
     def stage(self, backend: str, what: str, total: int | None = None) -> None:  # noqa: ARG002 - steps are seen as they come
-        """A backend begins something."""
+        """Show that ``backend`` begins the work ``what``."""
         self._stage = f"{backend}: {what}"
         self._draw()
 
     def event(self, backend: str, event: Mapping[str, Any]) -> None:
-        """A training step, or the evaluation after an epoch; an empty event is a sign of life."""
+        """Add a training step, or the evaluation after an epoch. An empty event is only a sign of life."""
         if "loss" in event:
             line = self._losses.setdefault(backend, [])
             line.append((len(line), event["loss"]))
         for name in ("validation_accuracy", "test_accuracy"):
             if name in event:
                 self._accuracies.setdefault(backend, []).append((event["epoch"] + 1, event[name]))
-        if time.monotonic() - self._drawn > EVERY:
+        if time.monotonic() - self._last_drawing > EVERY:
             self._draw()
 
     def _draw(self) -> None:
         from IPython.display import HTML
 
-        self._drawn = time.monotonic()
+        self._last_drawing = time.monotonic()
         charts = {"training loss": self._losses, "accuracy": self._accuracies}
         drawings = "".join(_drawing(title, lines) for title, lines in charts.items() if lines)
         if self._handle:
@@ -84,14 +84,14 @@ def _escaped(text: str) -> str:
 
 
 def _drawing(title: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
-    """An inline SVG of one chart, with a legend."""
-    drawn, colours = chart(lines), dict(zip(lines, COLOURS * 9, strict=False))
+    """Return one chart as inline SVG, with a legend."""
+    coordinates, colours = chart(lines), dict(zip(lines, COLOURS * 9, strict=False))
     paths = "".join(
         f'<polyline points="{points}" fill="none" stroke="{colours[name]}" stroke-width="1.5"/>'
-        for name, points in drawn["lines"].items()
+        for name, points in coordinates["lines"].items()
     )
-    ticks = "".join(f'<text x="2" y="{y}" font-size="11">{text}</text>' for _, y, text in drawn["ticks"])
-    ends = "".join(f'<text x="{x}" y="236" font-size="11">{text}</text>' for x, _, text in drawn["ends"])
+    ticks = "".join(f'<text x="2" y="{y}" font-size="11">{text}</text>' for _, y, text in coordinates["ticks"])
+    ends = "".join(f'<text x="{x}" y="236" font-size="11">{text}</text>' for x, _, text in coordinates["ends"])
     legend = " ".join(f'<b style="color:{colours[name]}">{html.escape(name)}</b>' for name in lines)
     picture = f'<svg viewBox="0 0 560 240" width="560" role="img" aria-label="{title}">{paths}{ticks}{ends}</svg>'
     return f"<figure><figcaption>{title}: {legend}</figcaption>{picture}</figure>"

@@ -1,4 +1,4 @@
-"""Rows of the table of a comparison or a run, as text, for the terminal, pages and documents alike."""
+"""The rows of the table of a comparison or a run, as text, for the terminal, for pages and for documents."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping
 from typing import Any
 
 Rows = dict[str, Callable[[Mapping[str, Any]], str]]
-"""Row -> its text from a backend's column in ``compare.json``."""
+"""Name of a row -> the function that makes its text from a backend's column in ``compare.json``."""
 PROVEN: Rows = {
     "layers as in the table, 224 -> 7": lambda c: (
         "-" if c["layers"] is None else f"{c['layers_agreeing']} of {c['layers']}"
@@ -34,11 +34,11 @@ OWN_INPUT = {
     "layers as in the table, 224 -> 7": "layers as in the table",
     "parameters, at 224 px": "parameters",
 }
-"""What rows are called where the structure was judged at the input that was trained on."""
+"""Other names of rows, used when the structure was compared at the input of the training, and not at 224 px."""
 
 
 def rows_of(result: Mapping[str, Any]) -> Rows:
-    """The rows of a comparison."""
+    """Return the rows of a comparison."""
     inputs = [column["structure_at"] for column in result["backends"].values() if "structure_at" in column]
     names = {} if all(shape[1:] == [224, 224] for shape in inputs) else OWN_INPUT
     return {names.get(row, row): text for row, text in ROWS.items()}
@@ -51,5 +51,5 @@ def _error(column: Mapping[str, Any], name: str) -> str:
 
 
 def size(count: int) -> str:
-    """Of memory, in words."""
+    """Return a number of bytes as text, in MB or GB."""
     return f"{count / 1e6:,.2f} MB" if count < 1e9 else f"{count / 1e9:,.2f} GB"

@@ -1,4 +1,4 @@
-"""What the commands print for people: rich tables and progress."""
+"""Output of the commands in a terminal: tables and progress."""
 
 from __future__ import annotations
 
@@ -19,12 +19,13 @@ from ..core.spec import Spec
 from .rows import rows_of, size
 
 FLOAT32 = 4
+"""Bytes per number."""
 RECENT = 20
-"""Steps that loss and images/s are averaged over while training."""
+"""The number of steps over which loss and images/s are averaged during training."""
 
 
 def listing(counts: Mapping[str, Mapping[str, int]], homes: Mapping[str, Mapping[str, str]]) -> None:
-    """``vgg list``."""
+    """Print the tables of ``vgg list``."""
     table = _table("architecture", "parameters", "MACs")
     for name, total in counts.items():
         table.add_row(name, f"{total['params']:,}", f"{total['macs']:,}")
@@ -36,7 +37,7 @@ def listing(counts: Mapping[str, Mapping[str, int]], homes: Mapping[str, Mapping
 
 
 def layer_rows(rows: Sequence[Layer]) -> tuple[list[str], list[list[str]]]:
-    """The columns of the layer table, and its rows as text."""
+    """Return (names of the columns, rows of texts) of the layer table."""
     texts = []
     for row in rows:
         memory = math.prod(row.output_shape) * FLOAT32
@@ -46,12 +47,12 @@ def layer_rows(rows: Sequence[Layer]) -> tuple[list[str], list[list[str]]]:
 
 
 def title(spec: Spec) -> str:
-    """The network in one line: its name, its input and its classes."""
+    """Return one line about the network: its name, its input shape and its classes."""
     return f"{spec.name}: {'x'.join(map(str, spec.input_shape))} -> {spec.classes}"
 
 
 def layer_table(spec: Spec, rows: Sequence[Layer], totals: Totals) -> None:
-    """``vgg show``."""
+    """Print the layer table and the sums of ``vgg show``."""
     columns, texts = layer_rows(rows)
     table = _table(*columns)
     for text in texts:
@@ -59,15 +60,15 @@ def layer_table(spec: Spec, rows: Sequence[Layer], totals: Totals) -> None:
     table.title = title(spec)
     _print(table)
     print(f"parameters  {totals.params:,} ({size(totals.params * FLOAT32)} in float32)")
-    print(f"MACs        {totals.macs:,} an image; FLOPs {2 * totals.macs:,}")
-    print(f"activations {totals.activations:,} ({size(totals.activations * FLOAT32)} an image in float32)")
+    print(f"MACs        {totals.macs:,} per image; FLOPs {2 * totals.macs:,}")
+    print(f"activations {totals.activations:,} ({size(totals.activations * FLOAT32)} per image in float32)")
     params, macs = totals.conv_params / totals.params, totals.conv_macs / totals.macs
     print(f"share of parameters: convolutions {params:.1%}, dense layers {1 - params:.1%}")
     print(f"share of MACs:       convolutions {macs:.1%}, dense layers {1 - macs:.1%}")
 
 
 def comparison(result: Mapping[str, Any]) -> None:
-    """``vgg compare``."""
+    """Print the table of ``vgg compare``, and the errors of backends that failed."""
     table = _table("", *result["backends"])
     for row, text in rows_of(result).items():
         cells = (text(column) if "facts" in column else "-" for column in result["backends"].values())
@@ -79,7 +80,7 @@ def comparison(result: Mapping[str, Any]) -> None:
 
 
 def timings(tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> None:
-    """``vgg bench``."""
+    """Print the tables (title, columns, rows) of ``vgg bench``."""
     for title, columns, rows in tables:
         table = _table(*columns)
         table.title = title
@@ -89,7 +90,7 @@ def timings(tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> None:
 
 
 class Progress:
-    """Bars on a terminal, plain lines otherwise, always on standard error."""
+    """A ``Listener`` that shows bars on a terminal and prints lines elsewhere, always on standard error."""
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._bar = Bar(
@@ -114,7 +115,7 @@ class Progress:
         self._bar.stop()
 
     def stage(self, backend: str, what: str, total: int | None = None) -> None:
-        """A backend begins something that has ``total`` steps."""
+        """Show that ``backend`` begins the work ``what``, which has ``total`` steps, if that is known."""
         self._steps.clear()
         self._accuracy = ""
         if self._task is not None:
@@ -124,14 +125,14 @@ class Progress:
             print(f"{backend}: {what}", file=sys.stderr, flush=True)
 
     def event(self, backend: str, event: Mapping[str, Any]) -> None:
-        """A training step, or the evaluation at the end of an epoch; an empty one is a mere sign of life."""
+        """Show a training step, or the evaluation after an epoch. An empty event is only a sign of life."""
         if not event:
             return
         if "round" in event:
             self._bar.update(self._task, completed=event["round"])
             return
         if "loss" in event:
-            if not self._steps:  # what lies behind a run that goes on says nothing of its speed
+            if not self._steps:  # the earlier steps of a resumed run do not count for its speed
                 self._bar.reset(self._task, completed=event["number"] - 1)
             self._steps.append((event["loss"], event["images"], event["seconds"]))
             note = f"loss {self._mean(0):.4f}  {self._accuracy}  {self._rate():.0f} images/s"
@@ -140,9 +141,9 @@ class Progress:
         name = "validation" if "validation_loss" in event else "test"
         self._accuracy = f"accuracy {event[f'{name}_accuracy']:.4f}"
         if self._plain:
-            trained = f"training loss {self._mean(0):.4f}, {self._rate():.0f} images/s, " if self._steps else ""
-            found = f"{trained}{name} loss {event[f'{name}_loss']:.4f}, {self._accuracy}"
-            print(f"{backend}: epoch {event['epoch'] + 1}: {found}", file=sys.stderr, flush=True)
+            training = f"training loss {self._mean(0):.4f}, {self._rate():.0f} images/s, " if self._steps else ""
+            results = f"{training}{name} loss {event[f'{name}_loss']:.4f}, {self._accuracy}"
+            print(f"{backend}: epoch {event['epoch'] + 1}: {results}", file=sys.stderr, flush=True)
 
     def _mean(self, part: int) -> float:
         return sum(step[part] for step in self._steps) / len(self._steps)
@@ -159,6 +160,6 @@ def _table(*columns: str, right: int = 1) -> Table:
 
 
 def _print(table: Table) -> None:
-    """Whole words and numbers also where the output is no terminal."""
+    """Print ``table``, wide enough for whole words and numbers if the output is not a terminal."""
     console = Console(highlight=False)
     console.print(table) if console.is_terminal else Console(highlight=False, width=160).print(table)

@@ -1,4 +1,4 @@
-"""The tables of ``vgg bench``, for terminal and documents alike."""
+"""The tables of ``vgg bench``, for the terminal and for documents."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ OF_CEILING = "of the ceiling"
 
 
 class Table(NamedTuple):
-    """Words in rows; the first column names them."""
+    """A table of texts; the first column names the rows."""
 
     title: str
     columns: list[str]
@@ -24,17 +24,17 @@ class Table(NamedTuple):
 
 
 def tables(result: Mapping[str, Any]) -> list[Table]:
-    """Speed of every workload and phase; the ceiling; what starting takes; ourselves."""
-    found = []
+    """Return the tables of a result: speed per workload and phase, ceilings, costs of starting, and vgg's own costs."""
+    result_tables = []
     for name, workload in result["workloads"].items():
         title = f"{name}, {'x'.join(map(str, workload['spec']['input_shape']))}, batch {workload['batch']}"
         phases = [p for p in PHASES if any(p in c["contenders"]["vgg"] for c in workload["backends"].values())]
-        found += [_speed(f"{title}: {PHASES[phase]}", workload, phase) for phase in phases or ["train"]]
-        found.append(_overall(f"{title}: over the frameworks", workload, phases))
-        found += [_ceiling(f"{title}: the ceiling", workload)] * results.computes(workload)
-        found.append(_costs(f"{title}: start and memory", workload))
-    found += [_ourselves(result["ourselves"])] if "ourselves" in result else []
-    return [table for table in found if table.rows]
+        result_tables += [_speed(f"{title}: {PHASES[phase]}", workload, phase) for phase in phases or ["train"]]
+        result_tables.append(_overall(f"{title}: over the frameworks", workload, phases))
+        result_tables += [_ceiling(f"{title}: the ceiling", workload)] * results.computes(workload)
+        result_tables.append(_costs(f"{title}: start and memory", workload))
+    result_tables += [_ourselves(result["ourselves"])] if "ourselves" in result else []
+    return [table for table in result_tables if table.rows]
 
 
 def _speed(title: str, workload: Mapping[str, Any], phase: str) -> Table:
@@ -52,7 +52,10 @@ def _speed(title: str, workload: Mapping[str, Any], phase: str) -> Table:
 
 
 def _overall(title: str, workload: Mapping[str, Any], phases: list[str]) -> Table:
-    """What those that are right have in common; the slowest by share of the ceiling, measured in the same rounds."""
+    """Return means over the frameworks whose results are right, and the ratio of the fastest to the slowest.
+
+    The ratio compares shares of the ceiling, which were measured in the same rounds.
+    """
     rows = []
     for phase in phases:
         columns = [c for c in workload["backends"].values() if results.right(c["contenders"]["vgg"], phase)]
@@ -68,19 +71,19 @@ def _overall(title: str, workload: Mapping[str, Any], phases: list[str]) -> Tabl
 
 def _beside(columns: list[Mapping[str, Any]], kind: str, phase: str) -> str:
     right = [c for c in columns if results.right(c["contenders"].get(kind, {}), phase)]
-    ratios = [found.value for c in right if (found := results.ratio(c, kind, phase))]
+    ratios = [ratio.value for c in right if (ratio := results.ratio(c, kind, phase))]
     return f"{results.mean(ratios):.2f} of {len(ratios)}, least {min(ratios):.2f}" if ratios else "-"
 
 
 def _without(table: Table, head: str) -> Table:
-    """The table less that column."""
-    at = table.columns.index(head)
-    columns, *rows = ([*row[:at], *row[at + 1 :]] for row in (table.columns, *table.rows))
+    """Return ``table`` without the column ``head``."""
+    index = table.columns.index(head)
+    columns, *rows = ([*row[:index], *row[index + 1 :]] for row in (table.columns, *table.rows))
     return Table(table.title, columns, rows)
 
 
 def _ceiling(title: str, workload: Mapping[str, Any]) -> Table:
-    """The rates reached beside each backend, in the rounds that its shares are taken of."""
+    """Return the table of the rates that the machine reached in the rounds in which each backend was timed."""
     rows = [
         [backend, *(_rate([rates[what] for rates in column["ceiling"]]) for what in ("flops", "bytes"))]
         for backend, column in workload["backends"].items()
@@ -91,59 +94,59 @@ def _ceiling(title: str, workload: Mapping[str, Any]) -> Table:
 def _rate(rates: list[float]) -> str:
     if not rates:
         return "-"
-    found = results.measured(rates)
-    return f"{found.value / 1e9:.0f} ± {found.spread:.0%}"
+    rate = results.measured(rates)
+    return f"{rate.value / 1e9:.0f} ± {rate.spread:.0%}"
 
 
 def _ratio(column: Mapping[str, Any], kind: str, phase: str) -> str:
-    other, found = column["contenders"].get(kind), results.ratio(column, kind, phase)
+    other, ratio = column["contenders"].get(kind), results.ratio(column, kind, phase)
     if other is None:
         return "-"
-    if found is None:
+    if ratio is None:
         return "failed"
-    return f"{found.value:.2f} ± {found.spread:.0%}" + ("" if other["parity"]["ok"] else " (WRONG)")
+    return f"{ratio.value:.2f} ± {ratio.spread:.0%}" + ("" if other["parity"]["ok"] else " (WRONG)")
 
 
-def _parity(found: Mapping[str, Any]) -> str:
-    verdicts = {what: found[what] for what in ("logits", "gradients") if what in found}
-    told = (f"{what} {v['error']:.0e} of {v['limit']:.0e}" for what, v in verdicts.items() if not v["reason"])
+def _parity(parity: Mapping[str, Any]) -> str:
+    verdicts = {what: parity[what] for what in ("logits", "gradients") if what in parity}
+    errors = (f"{what} {v['error']:.0e} of {v['limit']:.0e}" for what, v in verdicts.items() if not v["reason"])
     reasons = (f"WRONG: {v['reason']}" for v in verdicts.values() if v["reason"])
-    return ", ".join([*told, *reasons])
+    return ", ".join([*errors, *reasons])
 
 
 def _costs(title: str, workload: Mapping[str, Any]) -> Table:
     rows = []
     for backend, column in workload["backends"].items():
-        made = column["contenders"]
-        cells = [" / ".join(_cost(made.get(kind), what) for kind in KINDS) for what in COSTS]
-        loading = made["vgg"].get("load_seconds")
+        contenders = column["contenders"]
+        cells = [" / ".join(_cost(contenders.get(kind), what) for kind in KINDS) for what in COSTS]
+        loading = contenders["vgg"].get("load_seconds")
         rows.append([backend, *cells, f"{loading:.2f} s" if loading else ""])
     kinds = " / ".join(KINDS)
     heads = [f"{what}, {kinds}" for what in ("first step", "start to first step", "peak memory")]
     return Table(title, ["", *heads, "weights loaded in"], rows)
 
 
-def _cost(found: Mapping[str, Any] | None, what: str) -> str:
-    if not found:
+def _cost(contender: Mapping[str, Any] | None, what: str) -> str:
+    if not contender:
         return "-"
-    if "error" in found:
+    if "error" in contender:
         return "failed"
     if what == "peak_bytes":
-        return size(found.get("gpu_peak_bytes") or found["peak_bytes"])
-    return f"{found[what]:.1f} s"
+        return size(contender.get("gpu_peak_bytes") or contender["peak_bytes"])
+    return f"{contender[what]:.1f} s"
 
 
-def _ourselves(found: Mapping[str, Any]) -> Table:
-    seconds = found["seconds"]
+def _ourselves(costs: Mapping[str, Any]) -> Table:
+    seconds = costs["seconds"]
     pairs = {"import vgg": ("vgg", "numpy", "import numpy"), "vgg show vgg16": ("show", "nothing", "starting Python")}
     rows = [
         *(
             [f"{what}, beyond {than}", _beyond(seconds[one], seconds[other])]
             for what, (one, other, than) in pairs.items()
         ),
-        ["frameworks imported by either", ", ".join(found["imported"]) or "none"],
+        ["frameworks imported by either", ", ".join(costs["imported"]) or "none"],
     ]
-    rows += [[f"seam's share of vgg train {backend}", _part(part)] for backend, part in found["seam"].items()]
+    rows += [[f"seam's share of vgg train {backend}", _part(part)] for backend, part in costs["seam"].items()]
     return Table("vgg itself", ["", ""], rows)
 
 
@@ -152,5 +155,5 @@ def _beyond(one: list[float], other: list[float]) -> str:
     return f"{median(differences) * 1000:.0f} ms"
 
 
-def _part(found: float | dict[str, str]) -> str:
-    return f"{found:.2%}" if isinstance(found, float) else f"failed: {found['error'].splitlines()[0]}"
+def _part(share: float | dict[str, str]) -> str:
+    return f"{share:.2%}" if isinstance(share, float) else f"failed: {share['error'].splitlines()[0]}"

@@ -1,6 +1,6 @@
-"""Which examples a step sees, and how they are changed on the way: order, split, crops and flips, the same everywhere.
+"""The examples of a step: split, order, crops and flips, the same for every backend.
 
-Everything works on uint8 pixels of the data's own size; scaling and resizing are the compiled step's business.
+All functions work on uint8 pixels of the dataset's own size. The compiled step scales and resizes them.
 """
 
 from __future__ import annotations
@@ -20,20 +20,24 @@ Indices = NDArray[np.int64]
 
 
 def split(count: int, share: float, seed: int) -> tuple[Indices, Indices]:
-    """(to train on, to validate on): ``share`` of ``count`` examples held out, drawn once for a seed; int64, sorted."""
-    drawn = np.argsort(stream(seed, "validation").random_raw(count), kind="stable")
-    held = round(count * share)
-    if share and not 0 < held < count:
+    """Split ``count`` examples into (indices for training, indices for validation), both sorted int64.
+
+    ``share`` of them, drawn by ``seed``, are for validation. Raises ``VGGError`` when one part would be empty.
+    """
+    shuffled = np.argsort(stream(seed, "validation").random_raw(count), kind="stable")
+    held_out = round(count * share)
+    if share and not 0 < held_out < count:
         raise mismatch(
-            "recipe.validation", f"{share}: {held} of {count} images", "some to train and some to validate on"
+            "recipe.validation", f"{share}: {held_out} of {count} images", "some to train and some to validate on"
         )
-    return np.sort(drawn[held:]), np.sort(drawn[:held])
+    return np.sort(shuffled[held_out:]), np.sort(shuffled[:held_out])
 
 
 def augmented(images: Images, recipe: Recipe, epoch: int, step: int) -> Images:
-    """Each image of a batch (N, C, H, W) cropped at a random place and flipped with probability 1/2, if asked for.
+    """Crop each image of a batch (N, C, H, W) at a random place and flip it with probability 1/2, as the recipe says.
 
-    Keyed by seed, epoch and step: no step depends on another.
+    Returns (N, C, height, width) of the crop. The random numbers are keyed by seed, epoch and step, so no step depends
+    on another.
     """
     if recipe.crop == 1 and not recipe.flip:
         return images
@@ -46,13 +50,13 @@ def augmented(images: Images, recipe: Recipe, epoch: int, step: int) -> Images:
         across = np.where(bits[2, :, None] >> np.uint64(63), across[:, ::-1], across)
     down = top.astype(int)[:, None] + np.arange(rows)
     across = left.astype(int)[:, None] + across
-    everyone, channel = np.arange(count)[:, None, None, None], np.arange(channels)[:, None, None]
-    cropped: Images = images[everyone, channel, down[:, None, :, None], across[:, None, None, :]]
+    image, channel = np.arange(count)[:, None, None, None], np.arange(channels)[:, None, None]
+    cropped: Images = images[image, channel, down[:, None, :, None], across[:, None, None, :]]
     return cropped
 
 
 def centred(images: Images, recipe: Recipe) -> Images:
-    """The middle of images (N, C, H, W), as large as a training crop: what evaluation sees."""
+    """Return the middle of images (N, C, H, W), as large as a training crop, for evaluation."""
     height, width = images.shape[2:]
     rows, columns = _extent(height, recipe.crop), _extent(width, recipe.crop)
     top, left = (height - rows) // 2, (width - columns) // 2
@@ -64,14 +68,20 @@ def _extent(size: int, crop: float) -> int:
 
 
 def order(count: int, seed: int, epoch: int) -> Indices:
-    """The neutral order of an epoch's examples: a permutation of 0..count-1 keyed by seed and epoch, int64 (count,)."""
+    """Return the order of an epoch's examples: a permutation of 0..count-1, int64 (count,), keyed by seed and epoch.
+
+    Raises ``VGGError`` unless the arguments are integers >= 0.
+    """
     for what, value in (("count", count), ("seed", seed), ("epoch", epoch)):
         _at_least(what, value, 0)
     return np.argsort(raw((count,), seed, epoch), kind="stable").astype(np.int64)
 
 
 def batches(count: int, batch_size: int, seed: int, epoch: int, start: int = 0) -> Iterator[Indices]:
-    """Slices of ``order``, int64 (batch_size,), the last one shorter, from batch ``start`` (counted from 0) on."""
+    """Return the batches of an epoch from batch ``start`` (counted from 0): slices of ``order``, int64 (batch_size,).
+
+    The last batch may be shorter. Raises ``VGGError`` when an argument is out of range.
+    """
     _at_least("batch_size", batch_size, 1)
     _at_least("start", start, 0)
     examples = order(count, seed, epoch)

@@ -1,4 +1,7 @@
-"""What a run starts from, and what it goes on from: the learner's state as safetensors, the place in its metadata."""
+"""The initial parameters of a run, and its checkpoints.
+
+A checkpoint is the learner's state as a safetensors file, with the place in the run in its metadata.
+"""
 
 from __future__ import annotations
 
@@ -22,21 +25,25 @@ from ..core.recipe import Recipe
 from ..core.spec import Spec
 
 Place = tuple[int, int]
-"""(epoch, step in it) of the step to be taken next."""
+"""(epoch, step in that epoch) of the next step, both counted from 0."""
 
 
 class Checkpoints:
-    """Those in ``run/checkpoints``; the last ``keep`` stay, none is written if that is 0."""
+    """The checkpoints in ``run/checkpoints``. The last ``keep`` are kept; if that is 0, none is written."""
 
     def __init__(self, run: Path, keep: int) -> None:
         self.folder, self.keep = run / "checkpoints", keep
 
     def paths(self) -> list[Path]:
-        """Oldest first."""
+        """Return the paths of the checkpoints, the oldest first."""
         return sorted(self.folder.glob("epoch-*.safetensors"))
 
     def save(self, state: Params, place: Place, spec: Spec) -> None:
-        """Write one, aside first; then remove what is too old. ``spec`` is for those who start from it."""
+        """Write a checkpoint, completely or not at all; then remove those that are too old.
+
+        ``spec`` is stored with it, so that another run can start from it. Raises ``VGGError`` when it cannot be
+        written.
+        """
         if not self.keep:
             return
         self.folder.mkdir(exist_ok=True)
@@ -46,14 +53,17 @@ class Checkpoints:
             old.unlink()
 
     def place(self) -> Place | None:
-        """Of the newest, by its name."""
+        """Return the place of the newest checkpoint, from its name, or None when there is no checkpoint."""
         if not self.paths():
             return None
         _, epoch, _, step = self.paths()[-1].stem.split("-")
         return int(epoch), int(step)
 
     def last(self) -> tuple[Params, Place] | None:
-        """(state, place) of the newest; ``VGGError`` where it cannot be read."""
+        """Read the (state, place) of the newest checkpoint, or return None when there is no checkpoint.
+
+        Raises ``VGGError`` when it cannot be read.
+        """
         if not self.paths():
             return None
         path = self.paths()[-1]
@@ -69,21 +79,24 @@ class Checkpoints:
 
 @contextmanager
 def alone_in(run: Path) -> Iterator[None]:
-    """Hold the directory: two processes in one run would ruin each other's files. Not where its disk has no locks."""
+    """Lock the run directory during the block: two processes in one run would destroy each other's files.
+
+    Raises ``VGGError`` when another process has locked it. A disk that does not support locks is not locked.
+    """
     try:
-        place = os.open(run, os.O_RDONLY)
+        descriptor = os.open(run, os.O_RDONLY)
     except OSError as error:
         raise unwritable(run, error) from error
     try:
-        _lock(run, place)
+        _lock(run, descriptor)
         yield
     finally:
-        os.close(place)
+        os.close(descriptor)
 
 
-def _lock(run: Path, place: int) -> None:
+def _lock(run: Path, descriptor: int) -> None:
     try:
-        fcntl.flock(place, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
         raise mismatch(str(run), "a run that another process is at", "one alone", "end that first") from error
     except OSError as error:
@@ -92,18 +105,20 @@ def _lock(run: Path, place: int) -> None:
 
 
 def initial(spec: Spec, recipe: Recipe) -> Params:
-    """The parameters that a run starts from: drawn, or some of them those of ``recipe.init_from``, which may be a
-    checkpoint.
+    """Return the parameters that a run starts from, ``{canonical name: array}`` of the recipe's dtype.
+
+    They are drawn; if ``recipe.init_from`` names a file of weights or a checkpoint, some are replaced by those in it.
+    Raises ``VGGError`` when that file is not readable or no layer in it fits.
     """
-    drawn = init(spec, recipe.seed, recipe.init, recipe.dtype)
+    fresh = init(spec, recipe.seed, recipe.init, recipe.dtype)
     if not recipe.init_from:
-        return drawn
-    given = load_params(recipe.init_from, among=True)
-    weights = {n.removesuffix(".weight"): a.shape for n, a in given.items() if n.endswith(".weight")}
+        return fresh
+    stored = load_params(recipe.init_from, among=True)
+    weights = {n.removesuffix(".weight"): a.shape for n, a in stored.items() if n.endswith(".weight")}
     convs = [layer for layer, shape in weights.items() if len(shape) == 4][: recipe.init_convs or None]
     wanted = {*convs, *(layer.replace("conv", "bn") for layer in convs), *(n for n in weights if n.startswith("fc"))}
-    fits = {n for n, shape in weights.items() if n in wanted and drawn.get(f"{n}.weight", np.empty(0)).shape == shape}
-    taken = {n: a.astype(recipe.dtype) for n, a in given.items() if n.rpartition(".")[0] in fits and n in drawn}
-    if not taken:
+    fits = {n for n, shape in weights.items() if n in wanted and fresh.get(f"{n}.weight", np.empty(0)).shape == shape}
+    copies = {n: a.astype(recipe.dtype) for n, a in stored.items() if n.rpartition(".")[0] in fits and n in fresh}
+    if not copies:
         raise mismatch(recipe.init_from, "no layer of the same name and shape", f"one of {spec.name}'s")
-    return drawn | taken
+    return fresh | copies

@@ -1,4 +1,4 @@
-"""What a process takes: time and memory."""
+"""Time and memory that a process uses."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ STATUS = Path("/proc/self/status")
 
 
 class Clock:
-    """Where the time of a process goes, in seconds, from when it is made."""
+    """Measures where the time of a process goes, in seconds, from the creation of the clock."""
 
     def __init__(self) -> None:
         self.start, self.last = time.perf_counter(), 0.0
@@ -26,26 +26,28 @@ class Clock:
 
     @contextmanager
     def measure(self, what: str) -> Iterator[None]:
-        """Count the time of the block as ``what``; ``last`` is how long it took."""
+        """Add the time of the block to that of ``what``; ``last`` is the duration of the block."""
         start = time.perf_counter()
         yield
         self.last = time.perf_counter() - start
         self.spent[what] += self.last
 
     def training(self) -> float:
-        """Seconds so far that went neither into evaluation nor into checkpoints."""
+        """Return the seconds so far, without those of evaluation and of checkpoints."""
         return time.perf_counter() - self.start - self.spent["evaluation"] - self.spent["checkpoint"]
 
     def shares(self) -> dict[str, float]:
-        """Of the whole, ``other`` being what is none of the named."""
+        """Return the shares of the whole time by purpose; ``other`` is the rest."""
         whole = time.perf_counter() - self.start
         shares = {what: seconds / whole for what, seconds in self.spent.items()}
         return {**shares, "other": 1 - sum(shares.values())}
 
 
 def speed(steps: Sequence[float], epochs: Sequence[float], images: int) -> dict[str, float | None]:
-    """Medians, from the seconds of every step, of ``images`` each, and of the epochs that were trained in one go; the
-    first ones, which compile, aside.
+    """Return speeds, which are medians without the first step and the first epoch, since these compile.
+
+    ``steps`` are the seconds of every step, with ``images`` images each; ``epochs`` are the seconds of the epochs that
+    were trained without interruption.
     """
     steady = median(steps[1:] or steps)
     return {
@@ -57,11 +59,12 @@ def speed(steps: Sequence[float], epochs: Sequence[float], images: int) -> dict[
 
 
 def peak_bytes() -> int:
-    """The largest resident memory of this process so far; Linux' ``ru_maxrss`` would count its parent's too, and is
-    asked only where the system does not tell the other.
+    """Return the largest resident memory of this process so far, in bytes.
+
+    ``ru_maxrss`` is used only where the system has no ``/proc``, because on Linux it counts the parent's memory too.
     """
-    told = STATUS.read_text().splitlines() if STATUS.exists() else []
-    if peak := [line.split()[1] for line in told if line.startswith("VmHWM")]:
+    lines = STATUS.read_text().splitlines() if STATUS.exists() else []
+    if peak := [line.split()[1] for line in lines if line.startswith("VmHWM")]:
         return int(peak[0]) * 1024
     import resource
 
@@ -69,5 +72,5 @@ def peak_bytes() -> int:
 
 
 def out_of_memory(error: Exception) -> bool:
-    """Whether that is what ``error``, of whichever framework, says."""
+    """Return whether ``error``, from any framework, says that memory is exhausted."""
     return _OUT_OF_MEMORY.search(f"{type(error).__name__}: {error}") is not None

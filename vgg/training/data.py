@@ -21,7 +21,7 @@ _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Sh
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Images uint8 (N, channels, height, width), 0 to 255; labels int64 (N,), indices into ``class_names``."""
+    """A dataset: images uint8 (N, channels, height, width), 0 to 255; labels int64 (N,), indices of ``class_names``."""
 
     name: str
     train_images: Images
@@ -32,12 +32,12 @@ class Dataset:
 
     @property
     def classes(self) -> int:
-        """Number of classes."""
+        """The number of classes."""
         return len(self.class_names)
 
     @property
     def channels(self) -> int:
-        """Colour channels of an image: 1 is grey."""
+        """The number of colour channels of an image; 1 means grey."""
         return int(self.train_images.shape[1])
 
 
@@ -46,15 +46,20 @@ def _to_stderr(message: str) -> None:
 
 
 def load(name: str, folder: str | Path | None = None, say: Say = _to_stderr) -> Dataset:
-    """The dataset of that name; ``say`` is told of every download. ``VGGError`` where it cannot be had whole.
+    """Load the dataset of this name.
 
-    ``digits``: 1x8x8, 1440 train and 357 test, embedded. Alpaydin & Kaynak (1998), as scikit-learn carries it.
+    ``say`` is called with a message after every download. Raises ``VGGError`` for an unknown name, and when the
+    dataset is not complete or cannot be read.
 
-    ``fashion-mnist``: 1x28x28, 60000 and 10000. Xiao et al. (2017), arXiv:1708.07747. Its four files are read from
-    ``folder`` or ``VGG_DATA`` (or a subfolder ``fashion-mnist`` of it), never downloaded if either is set; else from
-    the cache, ``$XDG_CACHE_HOME/vgg/fashion-mnist`` or ``~/.cache/vgg/fashion-mnist``, which the mirrors fill.
+    ``digits``: 1x8x8, 1440 images for training and 357 for the test, part of this package. Alpaydin & Kaynak (1998), as
+    in scikit-learn.
 
-    ``synthetic``: 3x24x20, 512 and 128, seven classes; random, yet learnable.
+    ``fashion-mnist``: 1x28x28, 60000 and 10000 images. Xiao et al. (2017), arXiv:1708.07747. If ``folder`` or
+    ``VGG_DATA`` is set, its four files are read from there (or from a subfolder ``fashion-mnist``) and never
+    downloaded. Otherwise they are read from the cache, ``$XDG_CACHE_HOME/vgg/fashion-mnist`` or
+    ``~/.cache/vgg/fashion-mnist``, and downloaded into it from a mirror.
+
+    ``synthetic``: 3x24x20, 512 and 128 images, seven classes; random, but a network can learn it.
     """
     if name not in DATASETS:
         raise unknown("dataset", name, DATASETS)
@@ -62,14 +67,14 @@ def load(name: str, folder: str | Path | None = None, say: Say = _to_stderr) -> 
 
 
 def dataset_names() -> tuple[str, ...]:
-    """Every name that ``load`` knows."""
+    """Return every name that ``load`` accepts."""
     return tuple(DATASETS)
 
 
 def _digits(_folder: str | Path | None, _say: Say) -> Dataset:
-    """Split: the first 1440 (45 batches of 32) of ``order(1797, 0, 0)`` are for training, the others for the test."""
+    """Load ``digits``. The first 1440 images of ``order(1797, 0, 0)`` are for training (45 batches of 32)."""
     images, labels = labelled(Path(__file__).with_name("digits"), "", Path.read_bytes)
-    # The files keep the original 0..16; (255 v + 8) // 16 is 255 v / 16 rounded.
+    # The files hold the original values 0..16; (255 v + 8) // 16 is 255 v / 16, rounded.
     images = ((images.astype(np.uint16) * 255 + 8) // 16).astype(np.uint8)
     train, test = np.split(order(len(images), seed=0, epoch=0), [1440])
     return Dataset("digits", images[train], labels[train], images[test], labels[test], tuple("0123456789"))
@@ -81,7 +86,7 @@ def _fashion_mnist(folder: str | Path | None, say: Say) -> Dataset:
 
 
 def _synthetic(_folder: str | Path | None, _say: Say) -> Dataset:
-    """Half a pattern of its class, half noise. Patterns are in 4x4 tiles, so that they outlive a pool or two."""
+    """Make images that are half noise, half the pattern of their class in 4x4 tiles, which survive a pool or two."""
     tiles = raw((7, 3, 6, 5), "synthetic", "patterns") >> np.uint64(56)
     noise = raw((512 + 128, 3, 24, 20), "synthetic", "noise") >> np.uint64(56)
     labels = (raw((512 + 128,), "synthetic", "labels") % np.uint64(7)).astype(np.int64)

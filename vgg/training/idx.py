@@ -1,4 +1,4 @@
-"""IDX files: the format of MNIST and of those after it."""
+"""IDX files, the format of MNIST and of later datasets like it."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ Labels = NDArray[np.int64]
 
 
 def read_idx(data: bytes, where: str) -> Images:
-    """The uint8 array, one to three axes, in the bytes of a gzipped IDX file; ``where`` names them in a ``VGGError``.
+    """Return the uint8 array, of one to three axes, in the bytes of a gzipped IDX file.
 
-    Two zero bytes, the type, the number of axes, each extent as a big-endian uint32, the values: "The IDX file format",
+    Raises ``VGGError``, in which ``where`` names the file, when the bytes are not such a file. The format is: two zero
+    bytes, the type, the number of axes, each extent as a big-endian uint32, the values. See "The IDX file format",
     LeCun, Cortes & Burges, http://yann.lecun.com/exdb/mnist/.
     """
     try:
@@ -33,11 +34,16 @@ def read_idx(data: bytes, where: str) -> Images:
     shape = tuple(int.from_bytes(raw[low : low + 4], "big") for low in range(4, start, 4))
     if not len(raw) - start == math.prod(shape) > 0:
         raise mismatch(where, f"{len(raw)} bytes", f"{start} of header and {math.prod(shape)} > 0 for shape {shape}")
-    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape).copy()  # writable, or torch warns
+    return (
+        np.frombuffer(raw, np.uint8, offset=start).reshape(shape).copy()
+    )  # a copy, because torch warns when an array is not writable
 
 
 def labelled(folder: Path, prefix: str, read: Callable[[Path], bytes]) -> tuple[Images, Labels]:
-    """Images (N, 1, h, w) and their labels, ten classes, from one pair of IDX files."""
+    """Return images uint8 (N, 1, height, width) and labels int64 (N,), 0 to 9, from one pair of IDX files.
+
+    ``read`` returns the bytes of a file. Raises ``VGGError`` when the files do not hold such arrays.
+    """
     paths = [folder / f"{prefix}{kind}-ubyte.gz" for kind in ("images-idx3", "labels-idx1")]
     images, labels = (read_idx(read(path), str(path)) for path in paths)
     for array, axes, path in ((images, 3, paths[0]), (labels, 1, paths[1])):

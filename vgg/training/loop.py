@@ -1,5 +1,6 @@
-"""The neutral training loop, run inside a worker: the same initial parameters, batches and bookkeeping for every
-backend.
+"""The training loop, which runs in a worker.
+
+Every backend gets the same initial parameters and the same batches, and its results are recorded in the same way.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ from .evaluation import evaluation
 Arrays = Mapping[str, NDArray[Any]]
 Emit = Callable[[dict[str, Any]], None]
 SIGN = 10.0
-"""Seconds after which an evaluation gives a sign of life, an empty event: a client would take it for dead."""
+"""Seconds after which an evaluation sends an empty event, so that the client does not end a silent worker."""
 
 
 def run(
@@ -49,18 +50,21 @@ def run(
     every: int = 0,
     class_names: Sequence[str] = (),
 ) -> dict[str, Any]:
-    """Train ``backend`` on ``arrays`` (train_images, train_labels, test_images, test_labels) into the directory
-    ``out``.
+    """Train ``backend`` in the run directory ``out``, and return the summary that ``run.json`` also gets.
 
-    Goes on from the last of ``out``'s checkpoints, if it has any. One is written after each epoch and after each
-    ``every`` steps (0: none); ``keep`` says how many to hold (0: none at all). ``stopping`` is asked after each step.
-    One run at a time: ``VGGError`` where ``out`` is in use. Of several processes only the first writes.
-    Returns the summary that ``run.json`` ends with: losses, accuracy, images/s, seconds of compiling and of an epoch,
-    shares of the time, peak bytes of the host's memory, device; or ``{"stopped": (epoch, step)}``.
+    ``arrays`` are train_images, train_labels, test_images and test_labels: images uint8 (N, C, H, W), labels int64
+    (N,). The run continues from the last checkpoint in ``out``, if there is one. A checkpoint is written after each
+    epoch and after every ``every`` steps (0: only after epochs); ``keep`` is the number that is kept (0: none is
+    written). ``stopping`` is called after each step; when it returns true, a checkpoint is written and the run stops.
+    If there are several processes, only the first writes files.
+
+    The summary has losses, accuracy, images/s, seconds of compiling and per epoch, shares of the time, peak bytes of
+    the host's memory, and the device. For a run that stops it is ``{"stopped": (epoch, step)}``. Raises ``VGGError``
+    when ``out`` is in use, when it cannot be written, when memory is exhausted, and when the loss is not finite.
     """
     with nullcontext() if group().rank else alone_in(out), _written(out):
         loop = Loop(backend, out, arrays, Spec.from_dict(spec), Recipe.from_dict(recipe), device, emit, keep)
-        facts = json.loads(json.dumps(facts))  # as run.json gives them back: no tuples
+        facts = json.loads(json.dumps(facts))  # as run.json will return them, without tuples
         loop.begin(facts)
         while loop.place[0] < loop.recipe.epochs:
             if not loop.train(every, stopping):
@@ -72,7 +76,7 @@ def run(
 
 @contextmanager
 def _written(out: Path) -> Iterator[None]:
-    """A disk that is full, or a directory that has become read-only, in whatever step of the run, is said as such."""
+    """Turn an ``OSError`` in the block, such as a full disk, into a ``VGGError`` that says which file it concerns."""
     try:
         yield
     except OSError as error:
@@ -80,39 +84,40 @@ def _written(out: Path) -> Iterator[None]:
 
 
 class Loop:
-    """One run: its learner, its place in it, and the files that it writes."""
+    """One run: its learner, the place that it has reached, and the files that it writes."""
 
     def __init__(
         self, backend: Any, out: Path, arrays: Arrays, spec: Spec, recipe: Recipe, device: str, emit: Emit, keep: int
     ) -> None:
         self.out, self.arrays, self.spec, self.recipe, self.emit, self.device = out, arrays, spec, recipe, emit, device
         self.checkpoints, self.group = Checkpoints(out, keep), group()
-        self.chosen, held = batches.split(len(arrays["train_labels"]), recipe.validation, recipe.seed)
+        self.examples, held_out = batches.split(len(arrays["train_labels"]), recipe.validation, recipe.seed)
         images, labels = arrays["train_images"], arrays["train_labels"]
-        self.judged_on = ("validation", images[held], labels[held]) if len(held) else self._test_set()
+        self.evaluation_set = ("validation", images[held_out], labels[held_out]) if len(held_out) else self._test_set()
         self.place: Place = (0, 0)
         self.rows: list[dict[str, Any]] = []
         self.logits: NDArray[np.float64] | None = None
         self.clock = Clock()
         self.epoch_seconds: float | None = None
-        self.backend, found = backend, self.checkpoints.last()
-        self.learner = self._learner({} if found else initial(spec, recipe))
-        if found:
-            state, self.place = found
+        self.backend, checkpoint = backend, self.checkpoints.last()
+        self.learner = self._learner({} if checkpoint else initial(spec, recipe))
+        if checkpoint:
+            state, self.place = checkpoint
             self.learner.restore(state)
 
     def _learner(self, weights: Arrays) -> Any:
-        """A new one, of ``weights`` if there are any."""
+        """Return a new learner, of ``weights`` if there are any."""
         model = self.backend.build(self.spec, dtype=self.recipe.dtype, device=self.device)
         return self.backend.learner(self.backend.load(model, weights) if weights else model, self.recipe)
 
     def begin(self, facts: dict[str, Any]) -> None:
-        """Write ``run.json``; cut ``metrics.jsonl`` back to the checkpoint that the run goes on from, if any, and
-        remove what a life before left half-written.
+        """Write ``run.json``, and prepare the directory for a run that continues from a checkpoint.
+
+        ``metrics.jsonl`` is cut back to the checkpoint, and temporary files of an earlier process are removed.
         """
         if self.place != (0, 0):
             lines = self._metrics().splitlines(keepends=True)
-            whole = (json.loads(line) for line in lines if line.endswith("\n"))  # a power cut may tear the last
+            whole = (json.loads(line) for line in lines if line.endswith("\n"))  # a power failure may cut the last line
             self.rows = [row for row in whole if (row["epoch"], row.get("step", math.inf)) < self.place]
         if not self.group.rank:
             files.sweep(self.out)
@@ -132,12 +137,15 @@ class Loop:
             ) from error
 
     def train(self, every: int, stopping: Callable[[], bool]) -> bool:
-        """The rest of an epoch; whether it was not stopped. A loss that is not finite ends the run."""
-        (epoch, first), began = self.place, self.clock.training()
+        """Train the rest of an epoch. Return False when the run was stopped, otherwise True.
+
+        Raises ``VGGError`` when a loss is not finite.
+        """
+        (epoch, first), start = self.place, self.clock.training()
         lr = self.recipe.lr_at(epoch, [row["validation_accuracy"] for row in self.rows if "validation_accuracy" in row])
-        rest = batches.batches(len(self.chosen), self.recipe.batch_size, self.recipe.seed, epoch, first)
+        rest = batches.batches(len(self.examples), self.recipe.batch_size, self.recipe.seed, epoch, first)
         for step, batch in enumerate(rest, first):
-            self._step(lr, self.chosen[batch])
+            self._step(lr, self.examples[batch])
             self.place = (epoch, step + 1)
             stop = stopping()
             if stop or (every and (step + 1) % every == 0):
@@ -145,23 +153,28 @@ class Loop:
             if stop:
                 return False
         self.place = (epoch + 1, 0)
-        self.epoch_seconds = None if first else self.clock.training() - began
+        self.epoch_seconds = None if first else self.clock.training() - start
         return True
 
     def test(self) -> None:
-        """Loss and accuracy after an epoch, with the same two lines of NumPy for every backend."""
-        epoch, (name, images, labels) = self.place[0] - 1, self.judged_on
+        """Measure loss and accuracy after an epoch, with the same NumPy code for every backend.
+
+        Raises ``VGGError`` when the loss is not finite.
+        """
+        epoch, (name, images, labels) = self.place[0] - 1, self.evaluation_set
         self.logits = self._logits(images)
         loss, _ = oracle.cross_entropy(self.logits, labels)
         if not math.isfinite(loss):
             raise self._diverged(f"{name} loss is {loss} after epoch {epoch + 1}")
         accuracy = float((self.logits.argmax(axis=1) == labels).mean())
-        found = {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
-        self._log({"epoch": epoch, **found, "epoch_seconds": self.epoch_seconds})
+        results = {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
+        self._log({"epoch": epoch, **results, "epoch_seconds": self.epoch_seconds})
 
     def save(self) -> None:
-        """A checkpoint at this place in the run, if any are kept. Parameters that are not finite end the run: where
-        ReLUs and max-pools swallow NaN its losses stay finite.
+        """Write a checkpoint of this place in the run, unless none are kept.
+
+        Raises ``VGGError`` when a parameter is not finite. If ReLUs and max-pools swallow NaN, losses stay finite, so
+        only the parameters show it.
         """
         if self.group.rank:
             return
@@ -175,36 +188,36 @@ class Loop:
             if not self.checkpoints.keep:
                 return
             with (self.out / "metrics.jsonl").open("rb") as metrics:
-                os.fsync(metrics.fileno())  # no checkpoint may survive a power cut that its metrics do not
+                os.fsync(metrics.fileno())  # after a power failure there must be no checkpoint without its metrics
             self.checkpoints.save(state, self.place, self.spec)
 
     def finish(self, facts: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
-        """Write the weights, what they get right and wrong on the test images, and the summary."""
+        """Evaluate the test images; write the weights, the evaluation and the summary; return the summary."""
         name, images, labels = self._test_set()
-        logits = self._logits(images) if self.logits is None or self.judged_on[0] != name else self.logits
-        found = evaluation(logits, labels, class_names)
+        logits = self._logits(images) if self.logits is None or self.evaluation_set[0] != name else self.logits
+        results = evaluation(logits, labels, class_names)
         if not self.group.rank:
-            self._write(found)
-        summary = {**self._summary(), "test_accuracy": found["accuracy"], "shares": self.clock.shares()}
+            self._write(results)
+        summary = {**self._summary(), "test_accuracy": results["accuracy"], "shares": self.clock.shares()}
         self._describe(facts, summary)
         return summary
 
-    def _write(self, found: dict[str, Any]) -> None:
+    def _write(self, results: dict[str, Any]) -> None:
         with self.clock.measure("checkpoint"):
             state = self.learner.state()
             weights = {name: state[name] for name in params.shapes(self.spec)}
             params.save_params(self.out / "weights.safetensors", weights, self.spec)
-            files.write_atomically(self.out / "evaluation.json", json.dumps(found, indent=1).encode())
+            files.write_atomically(self.out / "evaluation.json", json.dumps(results, indent=1).encode())
 
     def _summary(self) -> dict[str, Any]:
-        """First and last loss, and ``speed``."""
+        """Return the first loss, the mean loss of the last epoch, speeds, peak memory in bytes, and the device."""
         steps = [row for row in self.rows if "loss" in row]
         final = [row["loss"] for row in steps if row["epoch"] == self.recipe.epochs - 1]
         epochs = [row["epoch_seconds"] for row in self.rows if row.get("epoch_seconds")]
         return {
             "first_loss": steps[0]["loss"],
             "last_loss": float(np.mean(final)),
-            **speed([row["seconds"] for row in steps], epochs, min(self.recipe.batch_size, len(self.chosen))),
+            **speed([row["seconds"] for row in steps], epochs, min(self.recipe.batch_size, len(self.examples))),
             "peak_bytes": peak_bytes(),
             "device": self.device,
         }
@@ -212,27 +225,28 @@ class Loop:
     def _step(self, lr: float, batch: NDArray[np.int64]) -> None:
         (epoch, step), labels = self.place, self.arrays["train_labels"][batch]
         images = batches.augmented(self.arrays["train_images"][batch], self.recipe, epoch, step)
-        given = self._masks(len(batch))
+        options = self._masks(len(batch))
         with self.clock.measure("step"):
-            loss = self._loss(images, labels, lr, given)
+            loss = self._loss(images, labels, lr, options)
         if not math.isfinite(loss):
             raise self._diverged(f"loss is {loss} at epoch {epoch + 1}, step {step + 1}")
         row = {"epoch": epoch, "step": step, "loss": loss, "lr": lr, "seconds": self.clock.last}
         self._log(row, images=len(batch))
 
-    def _loss(self, images: NDArray[Any], labels: NDArray[Any], lr: float, given: dict[str, Any]) -> float:
+    def _loss(self, images: NDArray[Any], labels: NDArray[Any], lr: float, options: dict[str, Any]) -> float:
         try:
-            return float(self.learner.step(images, labels, lr, **given))
+            return float(self.learner.step(images, labels, lr, **options))
         except Exception as error:
             if not out_of_memory(error):
                 raise
-        # Only now: while it is handled, the error keeps what the failed step had in memory.
+        # Not in the except clause, where the error still holds the memory of the failed step.
         fitting = f"; {self._fitting(images, labels)}" if self.group.size == 1 else ""
         raise mismatch("--batch-size", f"out of memory with {len(images)}", f"one that fits{fitting}")
 
     def _fitting(self, images: NDArray[Any], labels: NDArray[Any]) -> str:
-        """The largest half, quarter, ... of a batch that a learner can take: tried, not guessed. A new one each time:
-        what the step that failed had donated is lost.
+        """Return as text the largest half, quarter, ... of a batch for which the memory is enough, found by trial.
+
+        Each trial needs a new learner, because the arrays that a failed step had donated are lost.
         """
         size = len(images)
         while size := size // 2:
@@ -248,8 +262,8 @@ class Loop:
         return "not even 1 does, so take a smaller network or input"
 
     def _diverged(self, what: str) -> VGGError:
-        kept = self.checkpoints.paths()
-        where = f"; --init-from takes the last good checkpoint, {kept[-1]}" if kept else ""
+        paths = self.checkpoints.paths()
+        where = f"; --init-from takes the last good checkpoint, {paths[-1]}" if paths else ""
         return VGGError(f"{what}; start again with a smaller learning rate than {self.recipe.lr}{where}")
 
     def _masks(self, count: int) -> dict[str, Any]:
@@ -258,28 +272,32 @@ class Loop:
         return {"masks": masks(self.spec, count, self.recipe.seed, self._number())}
 
     def _number(self) -> int:
-        """Of steps taken so far."""
+        """Return the number of steps taken so far."""
         epoch, step = self.place
-        return epoch * math.ceil(len(self.chosen) / self.recipe.batch_size) + step
+        return epoch * math.ceil(len(self.examples) / self.recipe.batch_size) + step
 
     def _test_set(self) -> tuple[str, NDArray[Any], NDArray[Any]]:
         return "test", self.arrays["test_images"], self.arrays["test_labels"]
 
     def _logits(self, images: NDArray[Any]) -> NDArray[np.float64]:
-        """In batches of one size, so that a compiled backend compiles once: the last is padded with the first image."""
+        """Return the logits (N, classes) of images (N, C, H, W), as float64.
+
+        All batches have the same size, so that a compiled backend compiles once: the last is padded with the first
+        image.
+        """
         size, images = min(self.recipe.batch_size, len(images)), batches.centred(images, self.recipe)
         with self.clock.measure("evaluation"):
-            parts, told = [], time.monotonic()
+            parts, last_sign = [], time.monotonic()
             for start in range(0, len(images), size):
                 batch = images[start : start + size]
                 padding = np.repeat(images[:1], size - len(batch), axis=0)
-                parts.append(self._evaluated(np.concatenate([batch, padding]))[: len(batch)])
-                if time.monotonic() - told > SIGN:
-                    told = time.monotonic()
+                parts.append(self._evaluate(np.concatenate([batch, padding]))[: len(batch)])
+                if time.monotonic() - last_sign > SIGN:
+                    last_sign = time.monotonic()
                     self.emit({})
         return np.concatenate(parts).astype(np.float64)
 
-    def _evaluated(self, images: NDArray[Any]) -> NDArray[Any]:
+    def _evaluate(self, images: NDArray[Any]) -> NDArray[Any]:
         try:
             return np.asarray(self.learner.evaluate(images))
         except Exception as error:
@@ -288,7 +306,7 @@ class Loop:
         raise mismatch("--batch-size", f"out of memory evaluating {len(images)}", "fewer")
 
     def _log(self, row: dict[str, Any], **more: Any) -> None:
-        """One line of ``metrics.jsonl``; an event that tells ``more``, and how many steps are behind it."""
+        """Write ``row`` to ``metrics.jsonl``; send it as an event with ``more`` and the ``number`` of steps so far."""
         self.rows.append(row)
         if self.group.rank:
             return
@@ -299,9 +317,9 @@ class Loop:
     def _describe(self, facts: dict[str, Any], summary: dict[str, Any] | None) -> None:
         if self.group.rank:
             return
-        known = json.loads((self.out / "run.json").read_text()) if (self.out / "run.json").exists() else {}
-        if known.get("facts") not in (None, facts):  # a run that goes on elsewhere
-            known["earlier_facts"] = [*known.get("earlier_facts", []), known["facts"]]
-        text = {"device": self.device, **known, "placed": self.device, "facts": facts, "summary": summary}
-        text |= {"spec": self.spec.to_dict(), "recipe": self.recipe.to_dict()}
-        files.write_atomically(self.out / "run.json", json.dumps(text, indent=1).encode())
+        about = json.loads((self.out / "run.json").read_text()) if (self.out / "run.json").exists() else {}
+        if about.get("facts") not in (None, facts):  # the run continues in another environment or on another device
+            about["earlier_facts"] = [*about.get("earlier_facts", []), about["facts"]]
+        about = {"device": self.device, **about, "placed": self.device, "facts": facts, "summary": summary}
+        about |= {"spec": self.spec.to_dict(), "recipe": self.recipe.to_dict()}
+        files.write_atomically(self.out / "run.json", json.dumps(about, indent=1).encode())

@@ -1,4 +1,4 @@
-"""VGG in PyTorch, from top to bottom: ``model`` is what a student reads first, then ``numbers``, then ``learner``."""
+"""VGG in PyTorch. Read ``model`` first, then ``numbers``, then ``learner``."""
 
 from __future__ import annotations
 
@@ -27,4 +27,4 @@ PRECISIONS = {
     "cpu": ("float64", "float32", "bf16", "fp16"),
     "gpu": ("float64", "float32", "tf32", "bf16", "fp16"),
 }
-REPLICAS = {"batch_norm": False}  # SyncBatchNorm has no CPU kernel, and so no proof here
+REPLICAS = {"batch_norm": False}  # SyncBatchNorm has no CPU kernel, so it cannot be checked on a CPU

@@ -1,4 +1,4 @@
-"""A training step in PyTorch: precision, masks, replicas."""
+"""Training in PyTorch: steps in every precision, dropout masks, and replicas."""
 
 from __future__ import annotations
 
@@ -24,11 +24,13 @@ _GROUP = group()
 
 
 def setup() -> None:
-    """Throw the switches of the whole process, as a worker does before anything else.
+    """Set torch's global options for this process. A worker calls this before everything else.
 
-    float32 means float32. In one order where the user asks for it (``VGG_DETERMINISTIC``); else the fastest kernels are
-    looked for, which batches of one size are worth. LRN's gradient has no deterministic algorithm on a GPU: there torch
-    warns.
+    float32 arithmetic is float32, not TF32. With the variable ``VGG_DETERMINISTIC`` torch always adds in the same
+    order; LRN's gradient has no deterministic algorithm on a GPU, for which torch warns. Without it cuDNN searches the
+    fastest kernels, which pays because all batches have the same size.
+
+    Raises ``VGGError`` when the process has more replicas than GPUs.
     """
     ordered = "VGG_DETERMINISTIC" in os.environ
     torch.backends.cuda.matmul.allow_tf32 = torch.backends.cudnn.allow_tf32 = False
@@ -36,11 +38,11 @@ def setup() -> None:
     torch.backends.cudnn.benchmark = not ordered
     if torch.cuda.is_available():
         Group(int(os.environ.get("LOCAL_WORLD_SIZE", "1"))).fit(torch.cuda.device_count())
-        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # where NCCL looks, and ``build``
+        torch.cuda.set_device(int(os.environ.get("LOCAL_RANK", "0")))  # the device that NCCL and ``build`` use
 
 
 def learner(model: nn.Sequential, recipe: Recipe) -> Learner:
-    """SGD on ``model``."""
+    """Return a learner that trains ``model`` by SGD; see ``vgg.backends``."""
     return Learner(model, recipe)
 
 
@@ -63,16 +65,19 @@ class Learner:
             self._velocity(p)  # else a first step that overflows would leave whatever the memory held
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> torch.Tensor:
-        """Forward, backward, update; the loss before it."""
+        """Do a forward pass, a backward pass and an update, and return the loss before the update.
+
+        ``x`` is (N, C, H, W), ``y`` (N,). Raises ``VGGError`` when they do not fit the network.
+        """
         check_batch(x, y, self.model.spec)
         (number,), ((mine, targets, own),) = _GROUP.numbers(self.steps), _GROUP.split(x, y, masks)
         self.optimizer.param_groups[0]["lr"] = lr
         self.model.train()
-        targets = labels(self.model, targets)  # a copy waits for all that is under way
+        targets = labels(self.model, targets)  # early, because a copy to the GPU waits for all work in progress
         with seeded(self.model, self.recipe.mask_seed(number)), tf32(self.recipe.precision == "tf32"):
             with _masked(self.model, own):
                 logits = self._logits(self.replica, mine, self.layout)
-            # The replicas' mean, which DistributedDataParallel takes, is the batch's.
+            # DistributedDataParallel takes the mean over replicas, which is then the mean over the batch.
             loss = F.cross_entropy(logits, targets, reduction="sum") * (_GROUP.size / len(x))
             self.optimizer.zero_grad()
             self.scaler.scale(loss).backward()
@@ -82,18 +87,18 @@ class Learner:
         return _mean(loss.detach())
 
     def evaluate(self, x: Array) -> Array:
-        """Logits (N, classes) in eval mode."""
+        """Return the logits (N, classes) of images ``x`` (N, C, H, W) in eval mode."""
         self.model.eval()
         with torch.inference_mode(), tf32(self.recipe.precision == "tf32"):
             return numpy(self._logits(self.model, x, torch.channels_last))
 
     def state(self) -> Arrays:
-        """Parameters, velocities and the number of steps."""
+        """Return parameters, velocities and the number of steps; see ``vgg.backends.Learner.state``."""
         velocity = {name: numpy(self._velocity(p)) for name, p in self.model.named_parameters()}
         return state_of(dump(self.model), velocity, self.steps)
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        """Take over what ``state`` gave."""
+        """Continue from a result of ``state``. Raises ``VGGError`` when it is not a state of this network."""
         params, velocity, self.steps = taken_apart(state, self.model.spec)
         load(self.model, params)
         for name, p in self.model.named_parameters():
@@ -103,7 +108,7 @@ class Learner:
         return self.optimizer.state[p].setdefault("momentum_buffer", torch.zeros_like(p))
 
     def _logits(self, model: nn.Module, x: Array, layout: torch.memory_format) -> torch.Tensor:
-        """In the recipe's precision, then as wide as the parameters, for the loss."""
+        """Return the logits, computed in the recipe's precision and then converted to the parameters' dtype."""
         with tf32(allowed=False):
             images = self._images(x)
         where, narrow = place(self.model), _NARROW.get(self.recipe.precision)
@@ -121,13 +126,15 @@ class Learner:
 
 
 def _matrices(model: nn.Sequential, sides: tuple[int, ...]) -> list[torch.Tensor]:
-    """What resizes images of these sides, on the device; nothing where they need it not."""
+    """Return the matrices that resize images of these sides, on the model's device; none if they need no resizing."""
     return [tensor(model, matrix) for matrix in resizing(sides, model.spec) or ()]
 
 
 def _layout(model: nn.Sequential, precision: str) -> torch.memory_format:
-    """The faster one to train in: channels-last, but on a CPU oneDNN's weight gradients of wide maps with many channels
-    take up to three times as long in it.
+    """Return the memory format in which training is faster.
+
+    This is channels-last, except on a CPU for wide maps with many channels: oneDNN's weight gradients of these take up
+    to three times as long in it.
     """
     (_, *sides), first, where = model.spec.input_shape, model.spec.blocks[0].convs[0], place(model).device.type
     wide = first.channels >= 64 and first.stride == 1 and min(sides) >= 128
@@ -135,7 +142,7 @@ def _layout(model: nn.Sequential, precision: str) -> torch.memory_format:
 
 
 def _replicated(model: nn.Sequential) -> nn.Module:
-    """``model``, its gradients the mean over all processes."""
+    """Return ``model``, or with several processes a wrapper that averages its gradients over all of them."""
     if _GROUP.size == 1:
         return model
     if not distributed.is_initialized():
@@ -144,7 +151,7 @@ def _replicated(model: nn.Sequential) -> nn.Module:
 
 
 def _mean(loss: torch.Tensor) -> torch.Tensor:
-    """Over replicas."""
+    """Return the mean of ``loss`` over replicas."""
     if _GROUP.size == 1:
         return loss
     distributed.all_reduce(loss)
@@ -153,7 +160,7 @@ def _mean(loss: torch.Tensor) -> torch.Tensor:
 
 @contextmanager
 def _masked(model: nn.Sequential, masks: Mapping[str, Array]) -> Iterator[None]:
-    """Let dropout layers multiply by ``masks``."""
+    """Let dropout layers multiply by ``masks`` within the block, in place of their own masks."""
     with ExitStack() as hooks:
         for name, layer in layers(model):
             if name in masks:

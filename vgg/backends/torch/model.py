@@ -1,7 +1,7 @@
-"""VGG in PyTorch: ``torch.nn.Sequential`` of stock layers.
+"""VGG in PyTorch, as a ``torch.nn.Sequential`` of stock layers.
 
-Images are NCHW, convolutions OIHW, dense layers (out, in). These are the canonical layouts, so the state dict is the
-canonical parameters: ``load`` and ``dump`` change no axis.
+Images are NCHW, weights of convolutions OIHW, those of dense layers (out, in). These are the canonical layouts, so the
+state dict holds the canonical parameters, and ``load`` and ``dump`` change no axis.
 """
 
 from __future__ import annotations
@@ -25,15 +25,15 @@ def vgg_block(
     channels: int,
     batch_norm: bool = False,
     dtype: str = "float32",
-    name: str = "block",  # noqa: ARG001 - torch names a module where it is put
+    name: str = "block",  # noqa: ARG001 - torch names a module in its parent
 ) -> nn.Sequential:
-    """One block on ``channels`` input channels: convolutions with ReLU, then a max-pool; (N, C, H, W) throughout."""
+    """Return one block for (N, ``channels``, H, W): convolutions, each with ReLU, then a max-pool."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     exact = {"dtype": getattr(torch, dtype)}
     for i, conv in enumerate(block.convs, 1):
         layers[f"conv{i}"] = nn.Conv2d(channels, conv.channels, conv.kernel, conv.stride, conv.padding, **exact)
         if batch_norm:
-            # torch's momentum is the share of the new statistic; others count what is kept of the old one.
+            # torch's momentum is the share of the new statistic; in other frameworks it is the share of the old one.
             layers[f"bn{i}"] = nn.BatchNorm2d(conv.channels, BATCH_NORM_EPSILON, 1 - BATCH_NORM_MOMENTUM, **exact)
         layers[f"relu{i}"] = nn.ReLU(inplace=True)
         if conv.lrn:
@@ -46,13 +46,14 @@ def vgg_block(
 
 
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> nn.Sequential:
-    """``spec`` as ``nn.Sequential`` that holds ``vgg.init(spec)``; its state dict carries canonical names.
+    """Return ``spec`` as an ``nn.Sequential`` with the parameters ``vgg.init(spec)``.
 
-    ``dtype`` is float32 or float64, ``device`` cpu or gpu; ``VGGError`` for others.
+    Its state dict has the canonical names. ``dtype`` is float32 or float64, ``device`` cpu or gpu. Raises ``VGGError``
+    for others.
     """
     check_build(dtype, device)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    with torch.device("meta"):  # shapes alone: stock layers would draw values, from the generator of the process
+    with torch.device("meta"):  # shapes only; otherwise the layers would draw values from the generator of the process
         channels = spec.input_shape[0]
         for i, block in enumerate(spec.blocks, 1):
             layers[f"block{i}"] = vgg_block(block, channels, spec.batch_norm, dtype, f"block{i}")
@@ -60,7 +61,7 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> nn.Sequ
         if spec.head.global_pool:
             layers["global_avg_pool"] = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Flatten())
         else:
-            layers["flatten"] = nn.Flatten()  # in C,H,W order
+            layers["flatten"] = nn.Flatten()  # in the order C,H,W
         width = channels if spec.head.global_pool else int(np.prod(spec.feature_shape))
         for i, hidden in enumerate(spec.head.hidden, 1):
             layers[f"fc{i}"] = nn.Linear(width, hidden, dtype=getattr(torch, dtype))
@@ -75,18 +76,18 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> nn.Sequ
 
 
 def load(model: nn.Sequential, params: Mapping[str, Array]) -> nn.Sequential:
-    """``model`` itself, with copies of these canonical parameters in it, rounded to its dtype.
+    """Copy these canonical parameters into ``model``, rounded to its dtype, and return ``model``.
 
-    ``VGGError`` unless they have exactly the names and shapes of its spec.
+    Raises ``VGGError`` unless they have exactly the names and shapes of its spec.
     """
     check_params(params, model.spec)
     state = {name: torch.from_numpy(np.array(array)) for name, array in params.items()}
     counters = [name for name in model.state_dict() if name.endswith("num_batches_tracked")]
-    model.load_state_dict(state | dict.fromkeys(counters, torch.tensor(0)))  # canonical parameters know no counter
+    model.load_state_dict(state | dict.fromkeys(counters, torch.tensor(0)))  # canonical parameters include no counter
     return model
 
 
 def dump(model: nn.Sequential) -> Arrays:
-    """``{canonical name: array}``, copies."""
+    """Return copies of the parameters, ``{canonical name: array}``."""
     state = {name: t for name, t in model.state_dict().items() if not name.endswith("num_batches_tracked")}
     return {name: np.array(tensor.cpu().numpy(), order="C") for name, tensor in state.items()}

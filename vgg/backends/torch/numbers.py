@@ -1,4 +1,4 @@
-"""Numbers of a PyTorch model: activations, loss and gradients, as NumPy arrays under canonical names."""
+"""Numbers of a PyTorch model: activations, loss and gradients, as NumPy arrays with canonical names."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ from .. import Array, Arrays, check_batch
 
 
 def forward(model: nn.Sequential, x: Array, *, train: bool = False) -> Array:
-    """Logits (N, classes) of images (N, C, H, W)."""
+    """Return the logits (N, classes) of images (N, C, H, W)."""
     with torch.no_grad(), _pure(model, train):
         return numpy(model(tensor(model, x)))
 
 
 def trace(model: nn.Sequential, x: Array, *, train: bool = False) -> Arrays:
-    """Every layer's output, by layer name."""
+    """Return the output of every layer for images (N, C, H, W), by layer name; the logits are the last."""
     activations: Arrays = {}
     with torch.no_grad(), _pure(model, train):
         out = tensor(model, x)
@@ -32,7 +32,10 @@ def trace(model: nn.Sequential, x: Array, *, train: bool = False) -> Arrays:
 
 
 def loss_and_grads(model: nn.Sequential, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
-    """Mean cross-entropy and the gradient of every parameter."""
+    """Return the mean cross-entropy of images (N, C, H, W) and labels (N,), and the gradient of every parameter.
+
+    Raises ``VGGError`` when images or labels do not fit the network.
+    """
     check_batch(x, y, model.spec)
     with _pure(model, train):
         loss = F.cross_entropy(model(tensor(model, x)), labels(model, y))
@@ -42,7 +45,7 @@ def loss_and_grads(model: nn.Sequential, x: Array, y: Array, *, train: bool = Fa
 
 
 def facts() -> dict[str, Any]:
-    """Versions, devices, flags that change numbers."""
+    """Return versions, devices, and options that change numbers."""
     return {
         "framework": f"torch {torch.__version__}",
         "versions": {"torch": torch.__version__, "numpy": np.__version__},
@@ -58,28 +61,28 @@ def facts() -> dict[str, Any]:
 
 
 def place(model: nn.Module) -> torch.Tensor:
-    """A parameter: on the model's device, in its dtype."""
+    """Return a parameter of the model, which has the model's device and dtype."""
     return next(model.parameters())
 
 
 def tensor(model: nn.Module, x: Array, keep: bool = False) -> torch.Tensor:
-    """``x`` on the model's device, in its dtype unless ``keep``."""
+    """Return ``x`` on the model's device, converted to the model's dtype unless ``keep``."""
     p = place(model)
     return torch.from_numpy(np.ascontiguousarray(x)).to(p.device, None if keep else p.dtype)
 
 
 def labels(model: nn.Module, y: Array) -> torch.Tensor:
-    """``y`` on the model's device."""
+    """Return the labels ``y`` (N,) on the model's device."""
     return torch.from_numpy(np.ascontiguousarray(y)).to(place(model).device)
 
 
 def numpy(x: torch.Tensor) -> Array:
-    """A copy of ``x``."""
+    """Return a copy of ``x`` as a NumPy array."""
     return np.array(x.detach().cpu().numpy(), order="C")
 
 
 def layers(model: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
-    """(name in the layer table, layer), in order."""
+    """Yield (name in the layer table, layer) in the order of computation."""
     for name, child in model.named_children():
         if name.startswith("block"):
             yield from ((f"{name}.{part}", layer) for part, layer in child.named_children())
@@ -89,7 +92,7 @@ def layers(model: nn.Sequential) -> Iterator[tuple[str, nn.Module]]:
 
 @contextmanager
 def tf32(allowed: bool) -> Iterator[None]:
-    """Allow TensorFloat-32 on a GPU, or not, within the block: torch's switch is the whole process'."""
+    """Allow or forbid TensorFloat-32 on a GPU within the block, by torch's global options, which are then restored."""
     matmul, cudnn = torch.backends.cuda.matmul, torch.backends.cudnn
     before = matmul.allow_tf32, cudnn.allow_tf32
     matmul.allow_tf32 = cudnn.allow_tf32 = allowed
@@ -101,7 +104,7 @@ def tf32(allowed: bool) -> Iterator[None]:
 
 @contextmanager
 def seeded(model: nn.Module, seed: int) -> Iterator[None]:
-    """Draw dropout masks from ``seed`` within the block; torch's generator, which the process shares, stays."""
+    """Seed torch's generator, which draws dropout masks, within the block; then restore its earlier state."""
     device = place(model).device
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         torch.manual_seed(seed)
@@ -110,7 +113,7 @@ def seeded(model: nn.Module, seed: int) -> Iterator[None]:
 
 @contextmanager
 def _pure(model: nn.Sequential, train: bool) -> Iterator[None]:
-    """Set the mode, seed the dropout masks afresh, and put mode and running statistics back afterwards."""
+    """Set the mode and seed the dropout masks within the block; then restore the mode and the running statistics."""
     kept, before = [buffer.clone() for buffer in model.buffers()], model.training
     model.train(train)
     try:
