@@ -1,6 +1,6 @@
 """The plot of ``vgg bench``: each contender's share of the machine's ceiling.
 
-``python tools/plot.py JSON SVG`` writes it.
+``python tools/plot.py JSON SVG`` writes it to the file SVG, from the result of a bench in the file JSON.
 """
 
 from __future__ import annotations

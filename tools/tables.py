@@ -113,7 +113,7 @@ def replaced(text: str, name: str, fresh: str) -> str:
 
 
 def main(source: Path, document: Path) -> None:
-    """Bring ``document`` up to date with the JSON file ``source``."""
+    """Update the tables in ``document`` from the JSON file ``source``. Raises ``VGGError`` if there are none."""
     text = document.read_text()
     fresh = documents(json.loads(source.read_text()), source.name)
     names = [name for name in fresh if f"<!-- {name} -->" in text] or [source.name]

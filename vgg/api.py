@@ -252,8 +252,8 @@ def bench(
     from .timing import run
     from .timing.conditions import Conditions
 
-    names, chosen = _backends(backends), tuple(workload) or run.names()
-    for name in chosen:
+    names, workloads = _backends(backends), tuple(workload) or run.names()
+    for name in workloads:
         if name not in run.names():
             raise unknown("workload", name, run.names())
     if device == "auto":
@@ -261,10 +261,10 @@ def bench(
     conditions = Conditions(device, precision, rounds, env, timeout, batch_size)
     old = timings.read(Path(compare)) if compare else None
     if old:
-        timings.check_comparable(old, run.planned(names, chosen, conditions))
+        timings.check_comparable(old, run.planned(names, workloads, conditions))
     place = directory.file(Path(out) if out else options.new_path("bench").with_suffix(".json"))
     with _progress(shown=progress) as listener:
-        result = run.run(names, chosen, conditions, listener, lambda partial: directory.write_json(place, partial))
+        result = run.run(names, workloads, conditions, listener, lambda partial: directory.write_json(place, partial))
     if old:
         result["regressions"] = timings.regressions(old, result)
         directory.write_json(place, result)

@@ -324,8 +324,8 @@ def main() -> None:
     requests, replies, followers = _streams(group, os.environ.get(replicas.PIPES))
     with Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)
-    with Path(sys.argv[2]).open("ab") as printed:
-        os.dup2(printed.fileno(), 1)
+    with Path(sys.argv[2]).open("ab") as output:
+        os.dup2(output.fileno(), 1)
     cast("TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
     if group.processes == 1:  # a cluster sends SIGTERM to every process; the client reacts to it
         signal.signal(signal.SIGTERM, signal.SIG_IGN)

@@ -34,7 +34,7 @@ _TABLE_1 = {
     "vgg16": _column(2, 2, 3, 3, 3),
     "vgg19": _column(2, 2, 4, 4, 4),
 }
-"""Columns A, A-LRN, B, C, D and E."""
+"""Name -> blocks of the columns A, A-LRN, B, C, D and E of Table 1."""
 _ALEXNET = (
     Block((Conv(96, kernel=11, stride=4, padding=1),), Pool(3, 2)),
     Block((Conv(256, kernel=5, padding=2),), Pool(3, 2)),

@@ -13,7 +13,7 @@ BATCH_NORM_EPSILON = 1e-5
 BATCH_NORM_MOMENTUM = 0.9
 """The share of the old running statistic that is kept, as in Keras, Flax and MXNet; torch's momentum is 1 - 0.9."""
 LRN_SIZE, LRN_ALPHA, LRN_BETA, LRN_K = 5, 1e-4, 0.75, 2.0
-"""Krizhevsky et al. (2012), section 3.3: ``x / (k + alpha * sum of squares over size channels) ** beta``."""
+"""From Krizhevsky et al. (2012), section 3.3: ``x / (k + alpha * sum of squares over size channels) ** beta``."""
 
 
 def at_least(what: str, value: Any, low: int) -> None:

@@ -19,8 +19,8 @@ def masks(spec: Spec, batch: int, seed: int, step: int) -> dict[str, NDArray[np.
     for row in dropouts(spec):
         rate, shape = row.attributes["rate"], (batch, *row.output_shape)
         bits = stream(seed, step, row.name).random_raw(int(np.prod(shape)))
-        kept = (bits >> np.uint64(11)) * 2.0**-53 >= rate
-        result[row.name] = (kept * np.float64(1 / (1 - rate))).reshape(shape)
+        keep = (bits >> np.uint64(11)) * 2.0**-53 >= rate
+        result[row.name] = (keep * np.float64(1 / (1 - rate))).reshape(shape)
     return result
 
 

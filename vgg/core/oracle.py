@@ -189,7 +189,7 @@ def _batch_norm(row: Layer, own: Arrays, x: Array, tape: Tape, mode: Mode) -> Ar
         count = x.size // x.shape[1]
         if mode.bessel and count == 1:
             raise mismatch(
-                row.name, "one value a channel", "two or more for an unbiased variance", "take a larger batch"
+                row.name, "one value per channel", "two or more for an unbiased variance", "take a larger batch"
             )
         batch = {"running_mean": mean, "running_var": var * count / (count - 1) if mode.bessel else var}
         for part, new in batch.items():

@@ -53,8 +53,8 @@ class Entry:
 
         For that there must be such a lock file, and a driver on this machine.
         """
-        wanted = (device == "gpu" or (device == "auto" and self.auto)) and shutil.which("nvidia-smi")
-        lock = self.lock.with_stem(f"{self.lock.stem}-gpu") if self.lock and wanted else None
+        use_gpu = (device == "gpu" or (device == "auto" and self.auto)) and shutil.which("nvidia-smi")
+        lock = self.lock.with_stem(f"{self.lock.stem}-gpu") if self.lock and use_gpu else None
         return replace(self, lock=lock) if lock and lock.is_file() else self
 
     def files(self) -> list[Path]:

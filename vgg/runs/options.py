@@ -131,20 +131,20 @@ def task(
     from ..training import data as datasets
 
     dataset = datasets.load(plan.dataset, data)
-    chosen = spec_of(arch, narrow=narrow, input_shape=input_shape, classes=classes)
+    spec = spec_of(arch, narrow=narrow, input_shape=input_shape, classes=classes)
     if isinstance(arch, str) and not is_file(arch):
-        shape = chosen.input_shape if input_shape else (dataset.channels, plan.size, plan.size)
-        chosen = chosen.modified(input_shape=shape, classes=classes or dataset.classes)
-    _check_fit(chosen, dataset)
-    return Task(chosen, plan, dataset, str(Path(data).absolute()) if data else None)
+        shape = spec.input_shape if input_shape else (dataset.channels, plan.size, plan.size)
+        spec = spec.modified(input_shape=shape, classes=classes or dataset.classes)
+    _check_fit(spec, dataset)
+    return Task(spec, plan, dataset, str(Path(data).absolute()) if data else None)
 
 
-def _check_fit(chosen: Spec, dataset: Dataset) -> None:
-    if chosen.input_shape[0] != dataset.channels:
+def _check_fit(spec: Spec, dataset: Dataset) -> None:
+    if spec.input_shape[0] != dataset.channels:
         wanted = f"{dataset.channels}, as {dataset.name} has"
-        raise mismatch("input channels", chosen.input_shape[0], wanted, f"use --input {dataset.channels}xHxW")
-    if chosen.classes < dataset.classes:
-        raise mismatch("--classes", chosen.classes, f"at least {dataset.classes}, as {dataset.name} has")
+        raise mismatch("input channels", spec.input_shape[0], wanted, f"use --input {dataset.channels}xHxW")
+    if spec.classes < dataset.classes:
+        raise mismatch("--classes", spec.classes, f"at least {dataset.classes}, as {dataset.name} has")
 
 
 def new_path(name: str) -> Path:

@@ -151,8 +151,8 @@ def _describe(run: Prepared) -> None:
 
 
 def _stopped(run: Prepared, place: tuple[int, int]) -> Stopped:
-    kept = f"go on with: vgg train --resume {run.place}" if run.setup.keep else "nothing was kept of it"
-    return Stopped(f"stopped before epoch {place[0] + 1}, step {place[1] + 1}; {kept}")
+    advice = f"go on with: vgg train --resume {run.place}" if run.setup.keep else "nothing was kept of it"
+    return Stopped(f"stopped before epoch {place[0] + 1}, step {place[1] + 1}; {advice}")
 
 
 def report(place: Path) -> Path:

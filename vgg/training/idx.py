@@ -34,9 +34,7 @@ def read_idx(data: bytes, where: str) -> Images:
     shape = tuple(int.from_bytes(raw[low : low + 4], "big") for low in range(4, start, 4))
     if not len(raw) - start == math.prod(shape) > 0:
         raise mismatch(where, f"{len(raw)} bytes", f"{start} of header and {math.prod(shape)} > 0 for shape {shape}")
-    return (
-        np.frombuffer(raw, np.uint8, offset=start).reshape(shape).copy()
-    )  # a copy, because torch warns when an array is not writable
+    return np.frombuffer(raw, np.uint8, offset=start).reshape(shape).copy()  # torch warns when it is not writable
 
 
 def labelled(folder: Path, prefix: str, read: Callable[[Path], bytes]) -> tuple[Images, Labels]:
