@@ -25,7 +25,7 @@ FLOAT64_LIMIT = 1e-12
 The error of a wrong formula is far above it, that of another order of summation far below.
 """
 CONFIDENCE = 5.0
-"""The factor of all limits.
+"""The factor of limits that count roundoffs.
 
 Higham & Mary (2019, SIAM J. Sci. Comput. 41) show that the error of a sum of n terms is below ``CONFIDENCE * sqrt(n)``
 roundoffs with probability 1 - 2 exp(-CONFIDENCE**2 / 2), that is 1 - 7e-6.
