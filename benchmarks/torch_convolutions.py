@@ -1,5 +1,5 @@
 """How fast torch convolves: forward, gradient of the images, gradient of the weights, in both layouts, layer by layer.
-JSON, and a table within it, for ``python tools/tables.py``; in the environment of ``vgg/envs/torch.txt``.
+JSON, and a table within it, for ``python tools/tables.py``; in the environment of ``vgg/process/envs/torch.txt``.
 
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184
 python benchmarks/torch_convolutions.py vgg11_narrow vgg16 > benchmarks/results/torch-convolutions.json

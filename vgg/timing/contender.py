@@ -239,6 +239,6 @@ def _known(backend: Any, name: str, otherwise: Callable[[], T]) -> Callable[[], 
 def _baselines(backend: Any) -> Any:
     name = backend.__name__.rpartition(".")[2]
     try:
-        return importlib.import_module(f"vgg.bench.baselines.{name}")
+        return importlib.import_module(f"vgg.timing.baselines.{name}")
     except ModuleNotFoundError as error:
         raise VGGError(f"{backend.__name__}: no baselines ({error})") from error
