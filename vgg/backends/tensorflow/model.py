@@ -95,7 +95,7 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> VGG:
             if spec.head.dropout:
                 stack.append(layers.Dropout(spec.head.dropout, seed=i, name=f"fc{i}.dropout", **exact))
         stack.append(layers.Dense(spec.classes, name=f"fc{len(spec.head.hidden) + 1}", **drawn, **exact))
-        model = VGG(stack, name=re.sub(r"[^\w.-]|^[^A-Za-z0-9]", "_", spec.name))
+        model = VGG(stack, name=re.sub(r"[^A-Za-z0-9.-]+", "_", spec.name).lstrip("_-") or "vgg")
     model.spec = spec
     return load(model, init(spec, dtype=dtype))
 
