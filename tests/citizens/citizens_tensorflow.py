@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import os
 import random
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -19,6 +21,11 @@ from vgg import Recipe, Spec, VGGError, init
 from vgg.backends.tensorflow import build, dump, forward, learner, load, loss_and_grads, trace
 
 Arrays = dict[str, NDArray[Any]]
+THROWN = (
+    tf.config.experimental.tensor_float_32_execution_enabled(),
+    tf.config.threading.get_inter_op_parallelism_threads(),
+)
+"""TensorFlow's switches after the backend was imported."""
 
 
 def saves_and_loads(spec: Spec) -> None:
@@ -175,6 +182,17 @@ def no_setting_of_the_users_changes_a_number(spec: Spec) -> None:
         keras.config.set_dtype_policy(before[2])
 
 
+def throws_no_switch_when_imported(spec: Spec) -> None:
+    assert THROWN == (True, 0), spec.name
+
+
+def refuses_another_keras(spec: Spec) -> None:
+    script = "import keras; keras.backend.backend = lambda: 'jax'; import vgg.backends.tensorflow"
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=False)
+    wanted = "VGGError: keras.backend.backend(): got jax, wanted tensorflow; set KERAS_BACKEND=tensorflow before Keras"
+    assert wanted in done.stderr, spec.name
+
+
 def leaves_the_process_alone(spec: Spec) -> None:
     def surroundings() -> tuple[object, ...]:
         threads = tf.config.threading.get_inter_op_parallelism_threads()
@@ -249,6 +267,8 @@ CHECKS: dict[str, Check] = {
         two_live_side_by_side,
         refuses_other_devices_and_dtypes,
         no_setting_of_the_users_changes_a_number,
+        throws_no_switch_when_imported,
+        refuses_another_keras,
         leaves_the_process_alone,
     )
 }

@@ -1,14 +1,12 @@
 """VGG in TensorFlow: ``keras.Sequential`` of stock layers, and one of our own for local response normalisation.
 
-Images are NHWC, convolutions HWIO, dense layers (in, out). ``load`` and ``dump`` turn the axes, and the inputs of fc1
-besides: Keras flattens in H,W,C order, canonical parameters have C,H,W.
+NHWC, HWIO, dense (in, out): ``load`` and ``dump`` turn axes, and fc1's inputs, which Keras flattens in H,W,C order.
 """
 
 from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from typing import Any
 
 import keras
 import tensorflow as tf
@@ -24,25 +22,20 @@ from .. import Array, Arrays, check_build
 from ..bookkeeping import near_channels
 from .numbers import VGG, spec_of, variables
 
+_DRAWN = {"kernel_initializer": "zeros"}  # none: ``load`` brings the values
 _LAST = {"data_format": "channels_last"}  # whatever the user's keras.json says
 
 
 @keras.saving.register_keras_serializable(package="vgg")
 class LRN(layers.Layer):
-    """Local response normalisation: ``tf.nn`` has none in float64, and a window over channels is a band matrix."""
+    """Local response normalisation. ``tf.nn`` has none in float64; a window over channels is a band matrix."""
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        """``alpha`` is Krizhevsky's and TensorFlow's: it is not divided by the size of the window, as torch's is."""
         near = tf.constant(near_channels(x.shape[-1], LRN_SIZE), x.dtype)
-        return x * (LRN_K + LRN_ALPHA * (x * x @ near)) ** -LRN_BETA
+        return x * (LRN_K + LRN_ALPHA * (x * x @ near)) ** -LRN_BETA  # alpha is not divided by the size, as torch's is
 
-    def compute_output_shape(self, input_shape: Any) -> Any:
-        """The same."""
+    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
         return input_shape
-
-    def get_config(self) -> dict[str, Any]:
-        """Name and dtype: all else is Krizhevsky's."""
-        return super().get_config()
 
 
 def vgg_block(
@@ -54,23 +47,22 @@ def vgg_block(
 ) -> keras.Sequential:
     """One block on ``channels`` input channels: convolutions with ReLU, then a max-pool; (N, H, W, C) throughout."""
     stack: list[layers.Layer] = []
-    exact, drawn = {"dtype": dtype}, {"kernel_initializer": "zeros"}  # ``load`` brings the values: none are drawn
     for i, conv in enumerate(block.convs, 1):
-        # Keras knows "same" and "valid": another padding is a layer. With strides, "same" would pad one side more.
+        # Keras knows "same" and "valid": other padding is a layer. With a stride, "same" pads one side more.
         same = conv.stride == 1 and conv.kernel == 2 * conv.padding + 1
         if conv.padding and not same:
-            stack.append(layers.ZeroPadding2D(conv.padding, name=f"pad{i}", **_LAST, **exact))
-        pad, at = "same" if same else "valid", {"name": f"conv{i}", **_LAST, **exact}
-        stack.append(layers.Conv2D(conv.channels, conv.kernel, conv.stride, pad, **drawn, **at))
+            stack.append(layers.ZeroPadding2D(conv.padding, name=f"pad{i}", dtype=dtype, **_LAST))
+        how, what = (conv.kernel, conv.stride, "same" if same else "valid"), {"name": f"conv{i}", "dtype": dtype}
+        stack.append(layers.Conv2D(conv.channels, *how, **what, **_LAST, **_DRAWN))
         if batch_norm:
             # Keras' momentum is the share of the old statistic that is kept, and its default epsilon is 1e-3.
-            kept, together = (BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON), {"synchronized": group().size > 1}
-            stack.append(layers.BatchNormalization(-1, *kept, name=f"bn{i}", **together, **exact))
-        stack.append(layers.ReLU(name=f"relu{i}", **exact))
+            kept, at = (BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON), {"name": f"bn{i}", "dtype": dtype}
+            stack.append(layers.BatchNormalization(-1, *kept, synchronized=group().size > 1, **at))
+        stack.append(layers.ReLU(name=f"relu{i}", dtype=dtype))
         if conv.lrn:
-            stack.append(LRN(name=f"lrn{i}", **exact))
+            stack.append(LRN(name=f"lrn{i}", dtype=dtype))
     if block.pool:
-        stack.append(layers.MaxPooling2D(block.pool.kernel, block.pool.stride, name="pool", **_LAST, **exact))
+        stack.append(layers.MaxPooling2D(block.pool.kernel, block.pool.stride, name="pool", dtype=dtype, **_LAST))
     return keras.Sequential(stack, name=name)
 
 
@@ -80,22 +72,23 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> VGG:
     ``dtype`` is float32 or float64, ``device`` cpu or gpu; ``VGGError`` for others.
     """
     check_build(dtype, device)
-    exact, drawn = {"dtype": dtype}, {"kernel_initializer": "zeros"}
-    with tf.device("/GPU:0" if device == "gpu" else "/CPU:0"):
-        channels, height, width = spec.input_shape
-        stack: list[Any] = [layers.Input((height, width, channels), name="images", **exact)]
+    with tf.device(f"/{device.upper()}:0"):
+        channels, *sides = spec.input_shape
+        stack: list[layers.Layer] = [layers.Input((*sides, channels), name="images", dtype=dtype)]
         for i, block in enumerate(spec.blocks, 1):
             stack.append(vgg_block(block, channels, spec.batch_norm, dtype, f"block{i}"))
             channels = block.convs[-1].channels
-        flat = layers.GlobalAveragePooling2D if spec.head.global_pool else layers.Flatten  # in H,W,C order
-        stack.append(flat(name="global_avg_pool" if spec.head.global_pool else "flatten", **_LAST, **exact))
+        if spec.head.global_pool:
+            stack.append(layers.GlobalAveragePooling2D(name="global_avg_pool", dtype=dtype, **_LAST))
+        else:
+            stack.append(layers.Flatten(name="flatten", dtype=dtype, **_LAST))  # in H,W,C order
         for i, hidden in enumerate(spec.head.hidden, 1):
-            stack.append(layers.Dense(hidden, name=f"fc{i}", **drawn, **exact))
-            stack.append(layers.ReLU(name=f"fc{i}.relu", **exact))
+            dense = layers.Dense(hidden, name=f"fc{i}", dtype=dtype, **_DRAWN)
+            stack += [dense, layers.ReLU(name=f"fc{i}.relu", dtype=dtype)]
             if spec.head.dropout:
-                stack.append(layers.Dropout(spec.head.dropout, seed=i, name=f"fc{i}.dropout", **exact))
-        stack.append(layers.Dense(spec.classes, name=f"fc{len(spec.head.hidden) + 1}", **drawn, **exact))
-        model = VGG(stack, name=re.sub(r"[^A-Za-z0-9.-]+", "_", spec.name).lstrip("_-") or "vgg")
+                stack.append(layers.Dropout(spec.head.dropout, seed=i, name=f"fc{i}.dropout", dtype=dtype))
+        stack.append(layers.Dense(spec.classes, name=f"fc{len(spec.head.hidden) + 1}", dtype=dtype, **_DRAWN))
+        model = VGG(stack, name=re.sub(r"[^A-Za-z0-9.-]+", "_", spec.name).lstrip("_-") or "vgg")  # Keras takes no "/"
     model.spec = spec
     return load(model, init(spec, dtype=dtype))
 

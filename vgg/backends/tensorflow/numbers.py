@@ -12,10 +12,15 @@ import numpy as np
 import tensorflow as tf
 
 from ...core.blocks import Block, Conv, Head, Pool
+from ...core.errors import mismatch
 from ...core.layouts import activation_from_hwc, from_hwc
 from ...core.spec import Spec
 from .. import Array, Arrays, check_batch
 from ..bookkeeping import SLOTS
+
+if keras.backend.backend() != "tensorflow":
+    do = "set KERAS_BACKEND=tensorflow before Keras is imported"
+    raise mismatch("keras.backend.backend()", keras.backend.backend(), "tensorflow", do)
 
 MODAL = (keras.layers.BatchNormalization, keras.layers.Dropout)
 """Layers that do something else in training."""
