@@ -52,12 +52,12 @@ def vgg_block(
         same = conv.stride == 1 and conv.kernel == 2 * conv.padding + 1
         if conv.padding and not same:
             stack.append(layers.ZeroPadding2D(conv.padding, name=f"pad{i}", dtype=dtype, **_LAST))
-        how, what = (conv.kernel, conv.stride, "same" if same else "valid"), {"name": f"conv{i}", "dtype": dtype}
-        stack.append(layers.Conv2D(conv.channels, *how, **what, **_LAST, **_DRAWN))
+        window = conv.kernel, conv.stride, "same" if same else "valid"
+        stack.append(layers.Conv2D(conv.channels, *window, name=f"conv{i}", dtype=dtype, **_LAST, **_DRAWN))
         if batch_norm:
             # Keras' momentum is the share of the old statistic that is kept, and its default epsilon is 1e-3.
-            kept, at = (BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON), {"name": f"bn{i}", "dtype": dtype}
-            stack.append(layers.BatchNormalization(-1, *kept, synchronized=group().size > 1, **at))
+            numbers = {"momentum": BATCH_NORM_MOMENTUM, "epsilon": BATCH_NORM_EPSILON, "dtype": dtype}
+            stack.append(layers.BatchNormalization(name=f"bn{i}", synchronized=group().size > 1, **numbers))
         stack.append(layers.ReLU(name=f"relu{i}", dtype=dtype))
         if conv.lrn:
             stack.append(LRN(name=f"lrn{i}", dtype=dtype))
