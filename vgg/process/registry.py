@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import mismatch, unknown
-from .tuning import FAST
+from .tuning import FAST, FIXED
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
@@ -28,6 +28,7 @@ class Entry:
     ``launcher``: what ``python`` runs to start ``{count}`` replicas where each is a process of its own; its files go to
     ``{home}``. ``ranks``: the variables by which such a process knows its rank and how many there are. ``variables``:
     what makes the framework faster in the environment of the lock file, unless the user has set them otherwise.
+    ``fixed``: what the module cannot do without, whatever the user has set.
     ``auto``: whether a GPU build is tried where nobody has asked for a GPU.
     """
 
@@ -38,6 +39,7 @@ class Entry:
     launcher: tuple[str, ...] = ()
     ranks: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, str] = field(default_factory=dict)
     auto: bool = True
 
     def importable(self) -> bool:
@@ -75,6 +77,7 @@ _OWN = {
         launcher,
         ranks,
         FAST.get(name, {}),
+        FIXED.get(name, {}),
         auto=name != "mxnet",  # it brings no CUDA libraries, and without them it cannot be imported
     )
     for name, imports, launcher, ranks in (

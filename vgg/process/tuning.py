@@ -30,6 +30,9 @@ FAST: dict[str, dict[str, str]] = {
 }
 """Measured on two cores with AVX2: docs/speed.md."""
 
+FIXED = {"tensorflow": {"KERAS_BACKEND": "tensorflow"}}  # Keras reads it once, at import
+"""Without which a backend's module is none, whatever the user has set."""
+
 
 UNSEEN = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
 """Where a CPU is asked for: frameworks take hold of every GPU that they see."""
