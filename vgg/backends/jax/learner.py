@@ -18,15 +18,15 @@ import optax
 from flax import linen as nn
 from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding, SingleDeviceSharding
 
-from ..core.blocks import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block
-from ..core.init import init
-from ..core.layouts import activation_from_hwc, from_hwc, to_hwc
-from ..core.params import check_params
-from ..core.recipe import LOSS_SCALE, Recipe
-from ..core.replicas import group
-from ..core.resize import resize_matrix
-from ..core.spec import Spec
-from . import VELOCITY, Array, Arrays, check_batch, check_build, check_state
+from ...core.blocks import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block
+from ...core.init import init
+from ...core.layouts import activation_from_hwc, from_hwc, to_hwc
+from ...core.params import check_params
+from ...core.recipe import LOSS_SCALE, Recipe
+from ...core.replicas import group
+from ...core.resize import resize_matrix
+from ...core.spec import Spec
+from .. import VELOCITY, Array, Arrays, check_batch, check_build, check_state
 
 DECLARED = {"running_var": "population", "denormals": "flushed"}
 PRECISIONS = {
