@@ -17,15 +17,17 @@ from citizens import Check, images, labels
 from flax import linen as nn
 from flax.training.train_state import TrainState
 from jax import export
-from numpy.typing import NDArray
 
 from vgg import Block, Conv, Pool, Spec, VGGError
 from vgg.backends.jax import build, dump, forward, learner, load, loss_and_grads, trace, vgg_block
 from vgg.core.recipe import Recipe
 
-Array = NDArray[Any]
-CLOSE = {"rtol": 1e-4, "atol": 1e-5}
 KEY = jax.random.key(3)
+
+
+def close(found: Any, wanted: Any) -> None:
+    """To float32's rounding in a few layers."""
+    np.testing.assert_allclose(found, wanted, rtol=1e-4, atol=1e-5)
 
 
 def native(spec: Spec) -> jax.Array:
@@ -63,7 +65,7 @@ def has_the_variables_that_flax_itself_would_make(spec: Spec) -> None:
 def applies_in_eval_mode(spec: Spec) -> None:
     model = build(spec)
     module, variables = model
-    np.testing.assert_allclose(module.apply(variables, native(spec)), forward(model, images(spec)), **CLOSE)
+    close(module.apply(variables, native(spec)), forward(model, images(spec)))
 
 
 def applies_in_train_mode(spec: Spec) -> None:
@@ -93,7 +95,7 @@ def shows_intermediates_as_trace_does(spec: Spec) -> None:
         found = seen[block][layer] if layer else seen[name]
         found = np.asarray((found["__call__"] if isinstance(found, dict) else found)[0])
         found = found.transpose(0, 3, 1, 2) if found.ndim == 4 else found
-        np.testing.assert_allclose(found, wanted[name], **CLOSE)
+        close(found, wanted[name])
 
 
 def trains_in_a_train_state(spec: Spec) -> None:
@@ -101,7 +103,6 @@ def trains_in_a_train_state(spec: Spec) -> None:
     rest = {name: collection for name, collection in variables.items() if name != "params"}
     state = TrainState.create(apply_fn=module.apply, params=variables["params"], tx=optax.sgd(0.02, 0.9))
 
-    @jax.jit
     def step(state: TrainState, rest: Any, key: jax.Array) -> Any:
         def loss_of(params: Any) -> Any:
             given = {"params": params, **rest}
@@ -111,9 +112,9 @@ def trains_in_a_train_state(spec: Spec) -> None:
         (_, moved), grads = jax.value_and_grad(loss_of, has_aux=True)(state.params)
         return state.apply_gradients(grads=grads), {**rest, **moved}
 
-    before = mean_loss(module, variables, spec)
+    before, jitted = mean_loss(module, variables, spec), jax.jit(step)
     for number in range(40):
-        state, rest = step(state, rest, jax.random.fold_in(KEY, number))
+        state, rest = jitted(state, rest, jax.random.fold_in(KEY, number))
     assert state.step == 40
     assert mean_loss(module, {"params": state.params, **rest}, spec) < 0.8 * before
 
@@ -122,7 +123,7 @@ def jits(spec: Spec) -> None:
     model = build(spec)
     module, variables = model
     logits = jax.jit(module.apply)(variables, native(spec))
-    np.testing.assert_allclose(logits, forward(model, images(spec)), **CLOSE)
+    close(logits, forward(model, images(spec)))
 
 
 def has_the_gradients_of_loss_and_grads(spec: Spec) -> None:
@@ -133,8 +134,8 @@ def has_the_gradients_of_loss_and_grads(spec: Spec) -> None:
     loss, wanted = loss_and_grads(model, images(spec), labels(spec))
     np.testing.assert_allclose(mean_loss(module, variables, spec), loss, rtol=1e-5)
     kernel, dense = grads["block1"]["conv2"]["kernel"], grads["fc2"]["kernel"]
-    np.testing.assert_allclose(kernel.transpose(3, 2, 0, 1), wanted["block1.conv2.weight"], **CLOSE)
-    np.testing.assert_allclose(dense.T, wanted["fc2.weight"], **CLOSE)
+    close(kernel.transpose(3, 2, 0, 1), wanted["block1.conv2.weight"])
+    close(dense.T, wanted["fc2.weight"])
 
 
 def goes_forward_as_it_goes_back(spec: Spec) -> None:
@@ -149,7 +150,7 @@ def goes_forward_as_it_goes_back(spec: Spec) -> None:
 def maps_over_images(spec: Spec) -> None:
     module, variables = build(spec)
     one_by_one = jax.vmap(lambda image: module.apply(variables, image[None])[0])(native(spec))
-    np.testing.assert_allclose(one_by_one, module.apply(variables, native(spec)), **CLOSE)
+    close(one_by_one, module.apply(variables, native(spec)))
 
 
 def maps_gradients_over_examples(spec: Spec) -> None:
@@ -161,7 +162,7 @@ def maps_gradients_over_examples(spec: Spec) -> None:
     each = jax.vmap(jax.grad(loss_of), (None, 0, 0))(variables, native(spec), jnp.asarray(labels(spec)))
     together = jax.grad(lambda given: mean_loss(module, given, spec))(variables)
     for own, whole in zip(jax.tree.leaves(each), jax.tree.leaves(together), strict=True):
-        np.testing.assert_allclose(own.mean(axis=0), whole, **CLOSE)
+        close(own.mean(axis=0), whole)
 
 
 def exports(spec: Spec) -> None:
@@ -169,7 +170,7 @@ def exports(spec: Spec) -> None:
     exported = export.export(jax.jit(module.apply))(variables, native(spec))
     if find_spec("flatbuffers"):  # JAX serializes by it, and does not require it
         exported = export.deserialize(exported.serialize())
-    np.testing.assert_allclose(exported.call(variables, native(spec)), module.apply(variables, native(spec)), **CLOSE)
+    close(exported.call(variables, native(spec)), module.apply(variables, native(spec)))
 
 
 def pickles(spec: Spec) -> None:
