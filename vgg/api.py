@@ -1,7 +1,7 @@
-"""The Python API: what the commands do, as functions of the same names and options.
+"""The Python API: each command of ``vgg`` as a function with the same name and options.
 
-Options are keywords with the names of the flags. Whatever is wrong is a ``VGGError``. Where training goes on, a
-terminal shows bars, a notebook curves; ``progress=False`` shows nothing.
+Options are keywords with the names of the flags. Every error is a ``VGGError``. During training a terminal shows bars
+and a notebook shows curves; ``progress=False`` shows nothing.
 """
 
 from __future__ import annotations
@@ -32,11 +32,12 @@ _SETUP = {field.name for field in fields(Setup)}
 
 
 def show(arch: Arch, *, narrow: int | None = None, input: Any = None, classes: int | None = None) -> None:  # noqa: A002
-    """Show the layer table of an architecture: print it, or in a notebook display it.
+    """Show the layer table of an architecture: print it, or display it in a notebook.
 
-    ``arch`` is a ``Spec``, a name or a file. ``narrow`` divides the channels of every convolution; ``input`` is
-    (channels, height, width) or a text such as 3x224x224; ``classes`` is the width of the logits. ``vgg.expand`` gives
-    the same table as data.
+    ``arch`` is a ``Spec``, the name of an architecture, or the path of a JSON or TOML file. ``narrow`` divides the
+    channels of every convolution; ``input`` is (channels, height, width) or a text such as 3x224x224; ``classes`` is
+    the width of the logits. Raises ``VGGError`` when these do not describe a network. ``vgg.expand`` returns the same
+    table as data.
     """
     from .report import notebook, terminal
 
@@ -50,7 +51,11 @@ def show(arch: Arch, *, narrow: int | None = None, input: Any = None, classes: i
 
 
 def catalogue() -> dict[str, dict[str, dict[str, Any]]]:
-    """``architectures`` with their parameters and MACs, and ``backends`` with where they run and their version."""
+    """Return the architectures and the backends that can be named.
+
+    ``architectures`` maps each name to the number of its ``params`` and of its ``macs`` per image; ``backends`` maps
+    each name to ``where`` it runs and the ``version`` of its framework.
+    """
     from .process import environments, registry
 
     counts = {name: layers.totals(layers.expand(architectures.arch(name))) for name in architectures.arch_names()}
@@ -73,13 +78,14 @@ def train(
     progress: bool = True,
     **more: Any,
 ) -> Run:
-    """Train ``arch`` in ``backend`` by a recipe, or go on with the run in the directory ``resume``.
+    """Train ``arch`` in ``backend`` by a recipe, or continue the run in the directory ``resume``.
 
     ``out`` is the directory of the run, by default a new one under ``runs/``. ``data`` is the folder with the dataset's
     files. ``narrow``, ``input`` and ``classes`` change the architecture, as in ``show``. ``more`` may be any field of
     ``Recipe`` (``epochs=2``) and of ``vgg.runs.options.Setup`` (``device="gpu"``, ``keep=0``).
 
-    A run that is interrupted writes a checkpoint and ends in ``vgg.runs.train.Stopped``, a ``KeyboardInterrupt``.
+    Raises ``VGGError`` when an option is wrong or the backend fails. An interrupted run writes a checkpoint and raises
+    ``vgg.runs.train.Stopped``, which is a ``KeyboardInterrupt``.
     """
     from .runs import results
     from .runs.train import report
@@ -115,14 +121,17 @@ def prepare(
     classes: int | None,
     **more: Any,
 ) -> Prepared:
-    """The run that ``train`` is to carry out, its directory made."""
+    """Check the options of ``train`` and return the run that they describe; a new run's directory is created.
+
+    Raises ``VGGError`` when an option is wrong.
+    """
     from .runs import train as runs
 
     changes, setup = _sorted(more)
     changed = {"narrow": narrow, "input_shape": input, "classes": classes}
     if resume:
-        given = {**setup, **changed, "data": data, "arch": arch, "recipe": recipe}
-        return runs.resumed(Path(resume), backend, changes, given, out)
+        others = {**setup, **changed, "data": data, "arch": arch, "recipe": recipe}
+        return runs.resumed(Path(resume), backend, changes, others, out)
     if not (backend and arch):
         raise mismatch("vgg train", "no BACKEND and ARCH", "both, or --resume RUN")
     from .process import registry
@@ -133,7 +142,7 @@ def prepare(
 
 
 def carry_out(prepared: Prepared, *, progress: bool = True) -> dict[str, Any]:
-    """Train; the summary."""
+    """Train the ``prepared`` run and return its summary. Raises what ``train`` raises."""
     from .runs import train as runs
 
     with prepared.setup.worker(prepared.entry) as worker, _progress(shown=progress and prepared.first) as listener:
@@ -153,9 +162,10 @@ def compare(
     progress: bool = True,
     **more: Any,
 ) -> Comparison:
-    """Build, prove equal, train and time ``arch`` in each of ``backends``, by default the four of this package.
+    """Build ``arch`` in each of ``backends``, prove the models equal, train them and time them.
 
-    The options are those of ``train``.
+    The default is the four backends of this package. The options are those of ``train``. Raises ``VGGError`` when an
+    option is wrong; the result says which backends failed.
     """
     from .runs import compare as runs
     from .runs import results
@@ -188,10 +198,13 @@ def check(
 ) -> Check:
     """Run the conformance suite on each of ``backends``, by default the four of this package.
 
-    ``select`` is an expression as pytest's ``-k`` takes it; ``spec`` a file to judge on alone; ``known`` a file of
-    known failures; ``junit`` a file to write. ``examples`` and ``seed`` are those of random specs; ``thorough`` adds
-    the checks that take longer; ``jobs`` is how many backends are judged at a time. What pytest prints goes to standard
-    output.
+    ``select`` is an expression for pytest's ``-k``. ``spec`` is the file of a spec: the backends are judged on it
+    alone. ``known`` is a TOML file of known failures. ``junit`` is the file to which JUnit XML is written. ``examples``
+    is the number of random specs per backend and ``seed`` the seed that they are drawn from. ``thorough`` adds the
+    checks that take longer. ``jobs`` is the number of backends that are judged at the same time. ``timeout`` is in
+    seconds. pytest prints on standard output.
+
+    Raises ``VGGError`` when an option is wrong; the result says which checks failed.
     """
     from .conformance.run import run
     from .core import files
@@ -202,12 +215,14 @@ def check(
         Spec.load(spec)
     if junit:
         files.check_file("--junit", Path(junit))
-    told = {"env": env, "timeout": timeout, "device": device, "replicas": replicas}
-    told |= {"spec": spec, "known": known, "examples": examples, "seed": seed}
-    status, found = run(_pytest_options(told, names, select, junit, thorough=thorough), _jobs(jobs, told, names))
-    for line in found.board.lines() if found.board else ():
+    settings = {"env": env, "timeout": timeout, "device": device, "replicas": replicas}
+    settings |= {"spec": spec, "known": known, "examples": examples, "seed": seed}
+    arguments = _pytest_options(settings, names, select, junit, thorough=thorough)
+    status, outcomes = run(arguments, _jobs(jobs, settings, names))
+    board = outcomes.board
+    for line in board.lines() if board else ():
         print(line)
-    return results.Check(status, found.board.to_dict() if found.board else {}, _unjudged(select, found.board, status))
+    return results.Check(status, board.to_dict() if board else {}, _unjudged(select, board, status))
 
 
 def bench(
@@ -224,9 +239,13 @@ def bench(
     compare: str | Path | None = None,
     progress: bool = True,
 ) -> Timings:
-    """Time each of ``backends`` against its baselines; ``compare`` is an earlier result, to see what has become slower.
+    """Time each of ``backends``, by default the four of this package, against its baselines.
 
-    ``workload``: names, by default all; ``out``: the file of the result, by default a new one under ``runs/``.
+    ``workload`` holds names of workloads, by default all. ``rounds`` is the number of measurements of each; ``timeout``
+    is in seconds. ``out`` is the file of the result, by default a new one under ``runs/``. ``compare`` is the file of
+    an earlier result; the new result then lists what has become slower.
+
+    Raises ``VGGError`` when an option is wrong; the result says what failed.
     """
     from .runs import directory, results
     from .timing import results as timings
@@ -245,7 +264,7 @@ def bench(
         timings.check_comparable(old, run.planned(names, chosen, conditions))
     place = directory.file(Path(out) if out else options.new_path("bench").with_suffix(".json"))
     with _progress(shown=progress) as listener:
-        result = run.run(names, chosen, conditions, listener, lambda found: directory.write_json(place, found))
+        result = run.run(names, chosen, conditions, listener, lambda partial: directory.write_json(place, partial))
     if old:
         result["regressions"] = timings.regressions(old, result)
         directory.write_json(place, result)
@@ -254,15 +273,18 @@ def bench(
 
 
 def _backends(names: Iterable[str]) -> list[str]:
-    """Those named, each once; without any, the four."""
+    """Return the backends of these names without repetitions, or the four of this package when there are no names.
+
+    Raises ``VGGError`` when a name is unknown.
+    """
     from .process import registry
 
-    named = [names] if isinstance(names, str) else names
-    return [registry.find(name).name for name in dict.fromkeys(named) or registry.own_names()]
+    names = [names] if isinstance(names, str) else names
+    return [registry.find(name).name for name in dict.fromkeys(names) or registry.own_names()]
 
 
 def _sorted(more: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
-    """(fields of the recipe, fields of the setup); other names are a ``VGGError``."""
+    """Split ``more`` into (fields of the recipe, fields of the setup). Raises ``VGGError`` for any other name."""
     for name in more:
         if name not in _PLAN | _SETUP:
             raise unknown("option", name, _PLAN | _SETUP)
@@ -278,25 +300,25 @@ def _progress(*, shown: bool) -> Iterator[Listener]:
         yield entered
 
 
-def _jobs(jobs: int | None, told: Mapping[str, Any], names: Sequence[str]) -> int:
-    """How many backends are judged at a time: where devices are shared, one."""
-    shared = told["device"] != "cpu" or told["replicas"] > 1
+def _jobs(jobs: int | None, settings: Mapping[str, Any], names: Sequence[str]) -> int:
+    """Return how many backends are judged at the same time: one when they would share devices."""
+    shared = settings["device"] != "cpu" or settings["replicas"] > 1
     return min(jobs or (1 if shared else len(os.sched_getaffinity(0))), len(names))
 
 
 def _pytest_options(
-    told: Mapping[str, Any], names: Sequence[str], select: str | None, junit: str | Path | None, *, thorough: bool
+    settings: Mapping[str, Any], names: Sequence[str], select: str | None, junit: str | Path | None, *, thorough: bool
 ) -> list[str]:
-    """The suite's options, as pytest takes them."""
-    given = {f"--vgg-{name}": value for name, value in told.items()} | {"--junit-xml": junit}
-    lines = [f"{option}={value}" for option, value in given.items() if value is not None]
-    lines += ["--vgg-thorough"] if thorough else []
-    lines += [] if select is None else ["-k", select]
-    return [*lines, *(f"--vgg-backend={name}" for name in names)]
+    """Return the options of ``check`` as arguments for pytest."""
+    flags = {f"--vgg-{name}": value for name, value in settings.items()} | {"--junit-xml": junit}
+    arguments = [f"{flag}={value}" for flag, value in flags.items() if value is not None]
+    arguments += ["--vgg-thorough"] if thorough else []
+    arguments += [] if select is None else ["-k", select]
+    return [*arguments, *(f"--vgg-backend={name}" for name in names)]
 
 
 def _unjudged(select: str | None, board: Board | None, status: int) -> str:
-    """Why there is no verdict; an empty text where there is one."""
+    """Return the reason why there is no verdict, or an empty text when there is one."""
     if board is None or status != 2:
         return ""
     names = [name for name in board.backends if not board.judged(name)[0]]

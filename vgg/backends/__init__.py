@@ -1,20 +1,20 @@
-"""The contract of a backend: one module with the functions below, in this order. At the seam everything is NumPy.
+"""The contract of a backend: a module with the functions below, in this order. Its arrays are NumPy arrays.
 
-Images are NCHW: float32 or float64, taken as they are; a learner's ``step`` and ``evaluate`` also take uint8 pixels,
-which the worker refuses to the other functions. Labels are int64 (N,), parameters and gradients go under canonical
-names. ``forward``, ``trace`` and ``loss_and_grads`` leave the model as it was and give the same answer twice:
-in train mode they draw dropout masks from a generator seeded afresh, so the mask in a trace is the mask behind the
-gradients.
+Images are (N, C, H, W), float32 or float64, and are used as they are. A learner's ``step`` and ``evaluate`` also take
+uint8 pixels; the worker refuses pixels to all other functions. Labels are int64 (N,). Parameters and gradients are
+dictionaries with canonical names. ``forward``, ``trace`` and ``loss_and_grads`` do not change the model and give the
+same answer when they are called again: in train mode they seed the generator of the dropout masks anew, so the mask in
+a trace is the mask of the gradients.
 
-Nothing is swallowed, unless ``DECLARED`` says so. In eval mode a NaN in an image makes all logits of that image NaN,
-and those of no other; a NaN in a parameter makes NaN of all that depends on it; a loss over any of these is NaN. An
-infinite pixel makes the logits of its image infinite or NaN. Which gradients are NaN then is not promised, except
-that of the last bias. Logits of any size have a finite loss: the largest is subtracted before ``exp``. Over one
-class, loss and gradients are exactly 0.
+A NaN or an infinite value is never hidden, unless ``DECLARED`` says so. In eval mode a NaN in an image makes all logits
+of that image NaN, and those of no other image. A NaN in a parameter makes everything NaN that depends on it. A loss
+over any of these is NaN. An infinite pixel makes the logits of its image infinite or NaN. Which gradients are then NaN
+is not promised, except for the last bias. Logits of any size have a finite loss: the largest is subtracted before
+``exp``. With one class, loss and gradients are exactly 0.
 
-Labels that are no class are refused (``check_labels``), and so are parameters and states that do not have exactly the
-names and shapes of the net (``vgg.core.params.check_params``, ``check_state``), by a ``VGGError`` that names the label
-or the array. A refusal changes nothing.
+A backend raises a ``VGGError`` that names the label or the array for labels that are not a class (``check_labels``),
+and for parameters and states that do not have exactly the names and shapes of the network
+(``vgg.core.params.check_params``, ``check_state``). It has then changed nothing.
 """
 
 from __future__ import annotations
@@ -36,178 +36,197 @@ Array = NDArray[Any]
 Arrays = dict[str, Array]
 
 FUNCTIONS = ("vgg_block", "build", "load", "dump", "forward", "trace", "loss_and_grads", "learner", "facts")
-"""Every function that a backend has, in the order of the four siblings."""
+"""The functions of a backend, in the order in which the four backends of this package define them."""
 
 NEEDED = {"loss_and_grads": "gradients", "learner": "training"}
-"""The level from which on a backend must have that function; it must always have the others."""
+"""Function -> the lowest level at which a backend must have it. A backend must always have the others."""
 
 FACTS = ("framework", "versions", "devices", "flags")
-"""What ``facts`` must say."""
+"""The keys that the result of ``facts`` must have."""
 
 VELOCITY = "velocity/"
-"""In a learner's state, the prefix of a parameter's momentum buffer; it holds gradients, as torch's and optax's do."""
-
+"""The prefix of a momentum buffer's name in a learner's state. The buffer sums gradients, as torch's and optax's do."""
 
 LEVELS = ("inference", "gradients", "training")
-"""What a backend may claim by ``LEVEL``, each with all before it: ``build``, ``load``, ``dump``, and ``forward`` and
-``trace`` in eval mode; train mode and ``loss_and_grads``; ``learner``.
+"""The levels that a backend may claim by ``LEVEL``. Each includes those before it.
+
+``inference``: ``build``, ``load``, ``dump``, and ``forward`` and ``trace`` in eval mode. ``gradients``: train mode and
+``loss_and_grads``. ``training``: ``learner``.
 """
 
 DTYPES = ("float64", "float32")
 """The dtypes of models that a backend may claim."""
 
 DEVICES = ("cpu", "gpu")
-"""Where ``build`` can put a model."""
+"""The devices on which ``build`` can put a model."""
 
 LEVEL = "training"
-"""The level of a backend whose module claims none."""
+"""The level of a backend whose module does not set ``LEVEL``."""
 
 PRECISIONS = {"cpu": ("float64", "float32"), "gpu": ("float64", "float32")}
-"""What a learner can do where its module says nothing."""
+"""The precisions of a backend whose module does not set ``PRECISIONS``, by device."""
 
 
 class Learner(Protocol):
-    """A compiled training step and evaluation, and its whole state."""
+    """A compiled training step, a compiled evaluation, and their complete state."""
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> SupportsFloat:
-        """Train on one batch; the loss before the step, which ``float()`` may wait for. uint8 images are
-        scaled, normalised and resized inside; floating ones are taken as they are, whatever the recipe's mean and
-        standard deviation. ``masks``, by the name of the
-        dropout layer, are what it multiplies by, in place of what the framework would draw.
+        """Train on one batch: images ``x`` (N, C, H, W) and labels ``y`` (N,). Return the loss before the step.
+
+        ``float()`` of the loss may wait for the result. uint8 images are scaled, normalised and resized here; floating
+        ones are used as they are, whatever the recipe's mean and standard deviation. ``masks`` maps the names of
+        dropout layers to arrays (N, units): a layer multiplies by its array in place of a mask that the framework
+        draws.
+
+        Raises ``VGGError`` when images, labels or masks do not fit the network.
         """
         ...
 
     def evaluate(self, x: Array) -> Array:
-        """Logits (N, classes) in eval mode."""
+        """Return the logits (N, classes) of images ``x`` (N, C, H, W) in eval mode."""
         ...
 
     def state(self) -> Arrays:
-        """Canonical parameters, ``velocity/`` + name for each trained one, and ``step``, the number of steps taken.
+        """Return the complete state.
 
-        Without momentum a velocity is of no consequence and may hold anything.
-
-        The masks of step ``n`` depend on the recipe's seed and ``n`` alone, so this is all there is.
+        It holds the canonical parameters, ``velocity/`` + name for each trained one, and ``step``, the number of steps
+        taken. Without momentum a velocity has no effect and may hold anything. The masks of step ``n`` depend only on
+        the recipe's seed and on ``n``, so nothing else needs to be saved.
         """
         ...
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        """Go on from what ``state`` gave, here or in another process, bit for bit on a CPU."""
+        """Continue from a result of ``state``, from this process or another; on a CPU, with the same bits.
+
+        Raises ``VGGError`` when ``state`` is not that of a learner of this network.
+        """
         ...
 
 
 class Backend(Protocol):
-    """A module that turns a spec into a framework's own model and moves numbers across the seam.
+    """A module that turns a spec into a model of its framework, and converts between its numbers and NumPy arrays.
 
-    Arrays are their owners'. Whatever is returned is a copy that the caller may write into. Arguments are read before a
-    function returns, whatever their layout in memory; they stay as they are, and nothing of theirs is kept. Two models
-    or learners share nothing and may be of different dtypes; any thread may use them, one at a time. No result depends
-    on a random generator that the process shares, and those of Python and NumPy are not moved. What is refused leaves
-    everything as it was. ``vgg.conformance.promises`` judges it.
+    A result is a copy, into which the caller may write. Arguments may have any layout in memory; a function reads them
+    before it returns, does not change them and keeps no reference to them. Two models or learners share nothing and may
+    have different dtypes. Any thread may use them, one at a time. No result depends on a random generator that the
+    process shares, and those of Python and NumPy are not advanced. A call that raises ``VGGError`` changes nothing.
+    ``vgg.conformance.promises`` checks all this.
     """
 
     DECLARED: Mapping[str, str]
-    """What stock layers cannot make equal; other keys than these are refused.
+    """Differences that stock layers cannot remove. A worker refuses other keys than these.
 
-
-    Of batch norm, ``running_var``: ``population`` or ``unbiased``; ``momentum`` and ``epsilon``: ``float32`` where a
-    float64 layer rounds it to that. ``dropout``: ``float32`` where a float64 layer rounds 1 / (1 - rate) to that.
-    ``denormals``: ``flushed`` where numbers below the smallest normal one become 0, in float64 or in float32.
-    ``nan``: ``swallowed`` where a ReLU or a max-pool makes a number of it.
+    ``running_var``, of batch norm: ``population`` or ``unbiased``. ``momentum`` and ``epsilon``, of batch norm:
+    ``float32`` if a float64 layer rounds them to float32. ``dropout``: ``float32`` if a float64 layer rounds
+    1 / (1 - rate) to float32. ``denormals``: ``flushed`` if numbers below the smallest normal one become 0, in float64
+    or in float32. ``nan``: ``swallowed`` if a ReLU or a max-pool turns NaN into a number.
     """
 
     LEVEL: str
-    """One of ``LEVELS``; without it, ``training``. Functions beyond it may be left out; a worker never calls them."""
+    """One of ``LEVELS``, by default ``training``. The module may omit functions above it; a worker never calls them."""
 
     DTYPES: tuple[str, ...]
-    """Those of ``vgg.backends.DTYPES`` in which ``build`` makes models; without it, all. A worker refuses others."""
+    """The dtypes of ``vgg.backends.DTYPES`` that ``build`` supports, by default all. A worker refuses the others."""
 
     PRECISIONS: Mapping[str, tuple[str, ...]]
-    """The recipe's precisions that a learner can do, by device. A worker refuses every other one."""
+    """Device -> the precisions of recipes that a learner supports there. A worker refuses the others."""
 
     REPLICAS: Mapping[str, bool]
-    """Left out by a backend that trains on one device. ``batch_norm``: whether its statistics are the global batch's.
+    """Set by a backend that can train on several devices; a backend that uses one device omits it.
 
-    With it a learner trains on ``vgg.core.replicas.group()``: ``step`` gets the global batch, each replica takes its
-    share, loss and gradients are the global batch's means. In several processes everyone does every job.
+    ``batch_norm`` says whether batch norm's statistics are those of the global batch. A learner then trains on
+    ``vgg.core.replicas.group()``: ``step`` gets the global batch, each replica takes its share, and the loss and the
+    gradients are means over the global batch. If there are several processes, each does every job.
     """
 
     def setup(self) -> None:
-        """Throw the switches of the whole process, as a worker does before anything else.
+        """Set the framework's global options for this process. A worker calls it before everything else.
 
-        It may be left out. No other function throws any: neither importing a backend nor building, loading, dumping and
-        evaluating a model leaves a switch, a policy, a variable or a generator of the process changed.
+        A module may omit it. Only this function changes global options: importing a backend and building, loading,
+        dumping and evaluating a model leave the options, policies, variables and generators of the process as they
+        were.
         """
         ...
 
     def vgg_block(
         self, block: Block, channels: int, batch_norm: bool = False, dtype: str = "float32", name: str = "block"
     ) -> Any:
-        """One block of that framework's stock layers, on ``channels`` input channels."""
+        """Return one block made of the framework's stock layers, for ``channels`` input channels."""
         ...
 
     def build(self, spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> Any:
-        """The native model, with parameters of that dtype (float32, float64) on that device (cpu, gpu).
+        """Return the framework's model of ``spec``, with parameters of this dtype on this device.
 
-        Before ``load`` it holds ``vgg.init(spec)``, the same values in every framework.
+        ``dtype`` is float32 or float64, ``device`` cpu or gpu. Before ``load`` the model holds ``vgg.init(spec)``, the
+        same values in every framework. Raises ``VGGError`` for another dtype or device.
         """
         ...
 
     def load(self, model: Any, params: Mapping[str, Array]) -> Any:
-        """The model holding these canonical parameters, copied and rounded to its dtype; ``VGGError`` unless they have
-        exactly the names and shapes of its spec.
+        """Return the model with copies of these canonical parameters, rounded to its dtype.
+
+        Raises ``VGGError`` unless they have exactly the names and shapes of its spec.
         """
         ...
 
     def dump(self, model: Any) -> Arrays:
-        """``{canonical name: array}``."""
+        """Return the model's parameters, ``{canonical name: array}``."""
         ...
 
     def forward(self, model: Any, x: Array, *, train: bool = False) -> Array:
-        """Logits (N, classes)."""
+        """Return the logits (N, classes) of images ``x`` (N, C, H, W)."""
         ...
 
     def trace(self, model: Any, x: Array, *, train: bool = False) -> Arrays:
-        """``{layer name: activation}`` in the layer table's names and NCHW, logits last."""
+        """Return ``{layer name: activation}`` with the names of the layer table, in NCHW; the logits are the last."""
         ...
 
     def loss_and_grads(self, model: Any, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
-        """Mean cross-entropy and ``{canonical name: gradient}``."""
+        """Return the mean cross-entropy of images (N, C, H, W) and labels (N,), and ``{canonical name: gradient}``.
+
+        Raises ``VGGError`` when images or labels do not fit the network.
+        """
         ...
 
     def learner(self, model: Any, recipe: Recipe) -> Learner:
-        """A training step for this model in the recipe's precision; the model is the learner's from then on.
+        """Return a learner that trains this model in the recipe's precision. From then on it owns the model.
 
-        ``dump``, ``forward``, ``trace`` and ``loss_and_grads`` of that model speak of the learner's parameters of now,
-        and from what ``load`` puts into it the learner goes on, with its velocities and steps. Of the recipe a learner
-        heeds ``momentum``, ``weight_decay``, ``seed``, ``mean``, ``std`` and ``precision``; the rest, ``lr`` and its
-        drops, crops and flips among it, is for those who feed it.
-        The model has parameters of ``recipe.dtype``: float64 for float64, float32 for all other precisions. A worker
-        refuses every other combination.
+        ``dump``, ``forward``, ``trace`` and ``loss_and_grads`` of the model use the learner's current parameters. After
+        ``load`` the learner continues from the loaded parameters, with its own velocities and number of steps. A
+        learner uses ``momentum``, ``weight_decay``, ``seed``, ``mean``, ``std`` and ``precision`` of the recipe; its
+        caller uses the rest, such as the learning rate and its drops, crops and flips. The parameters of the model must
+        have ``recipe.dtype``: float64 for the precision float64, float32 for all others. A worker refuses other
+        combinations.
         """
         ...
 
     def facts(self) -> dict[str, Any]:
-        """``framework``, ``versions``, ``devices`` by name, ``gpus`` (their number), ``flags`` that change numbers."""
+        """Return facts for reports.
+
+        ``framework`` is its name and version, ``versions`` those of its packages, ``devices`` the names of devices,
+        ``gpus`` the number of GPUs, and ``flags`` the options that change numbers.
+        """
         ...
 
 
 def check_build(dtype: str, device: str) -> None:
-    """Raise ``VGGError`` unless ``build`` knows this dtype and this device."""
-    for what, value, known in (("dtype", dtype, DTYPES), ("device", device, DEVICES)):
-        if value not in known:
-            raise mismatch(what, repr(value), " or ".join(known))
+    """Raise ``VGGError`` unless ``dtype`` is in ``DTYPES`` and ``device`` in ``DEVICES``."""
+    for what, value, choices in (("dtype", dtype, DTYPES), ("device", device, DEVICES)):
+        if value not in choices:
+            raise mismatch(what, repr(value), " or ".join(choices))
 
 
 def check_labels(y: Array, classes: int) -> None:
-    """Raise ``VGGError`` unless ``y`` is (N,) integers from 0 to ``classes`` - 1. Frameworks count or skip others."""
+    """Raise ``VGGError`` unless ``y`` is (N,) integers from 0 to ``classes`` - 1. Frameworks accept or skip others."""
     labels = np.asarray(y)
     if labels.ndim != 1 or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < classes)).all():
         raise mismatch("labels", labels.tolist(), f"{labels.size} integers from 0 to {classes - 1}")
 
 
 def check_images(x: Array, spec: Spec) -> None:
-    """Raise ``VGGError`` unless ``x`` is (N, C, H, W) images for ``spec``, floats, or uint8 of any H and W. A net that
-    ends in a global pool would take others too.
+    """Raise ``VGGError`` unless ``x`` is (N, C, H, W) images for ``spec``: floats, or uint8 pixels of any H and W.
+
+    The check is needed because a network with a global pool would accept images of other sizes.
     """
     if x.dtype != np.uint8 and x.dtype.kind != "f":
         raise mismatch("images", x.dtype, "float32 or float64, or uint8 pixels")
@@ -218,8 +237,9 @@ def check_images(x: Array, spec: Spec) -> None:
 
 
 def check_batch(x: Array, y: Array, spec: Spec) -> None:
-    """Raise ``VGGError`` unless ``x`` is images for ``spec``, see ``check_images``, and ``y`` (N,) labels. What a
-    framework refuses by itself it may have half done: batch norm's statistics have moved by then.
+    """Raise ``VGGError`` unless ``x`` is images for ``spec``, as in ``check_images``, and ``y`` is (N,) labels.
+
+    A framework's own error may come too late, when batch norm's statistics have already changed.
     """
     check_images(x, spec)
     check_labels(y, spec.classes)
@@ -228,8 +248,9 @@ def check_batch(x: Array, y: Array, spec: Spec) -> None:
 
 
 def check_state(state: Mapping[str, Array], spec: Spec) -> None:
-    """Raise ``VGGError`` unless ``state`` has exactly what a learner of ``spec`` has: its parameters, ``velocity/`` +
-    name for each trained one, and ``step``.
+    """Raise ``VGGError`` unless ``state`` has exactly the names and shapes of the state of a learner of ``spec``.
+
+    These are its parameters, ``velocity/`` + name for each trained one, and ``step``.
     """
     params = shapes(spec)
     velocity = {VELOCITY + name: shape for name, shape in params.items() if not name.endswith(STATISTICS)}

@@ -1,4 +1,4 @@
-"""What the learners of all backends write down in the same way: state in and out, and resized pixels. NumPy only."""
+"""Code that the learners of all backends share: conversion of states, and resizing. It needs only NumPy."""
 
 from __future__ import annotations
 
@@ -18,11 +18,11 @@ SLOTS = {
     **dict.fromkeys(("mean", "moving_mean"), "running_mean"),
     **dict.fromkeys(("var", "moving_variance"), "running_var"),
 }
-"""What frameworks call a layer's parameters, and what they are called here; other names are the same."""
+"""A framework's name for a parameter or statistic of a layer -> its name here, where the two differ."""
 
 
 class State(NamedTuple):
-    """A learner's state, taken apart: parameters, velocities under the parameters' names, and the number of steps."""
+    """The parts of a learner's state: parameters, velocities by parameter name, and the number of steps."""
 
     params: Arrays
     velocity: Arrays
@@ -30,12 +30,12 @@ class State(NamedTuple):
 
 
 def state_of(params: Mapping[str, Array], velocity: Mapping[str, Array], steps: int) -> Arrays:
-    """What ``Learner.state`` gives."""
+    """Return the result of ``Learner.state``: parameters, ``velocity/`` + name, and ``step``."""
     return {**params, **{VELOCITY + name: v for name, v in velocity.items()}, "step": np.array(steps)}
 
 
 def taken_apart(state: Mapping[str, Array], spec: Spec) -> State:
-    """What ``Learner.restore`` gets; ``VGGError`` unless it is the state of a learner of ``spec``."""
+    """Split the argument of ``Learner.restore``. Raises ``VGGError`` unless it is a state of a learner of ``spec``."""
     check_state(state, spec)
     velocity = {name.removeprefix(VELOCITY): a for name, a in state.items() if name.startswith(VELOCITY)}
     params = {name: a for name, a in state.items() if name != "step" and not name.startswith(VELOCITY)}
@@ -43,8 +43,9 @@ def taken_apart(state: Mapping[str, Array], spec: Spec) -> State:
 
 
 def resizing(sides: tuple[int, ...], spec: Spec) -> tuple[NDArray[np.float64], NDArray[np.float64]] | None:
-    """The matrices ``down`` and ``across`` of ``down @ image @ across.T``, by which images of these sides (height,
-    width) get those of ``spec``; None where they have them.
+    """Return the matrices (down, across) that resize images with the sides (height, width) to those of ``spec``.
+
+    ``down @ image @ across.T`` is the resized image. Returns None when the images have the right sides already.
     """
     if tuple(sides) == spec.input_shape[1:]:
         return None
@@ -53,10 +54,13 @@ def resizing(sides: tuple[int, ...], spec: Spec) -> tuple[NDArray[np.float64], N
 
 
 def near_channels(channels: int, size: int) -> NDArray[np.bool_]:
-    """(channels, channels), True where two channels are in one window of ``size`` of local response normalisation."""
+    """Return the boolean matrix (channels, channels) of local response normalisation.
+
+    It is True where two channels lie in the same window of ``size`` channels.
+    """
     return np.abs(np.subtract.outer(range(channels), range(channels))) <= size // 2
 
 
 def with_order(array: Array, dtype: Any = None) -> Array:
-    """A copy that is contiguous and in this machine's byte order, in ``dtype`` if one is given."""
+    """Return a contiguous copy in the byte order of this machine, converted to ``dtype`` unless that is None."""
     return np.array(array, dtype or array.dtype.newbyteorder("="), order="C")

@@ -1,4 +1,4 @@
-"""The command line: errors and exit statuses. Each command has a module here; what it does is in ``vgg.api``."""
+"""The command line: errors and exit statuses. Each command has a module here; the work is done in ``vgg.api``."""
 
 from __future__ import annotations
 
@@ -13,7 +13,10 @@ DONE, FAILED, INTERRUPTED = 0, 1, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
-    """Run one command. Exit status: 0 done, 1 a check failed, 2 wrong usage or nothing judged, 130 interrupted."""
+    """Run one command and return its exit status.
+
+    0: done. 1: a check or a backend failed. 2: wrong usage, or nothing was judged. 130: interrupted.
+    """
     arguments = parser().parse_args(argv)
     try:
         return int(COMMANDS[arguments.command].run(arguments))

@@ -7,20 +7,20 @@ from argparse import ArgumentParser, Namespace
 from .. import api
 from .arguments import print_json
 
-ABOUT, EXAMPLE = "architectures and backends, what is installed where", "vgg list"
+ABOUT, EXAMPLE = "list the architectures, and the backends with where they run", "vgg list"
 
 
 def add(command: ArgumentParser) -> None:
-    """It has no options of its own."""
+    """Add nothing: ``vgg list`` has no options of its own."""
 
 
 def run(arguments: Namespace) -> int:
-    """Architectures with their counts, backends with their homes."""
-    found = api.catalogue()
+    """List architectures with their parameters and MACs, and backends with where they run."""
+    catalogue = api.catalogue()
     if arguments.json:
-        print_json(found)
+        print_json(catalogue)
         return 0
     from ..report import terminal
 
-    terminal.listing(found["architectures"], found["backends"])
+    terminal.listing(catalogue["architectures"], catalogue["backends"])
     return 0

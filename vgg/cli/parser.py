@@ -17,11 +17,13 @@ COMMANDS: dict[str, Any] = {
     "compare": compare,
     "bench": bench,
 }
-"""Each has ``ABOUT``, an ``EXAMPLE``, ``add(command)`` for its options and ``run(arguments)`` for the exit status."""
+"""Each command has the texts ``ABOUT`` and ``EXAMPLE``, ``add(command)``, which adds its options, and
+``run(arguments)``, which returns the exit status.
+"""
 
 
 class _Parser(argparse.ArgumentParser):
-    """argparse with errors in the house form, and the example kept as written."""
+    """argparse with errors on one line, and with the example in the help as it is written."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
@@ -31,7 +33,7 @@ class _Parser(argparse.ArgumentParser):
 
 
 def parser() -> argparse.ArgumentParser:
-    """The parser of ``vgg`` and its commands."""
+    """Return the parser of ``vgg`` with all its commands."""
     root = _Parser(
         prog="vgg", description="One VGG in PyTorch, TensorFlow, JAX and MXNet: built, proven equal, trained, compared."
     )

@@ -10,16 +10,16 @@ from ..core.layers import expand, totals
 from ..runs.options import spec_of
 from .arguments import architecture, print_json
 
-ABOUT, EXAMPLE = "layer table: shapes, parameters, MACs, memory", "vgg show vgg16 --input 3x224x224"
+ABOUT, EXAMPLE = "show the layer table: shapes, parameters, MACs, memory", "vgg show vgg16 --input 3x224x224"
 
 
 def add(command: ArgumentParser) -> None:
-    """Its options."""
+    """Add the options of ``vgg show``."""
     architecture(command)
 
 
 def run(arguments: Namespace) -> int:
-    """The layer table of one architecture."""
+    """Show the layer table of one architecture."""
     changed = {"narrow": arguments.narrow, "classes": arguments.classes}
     if not arguments.json:
         api.show(arguments.arch, input=arguments.input, **changed)

@@ -1,4 +1,4 @@
-"""Architectures by name: Table 1 of the paper, and the nets of the textbook's chapters."""
+"""Architectures by name: those of Table 1 of the paper, and those of the textbook's chapters."""
 
 from __future__ import annotations
 
@@ -11,7 +11,10 @@ from .spec import Spec
 
 
 def _column(*counts: int, lrn: bool = False, last_kernel: int = 3) -> tuple[Block, ...]:
-    """A column of Table 1: ``counts`` convolutions a block; ``last_kernel`` for the third of blocks 3, 4 and 5."""
+    """Return the blocks of one column of Table 1.
+
+    ``counts`` are the convolutions per block; ``last_kernel`` is the kernel of the third one in blocks 3, 4 and 5.
+    """
     blocks = []
     for count, width in zip(counts, (64, 128, 256, 512, 512), strict=True):
         convs = [Conv(width)] * count
@@ -37,7 +40,7 @@ _ALEXNET = (
     Block((Conv(256, kernel=5, padding=2),), Pool(3, 2)),
     Block((Conv(384), Conv(384), Conv(256)), Pool(3, 2)),
 )
-"""Dive into Deep Learning, chapter "AlexNet": one stream, no LRN."""
+"""From Dive into Deep Learning, chapter "AlexNet": one stream, no LRN."""
 _BOOK: dict[str, Any] = {"input_shape": (1, 224, 224), "classes": 10}
 _ARCHS: dict[str, Spec] = {name: Spec(blocks, name=name) for name, blocks in _TABLE_1.items()}
 _ARCHS["alexnet"] = Spec(_ALEXNET, name="alexnet", **_BOOK)
@@ -46,15 +49,15 @@ _ARCHS |= {f"{name}_bn": replace(spec, name=f"{name}_bn", batch_norm=True) for n
 
 
 def arch_names() -> tuple[str, ...]:
-    """Every name that ``arch`` knows, in the order of Table 1."""
+    """Return every name that ``arch`` accepts, in the order of Table 1."""
     return tuple(_ARCHS)
 
 
 def arch(name: str, **changes: Any) -> Spec:
-    """The spec of that name, with the changes of ``Spec.modified``.
+    """Return the spec of that name, with the ``changes`` that ``Spec.modified`` accepts.
 
-    Those of Table 1 take 3x224x224 and give 1000 classes; the chapters' ``vgg11_narrow`` and ``alexnet`` 1x224x224 and
-    10.
+    The networks of Table 1 take images of 3x224x224 and have 1000 classes. The chapters' ``vgg11_narrow`` and
+    ``alexnet`` take 1x224x224 and have 10. Raises ``VGGError`` when the name is unknown or a change is not possible.
     """
     if name not in _ARCHS:
         raise unknown("architecture", str(name), _ARCHS)

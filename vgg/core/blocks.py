@@ -1,4 +1,4 @@
-"""What a network is made of: convolutions and pools in blocks, and a head of dense layers."""
+"""The parts of a network: convolutions and pools in blocks, and a head of dense layers."""
 
 from __future__ import annotations
 
@@ -9,21 +9,25 @@ from typing import Any
 from .errors import mismatch
 
 BATCH_NORM_EPSILON = 1e-5
-"""Added to the variance. torch, Flax and MXNet default to this; Keras to 1e-3."""
+"""The number that batch norm adds to the variance, the default of torch, Flax and MXNet; that of Keras is 1e-3."""
 BATCH_NORM_MOMENTUM = 0.9
-"""Share of the old running statistic that is kept: Keras', Flax' and MXNet's sense; torch writes 1 - 0.9."""
+"""The share of the old running statistic that is kept, as in Keras, Flax and MXNet; torch's momentum is 1 - 0.9."""
 LRN_SIZE, LRN_ALPHA, LRN_BETA, LRN_K = 5, 1e-4, 0.75, 2.0
 """Krizhevsky et al. (2012), section 3.3: ``x / (k + alpha * sum of squares over size channels) ** beta``."""
 
 
 def at_least(what: str, value: Any, low: int) -> None:
+    """Raise ``VGGError`` unless ``value`` is an integer >= ``low``; ``what`` names it in the message."""
     if not isinstance(value, int) or isinstance(value, bool) or value < low:
         raise mismatch(what, repr(value), f"an integer >= {low}")
 
 
 @dataclass(frozen=True, slots=True)
 class Conv:
-    """A square convolution and its ReLU; ``lrn`` adds local response normalisation after the ReLU."""
+    """A square convolution and its ReLU; ``lrn`` adds local response normalisation after the ReLU.
+
+    ``kernel``, ``stride`` and ``padding`` are in pixels. Raises ``VGGError`` for values that describe no convolution.
+    """
 
     channels: int
     kernel: int = 3
@@ -42,7 +46,10 @@ class Conv:
 
 @dataclass(frozen=True, slots=True)
 class Pool:
-    """A max-pool without padding; what does not fill a last window is dropped (floor)."""
+    """A max-pool without padding; rows and columns that do not fill a last window are dropped (floor).
+
+    ``kernel`` and ``stride`` are in pixels. Raises ``VGGError`` unless both are integers >= 1.
+    """
 
     kernel: int = 2
     stride: int = 2
@@ -54,7 +61,10 @@ class Pool:
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Convolutions at one resolution, then a pool (or none)."""
+    """Convolutions, at least one, then a max-pool, or no pool if ``pool`` is None.
+
+    Raises ``VGGError`` when there is no convolution.
+    """
 
     convs: tuple[Conv, ...]
     pool: Pool | None = Pool()
@@ -66,7 +76,10 @@ class Block:
 
     @staticmethod
     def of(pair: Sequence[int]) -> Block:
-        """The chapters' notation for a block: (number of 3x3 convolutions, channels)."""
+        """Return the block that a pair (number of 3x3 convolutions, channels) describes, as in the chapters.
+
+        Raises ``VGGError`` when ``pair`` is not such a pair.
+        """
         if not isinstance(pair, Sequence) or len(pair) != 2:
             raise mismatch("block", repr(pair), "a pair (convolutions, channels)")
         at_least("convolutions of a block", pair[0], 1)
@@ -75,9 +88,10 @@ class Block:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """Hidden dense layers, each with ReLU and dropout, before the last dense layer that gives the logits.
+    """Hidden dense layers, each with ReLU and dropout, before the last dense layer, which computes the logits.
 
-    ``global_pool`` averages over height and width instead of flattening.
+    ``hidden`` holds their widths; ``dropout`` is the share of units that dropout sets to 0; ``global_pool`` averages
+    over height and width instead of flattening. Raises ``VGGError`` for values that describe no head.
     """
 
     hidden: tuple[int, ...] = (4096, 4096)

@@ -1,7 +1,7 @@
-"""The one comparator. Everything that says two things agree says it through ``compare``.
+"""The only comparator: every statement that two sets of arrays agree comes from ``compare``.
 
-Names, shapes, dtypes, finiteness and non-constancy come first; then the error of every array, as a relative 2-norm,
-against a limit that follows from the number format and the lengths of the sums behind it.
+It first checks names, shapes, dtypes, that values are finite and that they differ. It then compares the error of every
+array, a relative 2-norm, with a limit that follows from the number format and the lengths of the sums behind the array.
 """
 
 from __future__ import annotations
@@ -20,21 +20,26 @@ from .spec import Spec
 Arrays = Mapping[str, NDArray[Any]]
 ROUNDOFF = {"bf16": 2.0**-8, "fp16": 2.0**-11, "tf32": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
 FLOAT64_LIMIT = 1e-12
-"""For activations and gradients in float64: any wrong formula is far above it, any order of summation far below."""
+"""The limit for activations and gradients in float64.
+
+The error of a wrong formula is far above it, that of another order of summation far below.
+"""
 CONFIDENCE = 5.0
 """Higham & Mary (2019, SIAM J. Sci. Comput. 41): the error of a sum of n terms is below ``CONFIDENCE * sqrt(n)``
 roundoffs with probability 1 - 2 exp(-CONFIDENCE**2 / 2), that is 1 - 7e-6."""
 
 
 class Limit(float):
-    """A limit that says how it came about, and of which number format it counts the roundings."""
+    """A limit of an error, with the reason for its value and the number format whose roundings it counts."""
 
     basis: str
     dtype: str
 
     def __new__(cls, value: float, basis: str, dtype: str = "") -> Self:
-        """``basis`` is what the limit follows from, in words; ``dtype`` a name in ``ROUNDOFF``, if it follows from one
-        format.
+        """Make a limit of ``value``.
+
+        ``basis`` says in words what the limit follows from. ``dtype`` is a name in ``ROUNDOFF``, or empty if the limit
+        does not follow from one format.
         """
         limit = super().__new__(cls, value)
         limit.basis, limit.dtype = basis, dtype
@@ -42,7 +47,7 @@ class Limit(float):
 
     @property
     def ulp(self) -> float | None:
-        """The limit in units in the last place of 1 in its format, two roundoffs each; None where it has no format."""
+        """The limit in units in the last place of 1 in its format, two roundoffs each; None if it has no format."""
         return float(self) / (2 * ROUNDOFF[self.dtype]) if self.dtype else None if self else 0.0
 
     def __str__(self) -> str:
@@ -55,7 +60,10 @@ UNDECLARED = Limit(0.0, "what a backend does not declare it refuses, and is aske
 
 @dataclass(frozen=True)
 class Verdict:
-    """What a comparison found: the worst error beside its limit, and where. ``reason`` is empty when all is well."""
+    """The result of a comparison: the largest ``error``, its ``limit``, and the array where it occurs.
+
+    ``reason`` says why the two do not agree; it is empty when they do.
+    """
 
     error: float
     limit: float
@@ -64,14 +72,14 @@ class Verdict:
 
     @property
     def ok(self) -> bool:
-        """Whether the two agree: no reason against it, and an error that is a number within its limit."""
+        """Whether the two agree: there is no ``reason``, and the error is a number within its limit."""
         return not self.reason and self.error <= self.limit
 
     def __str__(self) -> str:
         return self.reason or f"{self.error:.1e} of {self.limit:.1e}"
 
     def of(self, reason: str) -> Verdict:
-        """The same verdict with another ``reason``."""
+        """Return the same verdict with another ``reason``."""
         return Verdict(self.error, self.limit, self.where, reason)
 
     @property
@@ -81,32 +89,33 @@ class Verdict:
 
     @property
     def share(self) -> float:
-        """Which share of its limit the error is; where every bit must agree, the error."""
+        """The error as a share of its limit; when every bit must agree, the error itself."""
         return self.error / self.limit if self.limit else self.error
 
     @property
     def limit_ulp(self) -> float | None:
-        """The limit in units in the last place, see ``Limit.ulp``."""
+        """The limit in units in the last place; see ``Limit.ulp``."""
         return getattr(self.limit, "ulp", None)
 
 
 def compare(
     got: Arrays, wanted: Arrays, *, limit: float, dtype: str | None = None, floors: Mapping[str, float] | None = None
 ) -> Verdict:
-    """Judge ``got`` against ``wanted``, in the order of ``wanted``: the first name to diverge is the one reported.
+    """Compare the arrays ``got`` with the arrays ``wanted``, in the order of ``wanted``; report the first that differs.
 
-    The error of an array is ``|got - wanted| / max(|wanted|, floor)`` in 2-norms; ``floors`` serve arrays that cancel
-    to nothing, such as the gradient of a bias that batch norm takes away again.
+    The error of an array is ``|got - wanted| / max(|wanted|, floor)`` in 2-norms. ``limit`` applies to every array. If
+    ``dtype`` is set, every array must have it. ``floors`` are for arrays whose values cancel to zero, such as the
+    gradient of a bias that batch norm removes again.
     """
     missing, extra = sorted(wanted.keys() - got.keys()), sorted(got.keys() - wanted.keys())
     if missing or extra:
         return _failed(limit, "", f"names: missing {missing or 'none'}, unexpected {extra or 'none'}")
     worst = Verdict(0.0, limit)
     for name, array in wanted.items():
-        found = _judged(name, np.asarray(got[name]), np.asarray(array), limit, dtype, (floors or {}).get(name, 0.0))
-        if not found.ok:
-            return found
-        worst = max(worst, found, key=lambda verdict: verdict.error)
+        verdict = _judged(name, np.asarray(got[name]), np.asarray(array), limit, dtype, (floors or {}).get(name, 0.0))
+        if not verdict.ok:
+            return verdict
+        worst = max(worst, verdict, key=lambda one: one.error)
     return worst
 
 
@@ -135,38 +144,40 @@ def _failed(limit: float, where: str, reason: str) -> Verdict:
 
 
 def forward_limit(spec: Spec, dtype: str) -> Limit:
-    """For activations and logits: every layer adds the rounding of its sums, ``sqrt`` of their length each."""
+    """Return the limit for activations and logits: every layer adds ``sqrt`` of its sums' length in roundings."""
     return _limit(
         dtype, sum(math.sqrt(n) for n in _lengths(spec)), "the sum of the square roots of every layer's sum lengths"
     )
 
 
 def gradient_limit(spec: Spec, dtype: str, batch: int) -> Limit:
-    """For gradients: the forward sums, the same sums backward, and the one over batch and positions.
+    """Return the limit for gradients: the forward sums, the backward sums, and the sum over batch and positions.
 
-    Formats narrower than float32 are summed in it: what they add is one rounding a layer, there and back.
+    Formats narrower than float32 are summed in float32, so they add one rounding per layer, forward and backward.
     """
     if ROUNDOFF[dtype] > ROUNDOFF["float32"]:
         return _limit(
-            dtype, math.sqrt(2 * len(_lengths(spec))), "the square root of the number of layers, there and back"
+            dtype, math.sqrt(2 * len(_lengths(spec))), "the square root of the number of layers, forward and backward"
         )
     positions = max(math.prod(row.output_shape[1:]) for row in expand(spec) if row.parameters)
     roundings = 2 * sum(math.sqrt(n) for n in _lengths(spec)) + math.sqrt(batch * positions)
     return _limit(
-        dtype, roundings, "the sum of the square roots of every layer's sum lengths, there and back, and of one map"
+        dtype,
+        roundings,
+        "the sum of the square roots of every layer's sum lengths, forward and backward, and of one map",
     )
 
 
-def _limit(dtype: str, roundings: float, counted: str) -> Limit:
+def _limit(dtype: str, roundings: float, count: str) -> Limit:
     if dtype == "float64":
         basis = "fixed: far above any order of summation in float64, far below any wrong formula"
         return Limit(FLOAT64_LIMIT, basis, dtype)
-    basis = f"{CONFIDENCE:g} roundoffs of {dtype} times {roundings:.0f}, {counted}"
+    basis = f"{CONFIDENCE:g} roundoffs of {dtype} times {roundings:.0f}, {count}"
     return Limit(CONFIDENCE * roundings * ROUNDOFF[dtype], basis, dtype)
 
 
 def _lengths(spec: Spec) -> list[int]:
-    """The length of the sum behind each layer's output: a weight's fan-in, one or two operations for the others."""
+    """Return the length of the sum behind each layer's output: the fan-in of its weight, or 1 if it has none."""
     return [
         max(row.macs // math.prod(row.output_shape), 1)
         for row in expand(spec)
@@ -175,7 +186,10 @@ def _lengths(spec: Spec) -> list[int]:
 
 
 def gradient_floors(grads: Arrays) -> dict[str, float]:
-    """For each bias, what its gradient's norm would be if it did not cancel: its weight's, per column of the weight."""
+    """Return for each bias the norm that its gradient would have if it did not cancel.
+
+    It is the norm of its weight's gradient, divided by the square root of the weight's size per bias value.
+    """
     floors = {}
     for name, grad in grads.items():
         if name.endswith(".bias"):

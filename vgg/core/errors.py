@@ -1,4 +1,4 @@
-"""The exceptions of vgg. Every message says what was got, what was wanted and what to do."""
+"""The exceptions of vgg. Their messages have the form ``what: got X, wanted Y; do``."""
 
 from __future__ import annotations
 
@@ -6,32 +6,32 @@ from collections.abc import Iterable
 
 
 class VGGError(Exception):
-    """Root of every error that vgg raises on purpose: bad input, named precisely."""
+    """The base class of every error that vgg raises on purpose. The message names the bad input."""
 
 
 class BackendError(VGGError):
-    """A backend that raised, hung or died. The other backends are not affected."""
+    """A backend raised an exception, hung or died. The other backends are not affected."""
 
 
 class RefusedError(BackendError):
-    """A ``VGGError`` raised in a worker, by the backend or on its behalf: what was asked for is refused."""
+    """A ``VGGError`` that was raised in a worker, by the backend or on its behalf: it refuses the job."""
 
 
 class ContractError(VGGError):
-    """A backend did what its contract forbids. Whoever asked is not to blame, so nothing is refused by it."""
+    """A backend did what its contract forbids. This is a fault of the backend, not the refusal of a job."""
 
 
 class UnavailableError(BackendError):
-    """A backend whose environment is missing and cannot be built."""
+    """The environment of a backend is missing and cannot be built."""
 
 
 def mismatch(what: str, got: object, wanted: object, do: str = "", kind: type[VGGError] = VGGError) -> VGGError:
-    """An error in the house form ``what: got X, wanted Y; do``."""
+    """Return an error of class ``kind`` with the message ``what: got X, wanted Y; do``."""
     return kind(f"{what}: got {got}, wanted {wanted}" + (f"; {do}" if do else ""))
 
 
 def unknown(kind: str, name: str, known: Iterable[str], aliases: dict[str, str] | None = None) -> VGGError:
-    """A ``VGGError`` for a name that is not among ``known``, with the nearest one suggested."""
+    """Return a ``VGGError`` that says that ``name`` is not among ``known``, and suggests the nearest of these."""
     import difflib
 
     names = sorted(known)

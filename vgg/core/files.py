@@ -1,4 +1,4 @@
-"""Files: written whole or not at all, and refused before the work where they cannot be written."""
+"""Files: written completely or not at all, and checked before the work for whether they can be written."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from .errors import VGGError, mismatch
 
 
 def check_file(option: str, path: Path) -> None:
-    """Refuse a file that cannot be written: a directory, one without rights, or one on a full disk."""
+    """Raise ``VGGError`` when ``path`` cannot be written: it is a directory, or rights or disk space are missing.
+
+    ``option`` names the path in the message.
+    """
     path = path.absolute()
     wanted = "a file in a folder that can be written"
     if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
@@ -31,10 +34,10 @@ def check_file(option: str, path: Path) -> None:
 
 
 def check_standard_output() -> None:
-    """Refuse a standard output that cannot be written: a file on a full disk, or ``/dev/full``."""
+    """Raise ``VGGError`` when standard output cannot be written: a file on a full disk, or ``/dev/full``."""
     try:
         number = sys.stdout.fileno()
-    except (OSError, io.UnsupportedOperation):  # one that is kept in memory
+    except (OSError, io.UnsupportedOperation):  # standard output is kept in memory
         return
     mode, wanted = os.fstat(number).st_mode, "a file, a pipe or a terminal that can be written"
     if stat.S_ISREG(mode) and not os.fstatvfs(number).f_bavail:
@@ -47,29 +50,29 @@ def check_standard_output() -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` to a file aside, then rename it to ``path``; an ``OSError`` becomes a ``VGGError``."""
-    aside = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write ``data`` to a temporary file and rename it to ``path``. Raises ``VGGError`` when that fails."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
     try:
-        with aside.open("wb") as file:
+        with temporary.open("wb") as file:
             file.write(data)
             file.flush()
             os.fsync(file.fileno())
-        aside.replace(path)
+        temporary.replace(path)
     except OSError as error:
         raise unwritable(path, error) from error
     finally:
         with contextlib.suppress(OSError):
-            aside.unlink()
+            temporary.unlink()
 
 
 def sweep(folder: Path) -> None:
-    """Remove what a killed process left half-written in ``folder``. Nobody else may be writing there."""
-    for aside in folder.glob(".*.[0-9]*"):
-        aside.unlink()
+    """Remove the temporary files that a killed process left in ``folder``. No other process may be writing there."""
+    for temporary in folder.glob(".*.[0-9]*"):
+        temporary.unlink()
 
 
 def unwritable(path: Path, error: OSError) -> VGGError:
-    """What to raise where ``path`` cannot be written."""
+    """Return the ``VGGError`` that says why ``path`` cannot be written."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     do = "free some space, then go on with --resume" if full else "choose another place"
     return VGGError(f"{path}: cannot be written ({error.strerror}); {do}")

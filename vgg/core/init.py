@@ -1,4 +1,4 @@
-"""Seeded initial parameters, bit-identical under every NumPy and on every machine."""
+"""Seeded initial parameters: the same bits under every version of NumPy and on every machine."""
 
 from __future__ import annotations
 
@@ -17,9 +17,11 @@ from .spec import Spec
 
 
 def init(spec: Spec, seed: int = 0, scheme: str = "xavier_uniform", dtype: str = "float32") -> Params:
-    """Seeded initial parameters. ``scheme`` is a name in ``SCHEMES``; ``dtype`` float32 or float64.
+    """Return seeded initial parameters, ``{canonical name: array}``.
 
-    Every array has its own stream, keyed by seed and name: changing the head leaves the convolutions as they were.
+    ``scheme`` is a name in ``SCHEMES``; ``dtype`` is float32 or float64. Every array has its own stream of random
+    numbers, keyed by ``seed`` and name, so a change of the head does not change the convolutions. Raises ``VGGError``
+    when the scheme, the dtype or the seed is wrong.
     """
     if scheme not in SCHEMES:
         raise unknown("initialiser", scheme, SCHEMES)
@@ -36,7 +38,7 @@ def init(spec: Spec, seed: int = 0, scheme: str = "xavier_uniform", dtype: str =
 
 
 def _fans(weight: Shape) -> tuple[int, int]:
-    """(fan in, fan out) of an OIHW or (out, in) weight."""
+    """Return (fan in, fan out) of a weight of shape OIHW or (out, in)."""
     field = math.prod(weight[2:])
     return (weight[1] * field, weight[0] * field) if len(weight) > 1 else (1, 1)
 
@@ -58,13 +60,13 @@ def _initial(
 def _fill(out: NDArray[Any], bits: np.random.Philox, rule: Rule, scale: float) -> None:
     filled = 0
     while filled < out.size:
-        some = rule.draw(bits)[: out.size - filled]
-        out[filled : filled + some.size] = some * scale
-        filled += some.size
+        numbers = rule.draw(bits)[: out.size - filled]
+        out[filled : filled + numbers.size] = numbers * scale
+        filled += numbers.size
 
 
 class Rule(NamedTuple):
-    """A draw of unit numbers, and what (fan in, fan out) scales them by."""
+    """How to draw parameters: ``draw`` draws numbers of unit size, ``scale(fan in, fan out)`` is their factor."""
 
     draw: Callable[[np.random.Philox], NDArray[np.float64]]
     scale: Callable[[int, int], float]
@@ -84,10 +86,10 @@ SCHEMES: dict[str, tuple[Rule, Rule | None]] = {
     "jax": (_LECUN, None),
     "mxnet": (Rule(uniform, lambda i, o: 0.07), None),
 }
-"""Scheme name -> rule for weights, rule for biases (none: zero).
+"""Scheme name -> (rule for weights, rule for biases or None for zeros).
 
 ``xavier_uniform``: Glorot & Bengio (2010), the chapters' choice. ``he_*``: He et al. (2015). ``paper``: Simonyan &
-Zisserman (2015), section 3.1, variance 0.01. The last four are what each framework's stock layers do when left alone
+Zisserman (2015), section 3.1, variance 0.01. The last four are the defaults of each framework's stock layers
 (torch 2.13 ``Conv2d.reset_parameters``, Keras 3.15 ``glorot_uniform``, Flax 0.12 ``lecun_normal``, MXNet 1.9
 ``Uniform(0.07)``).
 """

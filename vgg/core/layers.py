@@ -1,6 +1,6 @@
-"""The layer table: a spec expanded, one row a layer, derived apart from every builder.
+"""The layer table: one row per layer of a spec, computed without the code that builds models.
 
-Builders read ``spec.blocks`` and let their framework infer shapes; this table infers them by itself. The suite compares
+Backends read ``spec.blocks`` and let their framework infer shapes; this table infers them by itself. The suite compares
 the two, so neither can hide a mistake of the other.
 """
 
@@ -16,14 +16,15 @@ from .spec import Spec
 
 Shape = tuple[int, ...]
 STATISTICS = ("running_mean", "running_var")
-"""Stored like parameters, but moved by the forward pass: not counted, not trained."""
+"""Names of the arrays that the forward pass updates. They are stored like parameters, but not trained or counted."""
 
 
 @dataclass(frozen=True)
 class Layer:
-    """One row: ``output_shape`` without the batch axis, ``parameters`` under canonical names, MACs of one example.
+    """One row of the layer table.
 
-    ``attributes`` is what the kind needs besides its parameters: kernel, stride, padding, rate.
+    ``output_shape`` is without the batch axis; ``macs`` are the multiply-accumulates per image; ``parameters`` maps
+    canonical names to shapes; ``attributes`` holds what the kind needs besides: kernel, stride, padding, rate.
     """
 
     name: str
@@ -35,13 +36,16 @@ class Layer:
 
     @property
     def params(self) -> int:
-        """How many numbers of this layer are trained."""
+        """The number of values of this layer that are trained."""
         return sum(math.prod(s) for name, s in self.parameters.items() if not name.endswith(STATISTICS))
 
 
 @dataclass(frozen=True)
 class Totals:
-    """Sums over a layer table; ``activations`` are the output numbers of one example, ReLU and dropout counted."""
+    """Sums over a layer table.
+
+    ``activations`` is the number of output values per image, with those of ReLU and dropout; ``macs`` are per image.
+    """
 
     params: int
     macs: int
@@ -51,7 +55,7 @@ class Totals:
 
 
 def expand(spec: Spec) -> tuple[Layer, ...]:
-    """The layer table of ``spec``, input to logits, in the order of computation."""
+    """Return the layer table of ``spec``, from the input to the logits, in the order of computation."""
     rows: list[Layer] = []
     shape: Shape = spec.input_shape
     for number, block in enumerate(spec.blocks, 1):
@@ -62,7 +66,7 @@ def expand(spec: Spec) -> tuple[Layer, ...]:
 
 
 def totals(table: tuple[Layer, ...]) -> Totals:
-    """What the chapter's exercise asks: parameters, MACs and activations, and the convolutions' share."""
+    """Return the sums over a layer table: parameters, MACs and activations, and those of the convolutions."""
     convs = [row for row in table if row.kind == "conv"]
     return Totals(
         params=sum(row.params for row in table),

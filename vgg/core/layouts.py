@@ -1,4 +1,4 @@
-"""Between canonical arrays and those of frameworks that keep images channels-last."""
+"""Conversion between canonical arrays and those of frameworks that keep images channels-last."""
 
 from __future__ import annotations
 
@@ -11,9 +11,10 @@ from .spec import Spec
 
 
 def from_hwc(spec: Spec, name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """A channels-last parameter as canonical, for the backends that keep images NHWC.
+    """Return a copy of a parameter in the canonical layout, from the layout of a framework that keeps images NHWC.
 
-    HWIO to OIHW, (in, out) to (out, in), and H,W,C to C,H,W in the ``in`` of the first dense layer.
+    HWIO becomes OIHW, and (in, out) becomes (out, in). The inputs of the first dense layer, in the order H,W,C, are put
+    into the order C,H,W.
     """
     if array.ndim == 4:
         array = array.transpose(3, 2, 0, 1)
@@ -26,7 +27,7 @@ def from_hwc(spec: Spec, name: str, array: NDArray[Any]) -> NDArray[Any]:
 
 
 def to_hwc(spec: Spec, name: str, array: NDArray[Any]) -> NDArray[Any]:
-    """The inverse of ``from_hwc``."""
+    """Return a canonical parameter in the layout of a framework that keeps images NHWC; inverse of ``from_hwc``."""
     if array.ndim == 4:
         return array.transpose(2, 3, 1, 0)
     if name == "fc1.weight" and not spec.head.global_pool:
@@ -35,7 +36,7 @@ def to_hwc(spec: Spec, name: str, array: NDArray[Any]) -> NDArray[Any]:
 
 
 def activation_from_hwc(spec: Spec, name: str, x: NDArray[Any]) -> NDArray[Any]:
-    """A copy of an activation as NCHW, a flattened one in C,H,W order."""
+    """Return a copy of an NHWC activation as NCHW; if it is the flattened one, in the order C,H,W."""
     if name == "flatten":
         channels, height, width = spec.feature_shape
         x = x.reshape(-1, height, width, channels)

@@ -1,8 +1,8 @@
-"""The oracle: VGG in float64 NumPy, forward, loss, every gradient and the SGD step. The yardstick for every backend.
+"""The oracle: VGG in float64 NumPy, with forward pass, loss, all gradients and the SGD step.
 
-It reads the layer table, never a builder. Images are NCHW, weights OIHW and (out, in), labels integers (N,). A
-convolution is written as the sum over its kernel's taps of a matrix product, so that BLAS does the work and no patch is
-copied twice.
+Every backend is compared with it. It reads the layer table and no code of a backend. Images are NCHW, weights OIHW and
+(out, in), labels integers (N,). A convolution is a sum of matrix products, one per position in the kernel ("tap"), so
+that BLAS does the work and no patch is copied twice.
 """
 
 from __future__ import annotations
@@ -26,7 +26,10 @@ Arrays = dict[str, Array]
 
 @dataclass
 class Tape:
-    """What one forward pass leaves: every activation by layer name, new running statistics, and what backward needs."""
+    """The record of one forward pass.
+
+    ``activations`` are by layer name, new running ``statistics`` by canonical name; the backward pass needs ``saved``.
+    """
 
     activations: Arrays = field(default_factory=dict)
     statistics: Arrays = field(default_factory=dict)
@@ -34,15 +37,17 @@ class Tape:
 
     @property
     def logits(self) -> Array:
-        """(N, classes)."""
+        """The last activation, (N, classes)."""
         return next(reversed(self.activations.values()))
 
 
 class Mode(NamedTuple):
-    """``train`` uses batch statistics and dropout; ``masks`` are what each dropout multiplies by: 0 or 1/(1-rate).
+    """How a forward pass treats batch norm and dropout.
 
-    ``bessel`` says which variance enters the running statistic: n-1 in the denominator (torch), or n. ``keep`` is the
-    share of the old statistic that stays, ``epsilon`` what batch norm adds to a variance.
+    ``train`` uses batch statistics and dropout. ``masks`` maps the name of a dropout layer to the array (N, units) that
+    it multiplies by, of 0 and 1 / (1 - rate). ``bessel`` says which variance enters the running statistic: with n - 1
+    in the denominator (torch), or with n. ``keep`` is the share of the old statistic that is kept, and ``epsilon`` the
+    number that batch norm adds to a variance.
     """
 
     train: bool = False
@@ -56,7 +61,10 @@ EVAL = Mode()
 
 
 def forward(spec: Spec, params: Mapping[str, ArrayLike], x: ArrayLike, mode: Mode = EVAL) -> Tape:
-    """Run images (N, C, H, W) through ``spec``; the last activation is the logits (N, classes)."""
+    """Run images (N, C, H, W) through ``spec`` and return the tape; the last activation is the logits (N, classes).
+
+    Raises ``VGGError`` when the parameters, the images or the masks do not fit ``spec``.
+    """
     weights = {name: np.asarray(array, np.float64) for name, array in params.items()}
     check_params(weights, spec)
     tape, out = Tape(), np.asarray(x, np.float64)
@@ -69,7 +77,10 @@ def forward(spec: Spec, params: Mapping[str, ArrayLike], x: ArrayLike, mode: Mod
 
 
 def cross_entropy(logits: Array, y: ArrayLike) -> tuple[float, Array]:
-    """Mean cross-entropy of logits (N, classes) at labels (N,), and its gradient (N, classes)."""
+    """Return the mean cross-entropy of logits (N, classes) at labels (N,), and its gradient (N, classes).
+
+    Raises ``VGGError`` unless ``y`` is N integers from 0 to classes - 1.
+    """
     labels = np.asarray(y)
     count, classes = logits.shape
     if labels.shape != (count,) or labels.dtype.kind not in "iu" or not ((labels >= 0) & (labels < classes)).all():
@@ -83,13 +94,16 @@ def cross_entropy(logits: Array, y: ArrayLike) -> tuple[float, Array]:
 def loss_and_grads(
     spec: Spec, params: Mapping[str, ArrayLike], x: ArrayLike, y: ArrayLike, mode: Mode = EVAL
 ) -> tuple[float, Arrays, Tape]:
-    """Mean cross-entropy, ``{canonical name: gradient}`` of every trained parameter, and the tape."""
+    """Return the mean cross-entropy, ``{canonical name: gradient}`` of every trained parameter, and the tape.
+
+    Raises ``VGGError`` as ``forward`` and ``cross_entropy`` do.
+    """
     tape = forward(spec, params, x, mode)
     return *backward(spec, params, tape, y), tape
 
 
 def backward(spec: Spec, params: Mapping[str, ArrayLike], tape: Tape, y: ArrayLike) -> tuple[float, Arrays]:
-    """Mean cross-entropy and the gradients that follow from ``tape``, which a forward pass with ``params`` has left."""
+    """Return the mean cross-entropy and ``{canonical name: gradient}``, from the tape of a forward pass."""
     weights = {name: np.asarray(array, np.float64) for name, array in params.items()}
     loss, grad = cross_entropy(tape.logits, y)
     grads: Arrays = {}
@@ -108,9 +122,10 @@ def sgd(
     momentum: float = 0.0,
     weight_decay: float = 0.0,
 ) -> tuple[Arrays, Arrays]:
-    """One step: v = momentum v + (g + weight_decay w), w = w - lr v; returns (parameters, velocity).
+    """Take one step of SGD and return the new (parameters, velocity).
 
-    The velocity holds gradients (torch, optax), not steps (MXNet, Keras): they part when the learning rate changes.
+    v = momentum v + (g + weight_decay w); w = w - lr v. The velocity is a sum of gradients (torch, optax), not of steps
+    (MXNet, Keras); the two differ when the learning rate changes.
     """
     fresh = {n: momentum * velocity[n] + g + weight_decay * params[n] for n, g in grads.items()}
     return {n: w - lr * fresh[n] if n in fresh else w for n, w in params.items()}, fresh
@@ -121,7 +136,7 @@ def _own(row: Layer, weights: Mapping[str, Array]) -> Arrays:
 
 
 def _taps(x: Array, kernel: int, stride: int, shape: tuple[int, ...]) -> Iterator[tuple[int, int, Array]]:
-    """(row, column, view) for each of the kernel's taps: what that tap sees at every output position."""
+    """Yield (row, column, view) for each tap of the kernel; the view is its input at every output position."""
     height, width = shape[-2:]
     for i in range(kernel):
         for j in range(kernel):
@@ -235,7 +250,10 @@ def _max_pool(row: Layer, own: Arrays, x: Array, tape: Tape, mode: Mode) -> Arra
 
 
 def _max_pool_back(row: Layer, own: Arrays, saved: Any, grad: Array) -> tuple[Array, Arrays]:
-    """A tie sends its gradient to the first tap. Frameworks differ; at zero ReLU stops it, above zero it is a fact."""
+    """Send the gradient of a tie to its first tap.
+
+    Frameworks differ here. At zero, ReLU stops the gradient; above zero, the difference is a declared fact.
+    """
     winner, shape = saved
     dx: Array = np.zeros(shape)
     for tap, (*_, seen) in enumerate(_taps(dx, row.attributes["kernel"], row.attributes["stride"], row.output_shape)):

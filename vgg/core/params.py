@@ -1,4 +1,4 @@
-"""Canonical parameters: names, shapes, and safetensors files that carry their spec."""
+"""Canonical parameters: their names, their shapes, and safetensors files that also hold the spec."""
 
 from __future__ import annotations
 
@@ -18,12 +18,15 @@ Params = dict[str, NDArray[Any]]
 
 
 def shapes(spec: Spec) -> dict[str, Shape]:
-    """``{canonical name: shape}`` in layer-table order, running statistics included."""
+    """Return ``{canonical name: shape}`` in the order of the layer table, with the running statistics."""
     return {name: shape for row in expand(spec) for name, shape in row.parameters.items()}
 
 
 def save_params(path: str | Path, params: Mapping[str, NDArray[Any]], spec: Spec) -> None:
-    """Write safetensors with the spec in the metadata; aside first, then renamed: never half a file."""
+    """Write ``params`` to a safetensors file with ``spec`` in the metadata, completely or not at all.
+
+    Raises ``VGGError`` when the parameters do not fit ``spec`` or the file cannot be written.
+    """
     from safetensors.numpy import save
 
     path = Path(path)
@@ -33,8 +36,10 @@ def save_params(path: str | Path, params: Mapping[str, NDArray[Any]], spec: Spec
 
 
 def load_params(path: str | Path, *, among: bool = False) -> Params:
-    """``{canonical name: array}`` of a file that ``save_params`` wrote, checked against the spec it carries; ``among``:
-    of what may hold other arrays too, as a checkpoint does.
+    """Read ``{canonical name: array}`` from a file that ``save_params`` wrote.
+
+    With ``among`` the file may hold other arrays too, as a checkpoint does; they are left out. Raises ``VGGError`` when
+    the file cannot be read or its parameters do not fit the spec in it.
     """
     from safetensors import SafetensorError
     from safetensors.numpy import load_file
@@ -50,7 +55,7 @@ def load_params(path: str | Path, *, among: bool = False) -> Params:
 
 
 def load_spec(path: str | Path) -> Spec:
-    """The spec in the metadata of a file that ``save_params`` wrote."""
+    """Read the spec in the metadata of a file that ``save_params`` wrote. Raises ``VGGError`` when there is none."""
     from safetensors import SafetensorError, safe_open
 
     try:
@@ -67,12 +72,18 @@ def load_spec(path: str | Path) -> Spec:
 
 
 def check_params(params: Mapping[str, NDArray[Any]], spec: Spec, where: str = "parameters") -> None:
-    """Raise ``VGGError`` unless ``params`` has exactly the names and shapes of ``spec``."""
+    """Raise ``VGGError`` unless ``params`` has exactly the names and shapes of ``spec``.
+
+    ``where`` names the parameters in the message.
+    """
     check_arrays(params, shapes(spec), where)
 
 
 def check_arrays(arrays: Mapping[str, NDArray[Any]], wanted: Mapping[str, Shape], where: str) -> None:
-    """Raise ``VGGError`` unless ``arrays`` has exactly the names and shapes ``wanted``; ``where`` says where."""
+    """Raise ``VGGError`` unless ``arrays`` has exactly the names and shapes ``wanted``.
+
+    ``where`` names the arrays in the message.
+    """
     for name, shape in wanted.items():
         if name not in arrays:
             raise mismatch(f"{where}: {name}", "nothing", f"an array of shape {shape}")

@@ -1,4 +1,4 @@
-"""Frozen training recipes: everything a run's numbers depend on besides spec, data and framework."""
+"""Training recipes: everything that the numbers of a run depend on, except spec, data and framework."""
 
 from __future__ import annotations
 
@@ -29,8 +29,10 @@ CHOICES: dict[str, tuple[Any, ...]] = {
 
 
 LOSS_SCALE = 1024.0
-"""What fp16 multiplies the loss by, lest gradients fall below its smallest number. Fixed: a scale that adapts would be
-one more thing to save, and a power of two rounds nothing."""
+"""The factor of the loss in fp16, which keeps gradients above the smallest fp16 number.
+
+It is fixed, because an adaptive scale would be one more thing to save, and a power of two, because that rounds nothing.
+"""
 
 
 def _is_number(value: Any) -> bool:
@@ -58,21 +60,25 @@ def _plateau(value: Any) -> tuple[float, int] | tuple[()]:
 
 @dataclass(frozen=True, slots=True)
 class Recipe:
-    """SGD with momentum on shuffled batches. ``size`` is the side, in pixels, that images are resized to.
+    """A recipe for training: SGD with momentum on shuffled batches.
 
-    ``lr_drops`` are (epoch, factor) pairs: from that epoch on, counted from 0, the learning rate is ``factor`` times
-    ``lr``. Pixels become ``(value / 255 - mean) / std``. Weight decay is coupled: its gradient joins the loss' before
-    the momentum. ``dropout``: masks from each framework's own generator (native), or from ``vgg.core.masks``, the
-    same in all (neutral). ``precision``: of the arithmetic of a step and of evaluation; parameters and velocities are
-    float64 where it is, float32 otherwise. bf16 and fp16 leave pixels, batch norm's statistics, the loss and the update
-    in float32. fp16 scales the loss by ``LOSS_SCALE``; a step whose gradients overflow changes no parameter and no
-    velocity.
+    ``size`` is the side, in pixels, that images are resized to. ``lr_drops`` are pairs (epoch, factor): from that epoch
+    on, counted from 0, the learning rate is ``factor`` times ``lr``. Pixels become ``(value / 255 - mean) / std``.
+    Weight decay is coupled: its gradient is added to that of the loss before the momentum. ``dropout`` says where masks
+    come from: each framework's own generator (native), or ``vgg.core.masks``, the same in all (neutral).
 
-    ``validation``: the share of the training images held out and looked at after each epoch, in place of the test
-    images. ``plateau`` (factor, patience): the learning rate is multiplied by ``factor`` whenever validation accuracy
-    has not risen for ``patience`` epochs. ``crop``: the side of random crops, as a share of the image's; evaluation
-    takes the middle. ``flip``: mirror every other image. ``init_from``: a file of weights to start from, of which the
-    first ``init_convs`` convolutions (0: all) and all dense layers are taken where their shapes agree.
+    ``precision`` is the number format of a step and of evaluation. With float64 the parameters and velocities are
+    float64 too, otherwise they are float32. With bf16 and fp16 the pixels, batch norm's statistics, the loss and the
+    update stay in float32. fp16 scales the loss by ``LOSS_SCALE``; a step whose gradients overflow changes no parameter
+    and no velocity.
+
+    ``validation`` is the share of the training images that is held out and evaluated after each epoch, in place of the
+    test images. ``plateau`` is (factor, patience): the learning rate is multiplied by ``factor`` whenever validation
+    accuracy has not risen for ``patience`` epochs. ``crop`` is the side of random crops as a share of the image's side;
+    evaluation takes the middle. ``flip`` mirrors each image with probability 1/2. ``init_from`` is a file of weights to
+    start from: the first ``init_convs`` convolutions (0: all) and all dense layers are taken where their shapes agree.
+
+    Raises ``VGGError`` when a value is wrong.
     """
 
     name: str = "custom"
@@ -118,13 +124,19 @@ class Recipe:
             raise mismatch("recipe.plateau", "no validation images", "some", "set validation, to 0.1 say")
 
     def lr_at(self, epoch: int, accuracies: Sequence[float] = ()) -> float:
-        """The learning rate of an epoch, counted from 0, after the validation ``accuracies`` of those before."""
-        passed = [drop for drop in self.lr_drops if drop[0] <= epoch]
-        rate = self.lr * max(passed, default=(0, 1.0))[1]
+        """Return the learning rate of an epoch, counted from 0.
+
+        ``accuracies`` are the validation accuracies of the epochs before it.
+        """
+        drops = [drop for drop in self.lr_drops if drop[0] <= epoch]
+        rate = self.lr * max(drops, default=(0, 1.0))[1]
         return rate * self.plateau[0] ** self._stalls(accuracies) if self.plateau else rate
 
     def _stalls(self, accuracies: Sequence[float]) -> int:
-        """How often ``patience`` epochs have passed since the best one, or since the last time that they had."""
+        """Return how often accuracy has not risen for ``patience`` epochs.
+
+        The epochs are counted from the best one, or from the last time that ``patience`` of them were reached.
+        """
         best, since, stalls = -math.inf, 0, 0
         for accuracy in accuracies:
             best, since = max(best, accuracy), 0 if accuracy > best else since + 1
@@ -134,23 +146,23 @@ class Recipe:
 
     @property
     def dtype(self) -> str:
-        """Of parameters and velocities."""
+        """The dtype of parameters and velocities, float64 or float32."""
         return "float64" if self.precision == "float64" else "float32"
 
     def mask_seed(self, step: int) -> int:
-        """What the dropout generator is seeded with before a step: 31 bits, all that every framework takes."""
+        """Return the seed of the dropout generator for a step: 31 bits, the most that every framework accepts."""
         import hashlib  # slow to import, and only training needs it
 
         digest = hashlib.sha256(f"{self.seed} {step}".encode()).digest()
         return int.from_bytes(digest[:4], "little") >> 1
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON."""
+        """Return plain values for JSON."""
         return dataclasses.asdict(self)
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Recipe:
-        """The recipe that ``to_dict`` described; unknown keys are a ``VGGError``."""
+        """Return the recipe that ``to_dict`` described. Raises ``VGGError`` for unknown keys and wrong values."""
         names = [f.name for f in dataclasses.fields(Recipe)]
         for key in data:
             if key not in names:
@@ -178,20 +190,26 @@ _PAPER = Recipe(
     flip=True,
 )
 _RECIPES = {r.name: r for r in (_QUICK, _FASHION, *_CHAPTERS, _EXERCISE, _PAPER)}
-"""``quick`` and ``quick-fashion`` serve ``vgg compare``. The chapters' are narrow VGG-11 on Fashion-MNIST at 224 px;
-``exercise-small-input`` is their fourth exercise. ``paper``: Simonyan & Zisserman (2015), section 3.1, with crops of
-224 from 256 as a share of the side; deeper nets start from a trained ``vgg11`` by ``init_from``. Xavier, as the section
-ends by recommending: normal weights of variance 0.01 (the scheme ``paper``) diverge within five steps.
+"""Recipes by name. ``quick`` and ``quick-fashion`` are for ``vgg compare``.
+
+``chapter-2018``, ``d2l-0.17`` and ``d2l-1.0`` are the chapters' training of a narrow VGG-11 on Fashion-MNIST at 224 px;
+``exercise-small-input`` is their fourth exercise. ``paper`` follows Simonyan & Zisserman (2015), section 3.1. Its crops
+of 224 from 256 px are a share of the side; deeper nets start from a trained ``vgg11`` by ``init_from``. Its weights are
+initialised by Xavier's scheme, which the end of that section recommends: normal weights of variance 0.01 (the scheme
+``paper``) diverge within five steps.
 """
 
 
 def recipe(name: str, **changes: Any) -> Recipe:
-    """The recipe of that name, with the given fields changed."""
+    """Return the recipe of that name with the fields in ``changes`` changed.
+
+    Raises ``VGGError`` when the name is unknown or a value is wrong.
+    """
     if name not in _RECIPES:
         raise unknown("recipe", name, _RECIPES)
     return dataclasses.replace(_RECIPES[name], **changes)
 
 
 def recipe_names() -> tuple[str, ...]:
-    """Every name that ``recipe`` knows."""
+    """Return every name that ``recipe`` accepts."""
     return tuple(_RECIPES)

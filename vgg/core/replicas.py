@@ -1,6 +1,7 @@
-"""Data-parallel training: which replicas of how many this process holds, and their shares of a batch.
+"""Data-parallel training: which replicas this process holds, how many there are, and their shares of a batch.
 
-Every process gets every job and every global batch, and takes its share. Frameworks do the rest: docs/replicas.md.
+Every process gets every job and every global batch, and takes its share. The frameworks do the rest, as
+docs/replicas.md says.
 """
 
 from __future__ import annotations
@@ -19,12 +20,16 @@ from .errors import mismatch
 Array = NDArray[Any]
 Shard = tuple[Array, Array, dict[str, Array]]
 COUNT, RANKS, PIPES = "VGG_REPLICAS", "VGG_RANKS", "VGG_PIPES"
-"""Variables for a worker: replicas in its process; names of the launcher's variables; folder of the ranks' pipes."""
+"""Environment variables of a worker.
+
+They hold the number of replicas in its process, the names of the launcher's variables, and the folder of the pipes from
+which the other ranks read jobs.
+"""
 
 
 @dataclass(frozen=True)
 class Group:
-    """The processes that train together, each with as many replicas, and this one's rank among them."""
+    """The processes that train together: their number, the replicas in each, and the rank of this process."""
 
     replicas: int = 1
     rank: int = 0
@@ -32,64 +37,75 @@ class Group:
 
     @property
     def size(self) -> int:
-        """Replicas of all processes."""
+        """The number of replicas in all processes."""
         return self.replicas * self.processes
 
     def numbers(self, step: int) -> list[int]:
-        """One number for each replica of this process, different for all replicas and steps: ``step`` if alone."""
+        """Return one number for each replica of this process.
+
+        All replicas of all steps have different numbers. The number of a single replica is ``step``.
+        """
         first = step * self.size + self.rank * self.replicas
         return list(range(first, first + self.replicas))
 
     def split(self, x: Array, y: Array, masks: Mapping[str, Array] | None) -> list[Shard]:
-        """(images, labels, masks) for each replica of this process, of a global batch: neighbours, as many each as can
-        be, none where there are more replicas than images.
+        """Split a global batch: return (images, labels, masks) for each replica of this process.
+
+        ``x`` is (N, ...), ``y`` (N,), each mask (N, units). A replica gets consecutive images; the shares differ by at
+        most one image, and some are empty when there are more replicas than images.
         """
         cuts = [len(x) * number // self.size for number in range(self.size + 1)]
         spans = [slice(cuts[number], cuts[number + 1]) for number in self.numbers(0)]
         return [(x[s], y[s], {name: mask[s] for name, mask in (masks or {}).items()}) for s in spans]
 
     def pad(self, array: Array) -> Array:
-        """``array`` and its first row, again and again, until the replicas divide it."""
+        """Return ``array`` followed by copies of its first row, so that the number of replicas divides its length."""
         missing = -len(array) % self.size
         return np.concatenate([array, np.repeat(array[:1], missing, axis=0)]) if missing else array
 
     def real(self, count: int) -> NDArray[np.bool_] | None:
-        """Which of ``count`` padded examples are no padding, if any is."""
+        """Return the mask, False for padding, of ``count`` examples after ``pad``; None when they need no padding."""
         padding = -count % self.size
         return np.arange(count + padding) < count if padding else None
 
     def fit(self, devices: int, what: str = "the GPUs here") -> None:
-        """``VGGError`` where a process has more replicas than devices."""
+        """Raise ``VGGError`` when a process has more replicas than ``devices``; ``what`` names these in the message."""
         if self.replicas > max(devices, 1):
             raise mismatch("--replicas", self.replicas, f"at most {devices}, {what}")
 
 
 def group() -> Group:
-    """As the client and the launcher told this process."""
+    """Return the group of this process, from the environment variables that the client and the launcher set.
+
+    Raises ``VGGError`` when the launcher's variables are not what they should be.
+    """
     return Group(int(os.environ.get(COUNT, "1")), *ranks_of(os.environ.get(RANKS, "").split()))
 
 
 def ranks_of(names: tuple[str, ...] | list[str]) -> tuple[int, int]:
-    """(rank, processes) from the variables of those names; TensorFlow's single one holds JSON."""
-    given = [os.environ.get(name) for name in names]
-    if not given or None in given:
+    """Return (rank, number of processes) from the environment variables ``names``; (0, 1) when they are not set.
+
+    Two variables hold the two numbers; a single one, TensorFlow's, holds JSON. Raises ``VGGError`` for other contents.
+    """
+    values = [os.environ.get(name) for name in names]
+    if not values or None in values:
         return 0, 1
-    if len(given) == 2:
+    if len(values) == 2:
         try:
-            return int(given[0] or 0), int(given[1] or 1)
+            return int(values[0] or 0), int(values[1] or 1)
         except ValueError as error:
-            raise mismatch(", ".join(names), ", ".join(map(str, given)), "two whole numbers") from error
-    return _task(given[0] or "{}")
+            raise mismatch(", ".join(names), ", ".join(map(str, values)), "two whole numbers") from error
+    return _task(values[0] or "{}")
 
 
 def _task(config: str) -> tuple[int, int]:
-    """(rank, processes) of TensorFlow's TF_CONFIG, where a chief comes before the workers."""
+    """Return (rank, number of processes) from TensorFlow's TF_CONFIG, in which a chief comes before the workers."""
     try:
-        told = json.loads(config)
-        chiefs, workers = (len(told.get("cluster", {}).get(role, ())) for role in ("chief", "worker"))
+        settings = json.loads(config)
+        chiefs, workers = (len(settings.get("cluster", {}).get(role, ())) for role in ("chief", "worker"))
         if not chiefs + workers:
             return 0, 1
-        task = told["task"]
+        task = settings["task"]
         ranks = {"chief": int(task["index"]), "worker": chiefs + int(task["index"])}
         return ranks[task["type"]], chiefs + workers
     except (LookupError, TypeError, ValueError, AttributeError) as error:

@@ -1,4 +1,4 @@
-"""The neutral resize: bilinear with half-pixel centres, written as a small matrix for each axis."""
+"""Resizing that is the same in every framework: bilinear with half-pixel centres, as one small matrix per axis."""
 
 from __future__ import annotations
 
@@ -10,10 +10,11 @@ from numpy.typing import NDArray
 
 @lru_cache(maxsize=16)
 def resize_matrix(source: int, target: int) -> NDArray[np.float64]:
-    """(target, source) matrix M: ``M_height @ image @ M_width.T`` resizes (..., height, width) pixels.
+    """Return the matrix (target, source) that resizes one axis from ``source`` to ``target`` pixels.
 
-    Output pixel ``i`` looks at source coordinate ``(i + 0.5) * source / target - 0.5``, edges repeated, without
-    antialiasing: PyTorch's ``interpolate(mode="bilinear", align_corners=False)`` and ``tf.image.resize``.
+    ``M_height @ image @ M_width.T`` resizes (..., height, width) pixels. Output pixel ``i`` is read at the source
+    coordinate ``(i + 0.5) * source / target - 0.5``, with repeated edges and without antialiasing, as by PyTorch's
+    ``interpolate(mode="bilinear", align_corners=False)`` and by ``tf.image.resize``. The matrix is read-only.
     """
     where = np.clip((np.arange(target) + 0.5) * source / target - 0.5, 0, source - 1)
     low = np.minimum(where.astype(int), max(source - 2, 0))

@@ -1,4 +1,4 @@
-"""The spec: one frozen, framework-free description of a VGG-like network.
+"""The spec: one frozen description of a VGG-like network that depends on no framework.
 
 A network is a sequence of blocks (convolutions, each followed by ReLU, then a max-pool) and a head of dense
 layers. All of Table 1 of Simonyan & Zisserman (2015, arXiv:1409.1556), their batch-norm variants, the narrow nets of
@@ -15,12 +15,15 @@ from .blocks import Block, Conv, Head, Pool, at_least
 from .errors import VGGError, mismatch, unknown
 
 if TYPE_CHECKING:
-    from pathlib import Path  # which would be a third of the time that it takes to import this package
+    from pathlib import Path  # it would take a third of the time that this package takes to import
 
 
 @dataclass(frozen=True, slots=True)
 class Spec:
-    """One network: ``input_shape`` is (channels, height, width), ``classes`` the width of the logits."""
+    """One network: ``input_shape`` is (channels, height, width), ``classes`` the width of the logits.
+
+    Raises ``VGGError`` when the values do not describe a network, for example when the input is too small.
+    """
 
     blocks: tuple[Block, ...]
     input_shape: tuple[int, int, int] = (3, 224, 224)
@@ -47,7 +50,7 @@ class Spec:
 
     @property
     def feature_shape(self) -> tuple[int, int, int]:
-        """(channels, height, width) of the last block's output; an input that does not survive is a ``VGGError``."""
+        """(channels, height, width) of the last block's output. Raises ``VGGError`` when the input is too small."""
         channels, *extents = self.input_shape
         for number, block in enumerate(self.blocks, 1):
             steps = [(c.kernel, c.stride, c.padding) for c in block.convs]
@@ -68,7 +71,11 @@ class Spec:
 
     @staticmethod
     def from_blocks(pairs: Iterable[Sequence[int]], *, narrow: int = 1, **fields: Any) -> Spec:
-        """The chapters' notation: ``((1, 64), (1, 128), (2, 256), ...)``, then the fields of ``Spec``."""
+        """Return the spec of blocks in the chapters' notation: ``((1, 64), (1, 128), (2, 256), ...)``.
+
+        A pair is (number of 3x3 convolutions, channels). ``narrow`` divides all channels; ``fields`` are the other
+        fields of ``Spec``. Raises ``VGGError`` when these do not describe a network.
+        """
         return Spec(tuple(Block.of(pair) for pair in pairs), **fields).modified(narrow=narrow)
 
     def modified(
@@ -82,7 +89,11 @@ class Spec:
         dropout: float | None = None,
         global_pool: bool | None = None,
     ) -> Spec:
-        """A spec like this one with some of it changed; ``narrow`` divides the channels of every convolution."""
+        """Return a copy of this spec with changes; arguments that are None change nothing.
+
+        ``narrow`` divides the channels of every convolution. ``hidden``, ``dropout`` and ``global_pool`` are fields of
+        ``Head``. Raises ``VGGError`` when the result is not a network.
+        """
         at_least("narrow", narrow, 1)
         head = _changed(
             self.head, hidden=None if hidden is None else tuple(hidden), dropout=dropout, global_pool=global_pool
@@ -93,9 +104,9 @@ class Spec:
         return _changed(self, blocks=blocks, input_shape=shape, **changes)
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain lists, numbers and strings; ``from_dict`` gives the same spec back.
+        """Return plain lists, numbers and strings, from which ``from_dict`` makes the same spec.
 
-        ``pool`` is false where a block has none, since TOML knows no null.
+        ``pool`` is false when a block has none, since TOML has no null.
         """
         blocks = [
             {"convs": list(map(asdict, b.convs)), "pool": asdict(b.pool) if b.pool else False} for b in self.blocks
@@ -106,9 +117,9 @@ class Spec:
 
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Spec:
-        """The spec that ``to_dict`` described; a block may also be a pair ``[convolutions, channels]``.
+        """Return the spec that ``to_dict`` described; a block may also be a pair ``[convolutions, channels]``.
 
-        Unknown keys and wrong types are a ``VGGError``.
+        Raises ``VGGError`` for unknown keys and wrong types.
         """
         data = _known(Spec, data, "spec")
         if "blocks" not in data:
@@ -121,34 +132,34 @@ class Spec:
         return Spec(**data)
 
     def to_json(self) -> str:
-        """One line of JSON."""
-        import json  # slow to import, and few need it
+        """Return the spec as one line of JSON."""
+        import json  # slow to import, and few commands need it
 
         return json.dumps(self.to_dict())
 
     @staticmethod
     def from_json(text: str) -> Spec:
-        """The spec in a JSON text; ``VGGError`` where it is not one."""
+        """Return the spec in a JSON text. Raises ``VGGError`` when it holds none."""
         import json
 
         return Spec.from_dict(_parsed(json.loads, text, "JSON"))
 
     def to_toml(self) -> str:
-        """A TOML document."""
+        """Return the spec as a TOML document."""
         import tomli_w  # a worker has no tomli_w, and needs none
 
         return tomli_w.dumps(self.to_dict())
 
     @staticmethod
     def from_toml(text: str) -> Spec:
-        """The spec in a TOML text; ``VGGError`` where it is not one."""
+        """Return the spec in a TOML text. Raises ``VGGError`` when it holds none."""
         import tomllib
 
         return Spec.from_dict(_parsed(tomllib.loads, text, "TOML"))
 
     @staticmethod
     def load(path: str | Path) -> Spec:
-        """The spec in a ``.json`` or ``.toml`` file."""
+        """Read the spec in a ``.json`` or ``.toml`` file. Raises ``VGGError`` when that is not possible."""
         from pathlib import Path
 
         path = Path(path)

@@ -1,4 +1,4 @@
-"""Starts a worker in its backend's environment, talks to it, and survives its death."""
+"""The client of a worker: it starts the worker in its backend's environment, sends it jobs, and survives its death."""
 
 from __future__ import annotations
 
@@ -29,25 +29,29 @@ Array = NDArray[Any]
 
 
 class Listener(Protocol):
-    """Told what goes on: ``stage`` as work changes, ``event`` for every training step and evaluation."""
+    """An object that is informed of progress."""
 
-    def stage(self, backend: str, what: str, total: int | None = None) -> None: ...
+    def stage(self, backend: str, what: str, total: int | None = None) -> None:
+        """``backend`` begins the work ``what``, which has ``total`` steps, if that is known."""
+        ...
 
-    def event(self, backend: str, event: dict[str, Any]) -> None: ...
+    def event(self, backend: str, event: dict[str, Any]) -> None:
+        """``backend`` has done a training step or an evaluation; an empty ``event`` is only a sign of life."""
+        ...
 
 
 class Jobs(ABC):
-    """The jobs of a backend, as methods; ``call`` gets them done."""
+    """The jobs of a backend as methods, all of which use ``call``. They raise ``BackendError`` when a job fails."""
 
     device = "cpu"
-    """Where ``build`` puts a model: cpu, gpu, or auto for a gpu if there is one."""
+    """The device of models: cpu, gpu, or auto for a gpu if there is one."""
 
     @abstractmethod
     def call(self, job: str, arrays: Mapping[str, Array] | None = None, **arguments: Any) -> tuple[Any, wire.Arrays]:
-        """(result, arrays) of one job."""
+        """Do one job and return its (result, arrays)."""
 
     def facts(self) -> dict[str, Any]:
-        """Versions, devices, flags that change numbers, declared differences, precisions by device."""
+        """Return versions, devices, options that change numbers, declared differences, and precisions by device."""
         return dict(self.call("facts")[0])
 
     @cached_property
@@ -56,75 +60,81 @@ class Jobs(ABC):
         return dict(self.facts()["declared"])
 
     def place(self, recipe: Recipe) -> str:
-        """Where ``device`` is, cpu or gpu; a ``BackendError`` if ``recipe`` cannot be trained there."""
+        """Return what ``device`` stands for, cpu or gpu. Raises ``BackendError`` if it does not support ``recipe``."""
         return str(self.call("place", device=self.device, precision=recipe.precision)[0])
 
     def build(self, spec: Spec, params: Mapping[str, Array] | None = None, *, dtype: str = "float32") -> str:
-        """Build the model that the other calls speak of, and load ``params`` into it; where it is, cpu or gpu."""
+        """Build the model that the other methods use, load ``params`` into it, and return its device, cpu or gpu."""
         place, _ = self.call("build", spec=spec.to_dict(), dtype=dtype, device=self.device)
         if params is not None:
             self.call("load", params)
         return str(place)
 
     def select(self, name: str = "") -> None:
-        """Let the calls that follow speak of the model and the learner of that name; other ones stay as they are."""
+        """Let the following calls use the model and the learner of this name. Those of other names are kept."""
         self.call("select", name=name)
 
     def dump(self) -> wire.Arrays:
-        """Canonical parameters."""
+        """Return the model's canonical parameters."""
         return self.call("dump")[1]
 
     def forward(self, x: Array, *, train: bool = False) -> Array:
-        """Logits (N, classes)."""
+        """Return the logits (N, classes) of images ``x`` (N, C, H, W)."""
         return self.call("forward", {"x": x}, train=train)[1]["logits"]
 
     def trace(self, x: Array, *, train: bool = False) -> wire.Arrays:
-        """``{layer name: activation}`` in the order in which the backend gave them."""
+        """Return ``{layer name: activation}`` in the backend's order."""
         order, activations = self.call("trace", {"x": x}, train=train)
         return {name: activations[name] for name in order}
 
     def loss_and_grads(self, x: Array, y: Array, *, train: bool = False) -> tuple[float, wire.Arrays]:
-        """Mean cross-entropy and ``{canonical name: gradient}``."""
+        """Return the mean cross-entropy of images (N, C, H, W) and labels (N,), and ``{canonical name: gradient}``."""
         return self.call("loss_and_grads", {"x": x, "y": y}, train=train)
 
     def learner(self, recipe: Recipe) -> None:
-        """Make the learner that ``step``, ``evaluate``, ``state`` and ``restore`` speak of."""
+        """Make the learner that ``step``, ``evaluate``, ``state`` and ``restore`` use."""
         self.call("learner", recipe=recipe.to_dict())
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> float:
-        """Train on one batch; the loss before the step. ``masks``: in place of the framework's own."""
-        named = {wire.MASK + name: mask for name, mask in (masks or {}).items()}
-        return float(self.call("step", {"x": x, "y": y, **named}, lr=lr)[0])
+        """Train on one batch and return the loss before the step.
+
+        ``x`` is (N, C, H, W), ``y`` (N,). ``masks``, {dropout layer: (N, units)}, replace those of the framework.
+        """
+        mask_arrays = {wire.MASK + name: mask for name, mask in (masks or {}).items()}
+        return float(self.call("step", {"x": x, "y": y, **mask_arrays}, lr=lr)[0])
 
     def evaluate(self, x: Array) -> Array:
-        """Logits (N, classes) from the learner, in eval mode."""
+        """Return the learner's logits (N, classes) of images ``x`` (N, C, H, W), in eval mode."""
         return self.call("evaluate", {"x": x})[1]["logits"]
 
     def state(self) -> wire.Arrays:
-        """The learner's whole state."""
+        """Return the learner's complete state."""
         return self.call("state")[1]
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        """Put the learner in that state."""
+        """Put the learner into a state that ``state`` returned."""
         self.call("restore", state)
 
     def promise(self, name: str, dtype: str) -> str:
-        """In what way the backend breaks the promise of that name; empty where it keeps it.
+        """Return how the backend breaks the promise of this name, or an empty text when it keeps the promise.
 
-        ``vgg.conformance.promises`` has all of them.
+        ``vgg.conformance.promises`` holds all promises.
         """
         return str(self.call("promise", name=name, dtype=dtype, device=self.device)[0])
 
 
 class Worker(Jobs):
-    """A backend in a process of its own. Use as a context manager: leaving it, however, leaves no process behind.
+    """A backend in a process of its own. It is a context manager, which ends the process on every exit.
 
-    ``env`` is ``current`` (this interpreter), ``uv`` (the lock file's environment) or ``auto`` (the first if it has the
-    framework). ``timeout`` is how many seconds a job may go without a sign of life. ``device`` is where models go,
-    ``auto`` to a gpu if there is one; ``replicas`` is how many of them a learner trains on. ``variables`` are set in
-    the process, whatever else sets them. Every failure is a ``BackendError``, and so is a backend that prints on
-    standard output while it does anything but start or train; after an exception in a job the worker serves on, after a
-    death it is closed.
+    ``env`` is ``current`` (this interpreter), ``uv`` (the lock file's environment), or ``auto`` (this interpreter if it
+    has the framework, otherwise uv). ``timeout`` is the number of seconds that a job may take without a sign of life.
+    ``device`` is where models are built: cpu, gpu, or auto for a gpu if there is one. ``replicas`` is the number of
+    devices on which a learner trains. ``variables`` are environment variables of the process, which override all
+    others.
+
+    Raises ``BackendError`` for every failure. It is a failure too when a backend prints on standard output in any other
+    job than its first, ``learner`` and ``train``. After an exception in a job the worker accepts further jobs; after
+    the death of its process it is closed.
     """
 
     def __init__(
@@ -145,15 +155,15 @@ class Worker(Jobs):
             home = stack.enter_context(tempfile.TemporaryDirectory(prefix="vgg-", ignore_cleanup_errors=True))
             for source in (Path(__file__).parents[1], *entry.files()):
                 (Path(home) / source.name).symlink_to(source)
-            launcher, told = ranks.spread(entry, replicas, home)
+            launcher, rank_variables = ranks.spread(entry, replicas, home)
             command, environ = launch(entry, env, home)
-            printed = Path(home) / "printed"
-            printed.touch()
-            self._printed = stack.enter_context(printed.open("rb"))
-            self._started = False
+            output = Path(home) / "printed"
+            output.touch()
+            self._output = stack.enter_context(output.open("rb"))
+            self._is_new = True
             self._log = stack.enter_context(tempfile.TemporaryFile())
             self._process = subprocess.Popen(
-                [*command, *launcher, "-m", "vgg.worker", entry.module, str(printed)],
+                [*command, *launcher, "-m", "vgg.worker", entry.module, str(output)],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=self._log,
@@ -161,7 +171,7 @@ class Worker(Jobs):
                     **(SHARED if device != "cpu" else {}),
                     **environ,
                     **(UNSEEN if device == "cpu" else {}),
-                    **told,
+                    **rank_variables,
                     "PYTHONSAFEPATH": "1",
                     **(variables or {}),
                 },
@@ -174,7 +184,7 @@ class Worker(Jobs):
             self._watcher = threading.Thread(target=self._watch, daemon=True)
             self._watcher.start()
             stack.callback(self._end)
-            self._closing = stack.pop_all()
+            self._resources = stack.pop_all()
 
     def __enter__(self) -> Self:
         return self
@@ -184,12 +194,12 @@ class Worker(Jobs):
 
     @property
     def alive(self) -> bool:
-        """Whether its process is running."""
+        """Whether the worker's process is running."""
         return self._process.poll() is None
 
     def close(self) -> None:
-        """End the worker and whatever it started."""
-        self._closing.close()
+        """End the worker and every process that it started. Further calls do nothing."""
+        self._resources.close()
 
     def call(
         self,
@@ -199,13 +209,17 @@ class Worker(Jobs):
         on_event: Callable[[dict[str, Any]], None] | None = None,
         **arguments: Any,
     ) -> tuple[Any, wire.Arrays]:
-        """Send one job and wait for its answer, handing events on as they come; any sign of life restarts the clock.
+        """Send one job, wait for its answer, and return the answer's (result, arrays).
 
-        Ctrl-C once asks training to write a checkpoint and stop, which its answer then says; twice, or during another
-        job, it is a ``KeyboardInterrupt`` as usual.
+        ``on_event`` is called with every event that the job sends. Events and answers restart the timeout. Raises
+        ``RefusedError`` when the worker refuses the job, and ``BackendError`` for every other failure.
+
+        During the job ``train`` the first Ctrl-C does not raise ``KeyboardInterrupt``: it asks the worker to write a
+        checkpoint and stop, and the answer then says that training has stopped. A second Ctrl-C raises
+        ``KeyboardInterrupt``, and so does the first one during any other job.
         """
         self._send(job, {"job": job, "arguments": arguments}, arrays)
-        patient = job == "train"
+        stoppable = job == "train"
         while True:
             try:
                 head, out = self._next(job)
@@ -214,11 +228,11 @@ class Worker(Jobs):
                 if on_event:
                     on_event(head["event"])
             except KeyboardInterrupt:
-                if not patient:
+                if not stoppable:
                     raise
-                patient = False
+                stoppable = False
                 self._send(job, {"job": "stop"})
-        printed = self._newly_printed(job)
+        printed = self._wrong_output(job)
         if "error" in head:
             kind = RefusedError if head["refused"] else BackendError
             raise kind(f"{self.entry.name}: {job}: {head['error']}") from _RemoteError(head["traceback"])
@@ -237,14 +251,16 @@ class Worker(Jobs):
         except BrokenPipeError:
             raise self._ended(job) from None
 
-    def _newly_printed(self, job: str) -> str:
-        """What this job should not have. Frameworks print when they are imported, by the first job, and when a learner
-        meets other processes'; a run of hours is not lost to a word.
+    def _wrong_output(self, job: str) -> str:
+        """Return what the job printed on standard output, or an empty text when it may print.
+
+        Frameworks print when the first job imports them, and when a learner meets those of other processes. Training
+        may print, because a run of hours must not fail for it.
         """
-        quiet = self._started and job not in ("learner", "train")
-        printed = self._printed.read().decode(errors="replace")
-        self._started = True
-        return printed if quiet else ""
+        may_print = self._is_new or job in ("learner", "train")
+        printed = self._output.read().decode(errors="replace")
+        self._is_new = False
+        return "" if may_print else printed
 
     def _next(self, job: str) -> tuple[dict[str, Any], wire.Arrays]:
         try:
@@ -262,37 +278,39 @@ class Worker(Jobs):
             try:
                 while True:
                     self._inbox.put(wire.receive(stream))
-            except Exception as error:  # noqa: BLE001 - whatever it is, it belongs to the caller's thread
+            except Exception as error:  # noqa: BLE001 - the caller's thread raises every error
                 if not isinstance(error, EOFError):
                     self._kill()
                 self._inbox.put(error)
 
     def _watch(self) -> None:
-        """What the worker started dies with it: a forked child would hold the pipe open, and its death would go
-        unnoticed.
+        """Kill the processes that the worker started when it ends.
+
+        A forked child would hold the pipe open, and nobody would notice the worker's death.
         """
         self._process.wait()
         self._kill()
 
     def _kill(self) -> None:
-        with suppress(ProcessLookupError, PermissionError):  # the latter: macOS, where only zombies are left
+        with suppress(ProcessLookupError, PermissionError):  # PermissionError: on macOS, when only zombies are left
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def _end(self) -> None:
-        """End its input: a worker exits on that, and uv tidies up after it. What is left two seconds later is
-        killed.
-        """
+        """Close the worker's input, on which it exits and uv cleans up; after two seconds, kill what is left."""
         assert self._process.stdin
         with suppress(BrokenPipeError):
             self._process.stdin.close()
         self._watcher.join(timeout=2)
-        if self._watcher.is_alive():  # else its number may be another's by now
+        if self._watcher.is_alive():  # otherwise another process may have its number by now
             self._kill()
             self._watcher.join()
         self._reader.join(timeout=5)  # a process that left the group may hold the pipe open
 
     def _ended(self, job: str, how: str = "") -> BackendError:
-        """What to raise when there is no worker any more: how that came, and the last that it said."""
+        """Close this object and return the error for a worker that has ended.
+
+        The error says ``how`` it ended, by default the fate of its process, and the last lines that it printed.
+        """
         try:
             how = how or f"its process {_fate(self._process.wait(timeout=min(self.timeout, 5)))}"
         except subprocess.TimeoutExpired:
@@ -305,19 +323,19 @@ class Worker(Jobs):
         if self._log.closed:
             return ""
         self._log.seek(0)
-        lines = (self._printed.read() + self._log.read()).decode(errors="replace").strip().splitlines()[-15:]
+        lines = (self._output.read() + self._log.read()).decode(errors="replace").strip().splitlines()[-15:]
         return "".join(f"\n  | {line}" for line in lines)
 
 
 def _fate(code: int) -> str:
-    number = -code if code < 0 else code - 128  # uv reports a signal as a shell does
+    number = -code if code < 0 else code - 128  # uv reports signals like a shell
     names = [s.name for s in signal.Signals if s == number]
-    why = ", which is what a system does that has run out of memory" if number == signal.SIGKILL else ""
-    return f"was killed by {names[0]}{why}" if names else f"exited with status {code}"
+    reason = ", as systems do when they have run out of memory" if number == signal.SIGKILL else ""
+    return f"was killed by {names[0]}{reason}" if names else f"exited with status {code}"
 
 
 class _RemoteError(Exception):
-    """The worker's traceback, chained below a ``BackendError`` for --debug."""
+    """The worker's traceback, as the cause of a ``BackendError``; --debug shows it."""
 
     def __str__(self) -> str:
         return f"in the worker\n{self.args[0]}"

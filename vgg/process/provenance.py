@@ -1,4 +1,4 @@
-"""Where figures come from: what every result in JSON says of the code, the time and the machine."""
+"""The origin of a result: what every JSON result says about the code, the time and the machine."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from .. import __version__
 
 
 def provenance() -> dict[str, Any]:
-    """``vgg`` (its version), ``commit``, ``date`` and ``machine``."""
+    """Return the version of ``vgg``, the ``commit``, the ``date`` and the ``machine``."""
     date = datetime.now().astimezone().isoformat(timespec="seconds")
     return {"vgg": __version__, "commit": _commit(), "date": date, "machine": _machine()}
 
 
 def _machine() -> dict[str, Any]:
-    """What the figures were measured on."""
+    """Return the system, the CPU, the number of cores, the version of Python, and the GPUs if there are any."""
     info = Path("/proc/cpuinfo")
     models = (
         [line.partition(":")[2].strip() for line in info.read_text().splitlines() if line.startswith("model name")]
@@ -32,23 +32,26 @@ def _machine() -> dict[str, Any]:
 
 
 def _gpus() -> list[str]:
-    """Their names, as the driver gives them."""
-    asked = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    """Return the names of the GPUs, as the driver gives them."""
+    command = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
     try:
-        return subprocess.run(asked, capture_output=True, check=True, text=True, timeout=10).stdout.splitlines()
+        return subprocess.run(command, capture_output=True, check=True, text=True, timeout=10).stdout.splitlines()
     except (OSError, subprocess.SubprocessError):
         return []
 
 
 def _commit() -> str | None:
-    """Of the checkout that this package belongs to, marked where something is not committed; None if there is none."""
+    """Return the commit of the git checkout that holds this package, or None when there is no checkout.
+
+    It ends in ``-dirty`` when there are changes that are not committed.
+    """
     git = ["git", "-C", str(Path(__file__).parent)]
-    known, describe = ["ls-files", "--error-unmatch", Path(__file__).name], ["describe", "--always", "--dirty"]
+    listing, describe = ["ls-files", "--error-unmatch", Path(__file__).name], ["describe", "--always", "--dirty"]
     try:
-        subprocess.run([*git, *known], capture_output=True, check=True)
-        said = subprocess.run(
+        subprocess.run([*git, *listing], capture_output=True, check=True)
+        commit = subprocess.run(
             [*git, *describe, "--abbrev=12", "--exclude=*"], capture_output=True, check=True, text=True
         )
     except (OSError, subprocess.CalledProcessError):
         return None
-    return said.stdout.strip()
+    return commit.stdout.strip()

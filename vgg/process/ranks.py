@@ -1,4 +1,4 @@
-"""What a launcher says of the processes that train together, and how a client starts several."""
+"""Ranks of processes that train together: as a launcher sets them, and how a client starts such processes."""
 
 from __future__ import annotations
 
@@ -11,27 +11,31 @@ from .registry import Entry
 
 
 def outer(entry: Entry) -> Group:
-    """What a launcher around this very command said: one process alone, if there is none."""
+    """Return the group that a launcher around this command has set, or a group of one process when there is none.
+
+    Raises ``VGGError`` when the launcher's variables are not what they should be.
+    """
     return Group(1, *ranks_of(entry.ranks))
 
 
 def spread(entry: Entry, count: int, home: str) -> tuple[list[str], dict[str, str]]:
-    """What stands between ``python`` and the worker's module for ``count`` replicas, and the worker's variables.
+    """Return (arguments, environment variables) that start a worker with ``count`` replicas.
 
-    A launcher's processes read their jobs from pipes in ``home``, where the first one passes them on.
+    The arguments go between ``python`` and the worker's module. If there is a launcher, its first process passes jobs
+    on to the others through pipes in the folder ``home``. Raises ``VGGError`` when ``count`` is not possible.
     """
     if count < 1:
         raise mismatch("--replicas", count, "at least 1")
-    named = {RANKS: " ".join(entry.ranks)}
+    variables = {RANKS: " ".join(entry.ranks)}
     if count == 1 or not entry.launcher:
-        return [], {COUNT: str(count), **named}
+        return [], {COUNT: str(count), **variables}
     if outer(entry).processes > 1:
         raise mismatch("--replicas", count, "1 under a launcher, whose every process is a replica")
     for rank in range(1, count):
         os.mkfifo(pipe(home, rank))
-    return [word.format(count=count, home=home) for word in entry.launcher], {COUNT: "1", **named, PIPES: home}
+    return [word.format(count=count, home=home) for word in entry.launcher], {COUNT: "1", **variables, PIPES: home}
 
 
 def pipe(home: str, rank: int) -> Path:
-    """Where the process of that rank reads its jobs."""
+    """Return the path of the pipe from which the process of this rank reads its jobs."""
     return Path(home, f"rank{rank}")

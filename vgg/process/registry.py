@@ -1,4 +1,4 @@
-"""Backend names: the four of this package, and those that other packages announce as entry points ``vgg.backends``."""
+"""Backends by name: the four of this package, and those of other packages' entry points ``vgg.backends``."""
 
 from __future__ import annotations
 
@@ -22,14 +22,14 @@ _ENVS = Path(__file__).parent / "envs"
 
 @dataclass(frozen=True)
 class Entry:
-    """A backend by name: the module to import, what that needs, and the lock file of its environment (none: the current
-    one).
+    """A backend that can be named.
 
-    ``launcher``: what ``python`` runs to start ``{count}`` replicas where each is a process of its own; its files go to
-    ``{home}``. ``ranks``: the variables by which such a process knows its rank and how many there are. ``variables``:
-    what makes the framework faster in the environment of the lock file, unless the user has set them otherwise.
-    ``fixed``: what the module cannot do without, whatever the user has set.
-    ``auto``: whether a GPU build is tried where nobody has asked for a GPU.
+    ``module`` is the module to import, ``imports`` the packages that it needs, and ``lock`` the lock file of its
+    environment, or None for the current one. ``launcher`` holds the arguments by which ``python`` starts ``{count}``
+    replicas, if each is a process of its own; the launcher's files go to ``{home}``. ``ranks`` are the environment
+    variables that tell such a process its rank and the number of processes. ``variables`` make the framework faster in
+    the environment of the lock file, unless the user sets them; ``fixed`` are those without which the module does not
+    work, whatever the user sets. ``auto`` says whether the device auto tries a GPU build.
     """
 
     name: str
@@ -43,25 +43,29 @@ class Entry:
     auto: bool = True
 
     def importable(self) -> bool:
-        """Whether the current interpreter has everything that the module needs; a mere folder of that name does not
-        count.
+        """Return whether the current interpreter has all packages that the module needs.
+
+        A folder with the name of a package is not that package.
         """
         return all((spec := find_spec(name)) and spec.origin for name in self.imports)
 
     def on(self, device: str) -> Entry:
-        """With the lock file of its GPU build, where a GPU is wanted, this machine has a driver, and there is one."""
+        """Return this entry for ``device``: with the lock file of the GPU build if a GPU is to be used.
+
+        For that there must be such a lock file, and a driver on this machine.
+        """
         wanted = (device == "gpu" or (device == "auto" and self.auto)) and shutil.which("nvidia-smi")
         lock = self.lock.with_stem(f"{self.lock.stem}-gpu") if self.lock and wanted else None
         return replace(self, lock=lock) if lock and lock.is_file() else self
 
     def files(self) -> list[Path]:
-        """What an environment of its own must see besides this package: a plug-in's module file or package folder."""
+        """Return the files that the environment must contain besides this package: a plug-in's module or package."""
         if self.lock is None or self.module.startswith("vgg."):
             return []
-        found = find_spec(self.module.partition(".")[0])
-        if not found or not found.origin:
+        module = find_spec(self.module.partition(".")[0])
+        if not module or not module.origin:
             return []
-        origin = Path(found.origin)
+        origin = Path(module.origin)
         return [origin.parent if origin.name == "__init__.py" else origin]
 
 
@@ -90,23 +94,23 @@ _OWN = {
 
 
 def _announced() -> EntryPoints:
-    from importlib.metadata import entry_points  # slow to import, and few commands ask
+    from importlib.metadata import entry_points  # slow to import, and few commands need it
 
     return entry_points(group=GROUP)
 
 
 def own_names() -> tuple[str, ...]:
-    """The four backends of this package, in the order of every table."""
+    """Return the names of the four backends of this package, in the order of every table."""
     return tuple(_OWN)
 
 
 def names() -> tuple[str, ...]:
-    """Every backend that can be named, third-party ones last."""
+    """Return the name of every backend, those of other packages last."""
     return (*_OWN, *sorted({point.name for point in _announced()} - _OWN.keys()))
 
 
 def find(name: str) -> Entry:
-    """The backend of that name; ``VGGError`` with the nearest one otherwise."""
+    """Return the backend of this name. Raises ``VGGError``, which suggests the nearest name, when there is none."""
     if name in _OWN:
         return _OWN[name]
     for point in _announced().select(name=name):
@@ -117,11 +121,11 @@ def find(name: str) -> Entry:
 
 
 def _lock_beside(module: str) -> Path | None:
-    """A plug-in's lock file: ``module.txt`` beside ``module.py``, or within the package ``module``.
+    """Return a plug-in's lock file: ``module.txt`` beside ``module.py``, or in the package ``module``.
 
-    Without one it runs in the current interpreter.
+    It is None when there is no such file; the plug-in then runs in the current interpreter.
     """
     name = module.partition(".")[0]
-    found = find_spec(name)
-    lock = Path(found.origin).with_name(f"{name}.txt") if found and found.origin else None
+    spec = find_spec(name)
+    lock = Path(spec.origin).with_name(f"{name}.txt") if spec and spec.origin else None
     return lock if lock and lock.is_file() else None

@@ -1,6 +1,4 @@
-"""One message of the seam between client and worker: a line of JSON, then its arrays as safetensors. Nothing is
-pickled.
-"""
+"""Messages between client and worker: a line of JSON each, followed by arrays as safetensors; nothing is pickled."""
 
 from __future__ import annotations
 
@@ -14,7 +12,7 @@ from safetensors.numpy import load, save
 
 Arrays = dict[str, NDArray[Any]]
 MASK = "mask/"
-"""In a step's arrays, the prefix of a dropout layer's name."""
+"""The prefix of a dropout layer's name in the arrays of a step."""
 
 
 def send(stream: BinaryIO, head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
@@ -26,7 +24,7 @@ def send(stream: BinaryIO, head: Mapping[str, Any], arrays: Mapping[str, NDArray
 
 
 def receive(stream: BinaryIO) -> tuple[dict[str, Any], Arrays]:
-    """Read one message; ``EOFError`` where the stream ends, also in the middle."""
+    """Read one message. Raises ``EOFError`` when the stream ends, before the message or within it."""
     line = stream.readline()
     if not line.endswith(b"\n"):
         raise EOFError

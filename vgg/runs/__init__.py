@@ -1,1 +1,1 @@
-"""What the parent process does: it reads options, starts workers, and keeps run directories."""
+"""The work of the parent process: it reads options, starts workers and keeps run directories."""

@@ -1,4 +1,4 @@
-"""The main job: the same run in several backends, each proven to be the same network."""
+"""A comparison: the same run in several backends, with a proof that they hold the same network."""
 
 from __future__ import annotations
 
@@ -12,7 +12,6 @@ from ..core.files import write_atomically
 from ..process import registry
 from ..process.client import Listener
 from ..process.provenance import provenance
-from ..process.registry import Entry
 from ..report import html
 from .directory import write_json
 from .options import Setup, Task
@@ -20,11 +19,15 @@ from .train import Prepared, train
 
 
 def compare(names: Sequence[str], place: Path, task: Task, setup: Setup, listener: Listener) -> dict[str, Any]:
-    """Prove, train and time each backend; ``compare.json`` and ``report.html`` in ``place``."""
+    """Train, prove and time each of the backends ``names``; return the result.
+
+    Each run gets a directory below ``place``, which also gets ``compare.json`` (the result) and ``report.html``. A
+    backend that fails is a column with ``error`` in the result; the others go on.
+    """
     result = provenance() | {"spec": task.spec.to_dict(), "recipe": task.recipe.to_dict(), "backends": {}}
     for name in names:
         try:
-            result["backends"][name] = _judged(Prepared(registry.find(name), place / name, task, setup), listener)
+            result["backends"][name] = _column(Prepared(registry.find(name), place / name, task, setup), listener)
         except VGGError as error:
             result["backends"][name] = {"ok": False, "error": str(error)}
             listener.stage(name, "failed")
@@ -35,7 +38,8 @@ def compare(names: Sequence[str], place: Path, task: Task, setup: Setup, listene
     return result
 
 
-def _judged(run: Prepared, listener: Listener) -> dict[str, Any]:
+def _column(run: Prepared, listener: Listener) -> dict[str, Any]:
+    """Return the result of one backend: its facts, its training summary and its proof."""
     listener.stage(run.entry.name, "starting")
     with run.setup.worker(run.entry) as worker:
         facts = worker.facts()

@@ -18,11 +18,14 @@ from ..training.checkpoints import Checkpoints, alone_in
 from .options import Setup, Task
 
 DEFAULTS = {"data": None, **Setup().recorded()}
-"""What a run directory of an earlier version may not tell."""
+"""Values for the fields that ``run.json`` of an earlier version may lack."""
 
 
 def directory(path: Path) -> Path:
-    """A new or empty directory at ``path``; never one that holds something."""
+    """Return ``path`` as an empty directory, created if it does not exist.
+
+    Raises ``VGGError`` when it cannot be created or has files in it.
+    """
     try:
         path.mkdir(parents=True, exist_ok=True)
         filled = any(path.iterdir())
@@ -36,7 +39,10 @@ def directory(path: Path) -> Path:
 
 
 def file(path: Path) -> Path:
-    """A path where a file can be written and none is yet."""
+    """Return ``path``, whose folder is created if it does not exist.
+
+    Raises ``VGGError`` when a file is there already or none can be written.
+    """
     if path.exists():
         raise mismatch(str(path), "a file that is there", "a new one", "choose another with --out")
     try:
@@ -49,7 +55,10 @@ def file(path: Path) -> Path:
 
 
 def create(path: Path, backend: str, task: Task, setup: Setup) -> Path:
-    """A run directory with its ``run.json``: all that ``read`` needs to go on."""
+    """Create the run directory ``path`` with a ``run.json`` that ``read`` accepts, and return it.
+
+    Raises ``VGGError`` when that is not possible.
+    """
     directory(path)
     about = {"backend": backend, "spec": task.spec.to_dict(), "recipe": task.recipe.to_dict()}
     write_json(path / "run.json", {**provenance(), **about, "data": task.data, **setup.recorded()})
@@ -57,14 +66,20 @@ def create(path: Path, backend: str, task: Task, setup: Setup) -> Path:
 
 
 def amend(path: Path, task: Task, setup: Setup) -> None:
-    """Note how a run goes on, unless another process is at it."""
+    """Record in ``run.json`` the task and setup with which a run continues.
+
+    Raises ``VGGError`` when another process is using the directory.
+    """
     with alone_in(path):
-        known = json.loads((path / "run.json").read_text())
-        write_json(path / "run.json", {**provenance(), **known, "data": task.data, **setup.recorded()})
+        earlier = json.loads((path / "run.json").read_text())
+        write_json(path / "run.json", {**provenance(), **earlier, "data": task.data, **setup.recorded()})
 
 
 def continued(source: Path, place: Path, backend: str) -> Path:
-    """A run directory at ``place`` from which ``backend`` goes on where the run ``source`` has its last checkpoint."""
+    """Create a run directory at ``place`` in which ``backend`` continues the run ``source``, and return it.
+
+    It continues from the last checkpoint of ``source``. Raises ``VGGError`` when there is none or it cannot be copied.
+    """
     run = read(source)
     checkpoints = Checkpoints(source, 0).paths()
     if not checkpoints:
@@ -82,7 +97,10 @@ def continued(source: Path, place: Path, backend: str) -> Path:
 
 
 def read(path: Path) -> dict[str, Any]:
-    """``run.json`` of a run, its spec and recipe as objects."""
+    """Return ``run.json`` of the run directory ``path`` with its spec and recipe as objects.
+
+    Raises ``VGGError`` when ``path`` is not a run directory.
+    """
     try:
         run = {**DEFAULTS, **json.loads((path / "run.json").read_text())}
         return {
@@ -96,10 +114,10 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def setup_of(run: dict[str, Any]) -> Setup:
-    """The setup that a run was started with, as far as ``run.json`` tells."""
+    """Return the setup that a run was started with. Fields that ``run.json`` does not record have their defaults."""
     return Setup().with_options({name: run[name] for name in asdict(Setup()) if name in run})
 
 
 def write_json(path: Path, value: Any) -> None:
-    """Whole or not at all."""
+    """Write ``value`` to ``path`` as JSON, completely or not at all. Raises ``VGGError`` when that is not possible."""
     write_atomically(path, json.dumps(value, indent=1).encode())

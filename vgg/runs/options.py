@@ -1,4 +1,4 @@
-"""What a run is: ``Task``, on which its numbers depend, and ``Setup``, where it runs and what is kept of it."""
+"""The options of a run: ``Task`` holds what its numbers depend on, ``Setup`` where it runs and what it keeps."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ if TYPE_CHECKING:
     from ..training.data import Dataset
 
 QUICK = {"digits": "quick", "fashion-mnist": "quick-fashion", "synthetic": "quick"}
-"""The recipe of a dataset, where none is asked for."""
+"""Dataset -> the recipe that it gets when no recipe is named."""
 
 
 @dataclass(frozen=True)
 class Setup:
-    """Where a run happens, and what is kept of it.
+    """Where a run happens, and what it keeps.
 
     ``device``: cpu, gpu, or auto. ``env``: auto, current, or uv. ``timeout``: seconds that a worker may be silent.
-    ``replicas``: devices that share every batch. ``deterministic``: add in one order on a GPU too. ``keep``:
-    checkpoints to hold. ``every``: steps between checkpoints within an epoch, 0 for none. ``tensorboard``: write event
-    files.
+    ``replicas``: number of devices that share every batch. ``deterministic``: add in the same order on a GPU too.
+    ``keep``: number of checkpoints to keep, 0 to write none. ``every``: steps between checkpoints within an epoch, 0
+    for none. ``tensorboard``: write event files.
     """
 
     device: str = "cpu"
@@ -43,7 +43,7 @@ class Setup:
     tensorboard: bool = False
 
     def worker(self, entry: Entry) -> Worker:
-        """Start the backend ``entry`` there; whoever gets the worker closes it."""
+        """Start a worker for the backend ``entry`` and return it; the caller closes it. Raises ``BackendError``."""
         from ..process.client import Worker
         from ..process.tuning import deterministic
 
@@ -52,18 +52,18 @@ class Setup:
         return Worker(entry, **where, variables=variables)
 
     def with_options(self, options: Mapping[str, Any]) -> Setup:
-        """This setup with those ``options`` that are not None in place of its own."""
+        """Return a copy of this setup with the ``options`` that are not None; other names than its own are ignored."""
         names = {field.name for field in fields(Setup)}
         return replace(self, **{name: value for name, value in options.items() if name in names and value is not None})
 
     def recorded(self) -> dict[str, Any]:
-        """What ``run.json`` keeps, since a resumed run goes on with it."""
+        """Return the fields that ``run.json`` records, with which a resumed run continues."""
         return {name: value for name, value in asdict(self).items() if name not in ("env", "timeout")}
 
 
 @dataclass(frozen=True, eq=False)
 class Task:
-    """What the numbers of a run depend on. ``data`` is the folder of the dataset's files, None for the default one."""
+    """What the numbers of a run depend on. ``data`` is the folder of the dataset's files, or None for the default."""
 
     spec: Spec
     recipe: Recipe
@@ -74,31 +74,37 @@ class Task:
 def spec_of(
     arch: str | Path | Spec, *, narrow: int | None = None, input_shape: Any = None, classes: int | None = None
 ) -> Spec:
-    """The spec that ``arch`` means: a spec, the name of an architecture, or a JSON or TOML file; then changed.
+    """Return the spec that ``arch`` means, with the changes that the other arguments ask for.
 
-    ``input_shape`` is (channels, height, width), or a text such as 3x224x224.
+    ``arch`` is a spec, the name of an architecture, or the path of a JSON or TOML file. ``narrow`` divides the channels
+    of every convolution; ``input_shape`` is (channels, height, width), or a text such as 3x224x224; ``classes`` is the
+    width of the logits. Raises ``VGGError`` when the result is not a network.
     """
-    changes: dict[str, Any] = {"input_shape": _shape(input_shape), "classes": classes, "narrow": 1 if narrow is None else narrow}
+    changes: dict[str, Any] = {
+        "input_shape": _shape(input_shape),
+        "classes": classes,
+        "narrow": 1 if narrow is None else narrow,
+    }
     if isinstance(arch, Spec):
         return arch.modified(**changes)
     return Spec.load(arch).modified(**changes) if is_file(arch) else named_arch(str(arch), **changes)
 
 
 def is_file(arch: str | Path) -> bool:
-    """Whether ``arch`` is the path of a file rather than the name of an architecture."""
+    """Return whether ``arch`` is the path of a file, and not the name of an architecture."""
     return not isinstance(arch, str) or arch.endswith((".json", ".toml")) or os.sep in arch
 
 
 def recipe_of(base: str | Recipe | None, changes: Mapping[str, Any]) -> Recipe:
-    """A recipe, or the one of that name, with those ``changes`` that are not None.
+    """Return the recipe ``base``, or the recipe of that name, with the ``changes`` that are not None.
 
-    Without a name it is the quick one of the dataset.
+    Without ``base`` it is the quick recipe of the dataset. Raises ``VGGError`` for an unknown name or a wrong value.
     """
     changes = {name: value for name, value in changes.items() if value is not None}
-    known = [field.name for field in fields(Recipe)]
+    names = [field.name for field in fields(Recipe)]
     for name in changes:
-        if name not in known:
-            raise unknown("field of a recipe", name, known)
+        if name not in names:
+            raise unknown("field of a recipe", name, names)
     if isinstance(changes.get("init_from"), (str, Path)):
         weights = Path(changes["init_from"])
         changes["init_from"] = str((weights / "weights.safetensors" if weights.is_dir() else weights).absolute())
@@ -116,8 +122,11 @@ def task(
     input_shape: Any = None,
     classes: int | None = None,
 ) -> Task:
-    """The run of ``plan`` on ``arch``. An architecture by name takes the input and classes of the data, except where
-    ``input_shape`` and ``classes`` say otherwise; a spec and a file stay as they are.
+    """Return the task of training ``arch`` by the recipe ``plan``.
+
+    An architecture that is given by name takes its input shape and its classes from the dataset, unless
+    ``input_shape`` and ``classes`` set them; a spec or a file keeps its own. Raises ``VGGError`` when the network does
+    not fit the dataset or the dataset cannot be read.
     """
     from ..training import data as datasets
 
@@ -139,14 +148,14 @@ def _check_fit(chosen: Spec, dataset: Dataset) -> None:
 
 
 def new_path(name: str) -> Path:
-    """Where a result of that name goes if nobody says where."""
+    """Return the default path of a result: ``runs/NAME-DATE-TIME``."""
     return Path(f"runs/{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
 
 
-def _shape(given: Any) -> Sequence[int] | None:
-    if not isinstance(given, str):
-        return None if given is None else tuple(given)
-    parts = given.lower().split("x")
+def _shape(shape: Any) -> Sequence[int] | None:
+    if not isinstance(shape, str):
+        return None if shape is None else tuple(shape)
+    parts = shape.lower().split("x")
     if len(parts) != 3 or not all(part.isdigit() for part in parts):
-        raise mismatch("--input", given, "channels x height x width, as in 3x224x224")
+        raise mismatch("--input", shape, "channels x height x width, as in 3x224x224")
     return [int(part) for part in parts]

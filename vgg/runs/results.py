@@ -1,4 +1,4 @@
-"""What the Python API returns: small frozen objects with a plain ``repr``, a table in a notebook, and ``to_dict``."""
+"""The results of the Python API: small frozen objects with a plain ``repr``, a table in a notebook, and ``to_dict``."""
 
 from __future__ import annotations
 
@@ -32,31 +32,35 @@ class Run:
         return [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
 
     def weights(self) -> Params:
-        """Read the trained parameters: ``{canonical name: array}``."""
+        """Read the trained parameters, ``{canonical name: array}``. Raises ``VGGError`` if the file is not readable."""
         return load_params(self.path / "weights.safetensors")
 
     @property
     def report(self) -> Path:
-        """The page about this run."""
+        """The path of the HTML page about this run."""
         return self.path / "report.html"
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: the directory and the summary."""
+        """Return plain values for JSON: the directory and the summary."""
         return {"run": str(self.path), **self.summary}
 
     def __repr__(self) -> str:
         return f"Run({self.backend!r}, {str(self.path)!r}, accuracy={self.accuracy:.4f})"
 
     def _repr_html_(self) -> str:
-        described = json.loads((self.path / "run.json").read_text())
-        column = {"facts": described["facts"], **self.summary}
+        about = json.loads((self.path / "run.json").read_text())
+        column = {"facts": about["facts"], **self.summary}
         rows = [[row, text(column)] for row, text in (PLACE | TRAINED).items()]
         return notebook.table(["", self.backend], rows)
 
 
 @dataclass(frozen=True)
 class Comparison:
-    """What ``vgg.compare`` found; ``comparison["jax"]`` is that backend's ``Run``. ``result`` is ``compare.json``."""
+    """The result of ``vgg.compare``.
+
+    ``comparison["jax"]`` is the ``Run`` of the backend ``jax``, ``path`` the directory, and ``result`` the contents of
+    ``compare.json``.
+    """
 
     path: Path
     result: Mapping[str, Any]
@@ -68,11 +72,11 @@ class Comparison:
 
     @property
     def report(self) -> Path:
-        """The page about this comparison."""
+        """The path of the HTML page about this comparison."""
         return self.path / "report.html"
 
     def __getitem__(self, backend: str) -> Run:
-        """The run of a backend; ``KeyError`` if it was not asked for or has failed, with the reason."""
+        """Return the run of a backend. Raises ``KeyError`` when it has failed, with the reason, or was not compared."""
         column = self.result["backends"][backend]
         if "error" in column:
             raise KeyError(f"{backend} failed: {column['error']}")
@@ -82,7 +86,7 @@ class Comparison:
         return iter(self.result["backends"])
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: ``compare.json``."""
+        """Return plain values for JSON: the contents of ``compare.json``."""
         return dict(self.result)
 
     def __repr__(self) -> str:
@@ -90,14 +94,18 @@ class Comparison:
 
     def _repr_html_(self) -> str:
         columns = self.result["backends"].values()
-        cells = {row: [text(c) if "facts" in c else "failed" for c in columns] for row, text in rows_of(self.result).items()}
+        cells = {
+            row: [text(c) if "facts" in c else "failed" for c in columns] for row, text in rows_of(self.result).items()
+        }
         return notebook.table(["", *self], [[row, *texts] for row, texts in cells.items()])
 
 
 @dataclass(frozen=True)
 class Check:
-    """What ``vgg.check`` found: the exit ``status`` of the command, ``result``, its JSON, and if nothing was judged,
-    the ``reason``.
+    """The result of ``vgg.check``.
+
+    ``status`` is the exit status of the command, ``result`` its JSON, and ``reason`` says why nothing was judged, if
+    nothing was.
     """
 
     status: int
@@ -106,7 +114,7 @@ class Check:
 
     @property
     def ok(self) -> bool:
-        """Whether every cell that was asked for came out well, and of each backend at least one was judged."""
+        """Whether no selected check failed, and at least one was judged per backend."""
         return self.status == 0
 
     @property
@@ -116,11 +124,11 @@ class Check:
 
     @property
     def judged(self) -> dict[str, list[int]]:
-        """Per backend, how many cells and facts were judged, and how many there are."""
+        """``{backend: [number of cells and facts that were judged, number of all of them]}``."""
         return dict(self.result.get("judged", {}))
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON, as ``vgg check --json`` prints them."""
+        """Return plain values for JSON, as ``vgg check --json`` prints them."""
         return {"ok": self.ok, **self.result}
 
     def __repr__(self) -> str:
@@ -135,7 +143,10 @@ class Check:
 
 @dataclass(frozen=True)
 class Timings:
-    """What ``vgg.bench`` measured, the file ``path`` that holds it, and lines about what failed or has become slower."""
+    """The result of ``vgg.bench``.
+
+    ``path`` is the file that holds ``result``; ``complaints`` are lines about what failed or has become slower.
+    """
 
     path: Path
     result: Mapping[str, Any]
@@ -143,11 +154,11 @@ class Timings:
 
     @property
     def ok(self) -> bool:
-        """Whether nothing failed, and nothing is slower than in the result it was compared with."""
+        """Whether nothing failed, and nothing is slower than in the earlier result that it was compared with."""
         return bool(self.result["ok"]) and not self.complaints
 
     def to_dict(self) -> dict[str, Any]:
-        """Plain values for JSON: the file's contents."""
+        """Return plain values for JSON: the contents of the file."""
         return dict(self.result)
 
     def __repr__(self) -> str:

@@ -1,4 +1,4 @@
-"""A run's metrics as TensorBoard event files, by tensorboardX (the extra ``tensorboard``)."""
+"""A run's metrics as TensorBoard event files, written by tensorboardX (the extra ``tensorboard``)."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ NAMES = {"loss", "lr", "validation_loss", "validation_accuracy", "test_loss", "t
 
 
 def writer(folder: Path) -> AbstractContextManager[Write]:
-    """Writes events of training into ``folder``; ``VGGError`` at once where tensorboardX is not installed, and later
-    where the disk is full.
+    """Return a context manager that gives a function, which writes one event of training to ``folder``.
+
+    Raises ``VGGError`` when tensorboardX is not installed. The function raises ``VGGError`` when the disk is full.
     """
     try:
         from tensorboardX import event_file_writer
@@ -28,7 +29,7 @@ def writer(folder: Path) -> AbstractContextManager[Write]:
 
 @contextmanager
 def _writing(make: Any, folder: Path) -> Iterator[Write]:
-    """Synchronously: the thread of tensorboardX's ``SummaryWriter`` dies of a full disk, and whoever writes waits."""
+    """Write synchronously: on a full disk the thread of tensorboardX's ``SummaryWriter`` dies and its writers wait."""
     files: list[Any] = []
 
     def write(event: dict[str, Any]) -> None:
@@ -48,12 +49,12 @@ def _writing(make: Any, folder: Path) -> Iterator[Write]:
         yield write
     finally:
         for file in files:
-            with suppress(OSError):  # told already
+            with suppress(OSError):  # ``write`` has raised it already
                 file.close()
 
 
 def _forget(step: int) -> Any:
-    """What an earlier process wrote of this step and later ones is to be forgotten."""
+    """Return an event that makes TensorBoard drop what an earlier process wrote for this step and later ones."""
     from tensorboardX.proto.event_pb2 import Event, SessionLog
 
     return Event(wall_time=time.time(), step=step, session_log=SessionLog(status=SessionLog.START))

@@ -24,16 +24,16 @@ from .options import Setup, Task
 
 PARTS = ("train_images", "train_labels", "test_images", "test_labels")
 FIXED = ("arch", "recipe", "narrow", "input_shape", "classes")
-"""What a run that goes on has settled."""
+"""Options that a resumed run cannot change."""
 
 
 class Stopped(KeyboardInterrupt):
-    """A run that was interrupted, and how to go on."""
+    """A training run was interrupted; the message says how to continue it."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that is about to start, or to go on, in the directory ``place``."""
+    """A run that is about to start, or to continue if ``resume``, in the directory ``place``."""
 
     entry: Entry
     place: Path
@@ -43,12 +43,12 @@ class Prepared:
 
     @property
     def first(self) -> bool:
-        """Whether this is the first of a launcher's processes, the one that writes and prints."""
+        """Whether this process is the first of a launcher's processes, which alone writes and prints."""
         return outer(self.entry).rank == 0
 
 
 def begun(backend: str, task: Task, setup: Setup, out: str | Path | None) -> Prepared:
-    """A new run."""
+    """Prepare a new run, whose directory is created. Raises ``VGGError`` when that is not possible."""
     entry = registry.find(backend)
     run = Prepared(entry, Path(out or options.new_path(f"{entry.name}-{task.spec.name}")), task, setup)
     _check_replicas(run)
@@ -61,26 +61,30 @@ def resumed(
     source: Path,
     backend: str | None,
     changes: Mapping[str, Any],
-    given: Mapping[str, Any],
+    others: Mapping[str, Any],
     out: str | Path | None,
 ) -> Prepared:
-    """The rest of the run ``source``, in its directory; in another backend or with ``out``, in a new one.
+    """Prepare the rest of the run in the directory ``source``.
 
-    ``changes`` are fields of the recipe, of which only ``epochs`` may change; ``given``, the other options.
+    It continues in that directory, or in a new one when the backend is another or ``out`` names one. ``changes`` are
+    fields of the recipe, of which only ``epochs`` may change; ``others`` are the other options of ``vgg.train``. Raises
+    ``VGGError`` when ``source`` cannot be continued in this way.
     """
     from ..training import data
 
     run = directory.read(source)
-    changed = {*(n for n, value in changes.items() if value is not None), *(n for n in FIXED if given.get(n))} - {"epochs"}
+    changed = {*(n for n, value in changes.items() if value is not None), *(n for n in FIXED if others.get(n))} - {
+        "epochs"
+    }
     if changed:
         names = sorted("input" if name == "input_shape" else name for name in changed)
         raise mismatch("vgg train --resume", f"another {', '.join(names)}", "at most other epochs")
     entry, plan = registry.find(backend or run["backend"]), run["recipe"]
     plan = replace(plan, epochs=changes.get("epochs") or plan.epochs)
     _check_place(source, run, plan)
-    folder = given.get("data") or run["data"]
+    folder = others.get("data") or run["data"]
     task = Task(run["spec"], plan, data.load(plan.dataset, folder), str(Path(folder).absolute()) if folder else None)
-    prepared = Prepared(entry, source, task, directory.setup_of(run).with_options(given), resume=True)
+    prepared = Prepared(entry, source, task, directory.setup_of(run).with_options(others), resume=True)
     _check_replicas(prepared)
     if (entry.name != run["backend"] or out) and prepared.first:
         place = Path(out or options.new_path(f"{entry.name}-{run['spec'].name}"))
@@ -95,7 +99,7 @@ def _check_replicas(run: Prepared) -> None:
 
 
 def _check_place(source: Path, run: Mapping[str, Any], plan: Recipe) -> None:
-    """Whether there is something to go on from, and somewhere to go."""
+    """Raise ``VGGError`` when ``source`` has no checkpoint to continue from, or has done more epochs than ``plan``."""
     done = Checkpoints(source, 0).place()
     if done is None and run.get("summary"):
         raise mismatch(str(source), "a finished run without checkpoints", "one with --keep 1 or more")
@@ -104,10 +108,11 @@ def _check_place(source: Path, run: Mapping[str, Any], plan: Recipe) -> None:
 
 
 def train(worker: Worker, run: Prepared, listener: Listener) -> dict[str, Any]:
-    """Train in ``worker``, best a fresh one: its peak memory is then the training's; the summary.
+    """Train in ``worker`` and return the summary.
 
-    The run directory is filled once the backend has started: one that cannot leaves nothing behind. A run that is
-    interrupted ends in ``Stopped``, its checkpoint written.
+    ``worker`` is best a new one, so that its peak memory is that of the training. The run directory is filled after the
+    backend has started, so a backend that cannot start leaves no files. Raises ``BackendError`` when the backend fails,
+    and ``Stopped``, after a checkpoint was written, when the run is interrupted.
     """
     name, task = worker.entry.name, run.task
     spec, recipe, dataset = task.spec, task.recipe, task.dataset
@@ -115,7 +120,7 @@ def train(worker: Worker, run: Prepared, listener: Listener) -> dict[str, Any]:
     device = worker.place(recipe)
     write = tensorboard.writer(run.place / "tensorboard") if run.first and run.setup.tensorboard else None
     if recipe.init_from and not run.resume:
-        initial(spec, recipe)  # refused here, it leaves no run behind
+        initial(spec, recipe)  # raises before the run directory is filled
     if run.first:
         _describe(run)
     listener.stage(name, "training", math.ceil(examples / recipe.batch_size) * recipe.epochs)
@@ -126,7 +131,11 @@ def train(worker: Worker, run: Prepared, listener: Listener) -> dict[str, Any]:
             written(event)
 
         arrays = {part: getattr(dataset, part) for part in PARTS}
-        arguments: dict[str, Any] = {"out": str(run.place.absolute()), "spec": spec.to_dict(), "recipe": recipe.to_dict()}
+        arguments: dict[str, Any] = {
+            "out": str(run.place.absolute()),
+            "spec": spec.to_dict(),
+            "recipe": recipe.to_dict(),
+        }
         arguments |= {"device": device, "keep": run.setup.keep, "every": run.setup.every}
         summary, _ = worker.call("train", arrays, on_event=on_event, class_names=dataset.class_names, **arguments)
     if "stopped" in summary:
@@ -147,7 +156,7 @@ def _stopped(run: Prepared, place: tuple[int, int]) -> Stopped:
 
 
 def report(place: Path) -> Path:
-    """``report.html`` of one finished run."""
+    """Write ``report.html`` of the finished run in ``place``, and return its path."""
     from ..report import html
 
     run = json.loads((place / "run.json").read_text())
