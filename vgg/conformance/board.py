@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 PATIENCE = 3
-"""How often a backend is started before it is given up: one that hangs would otherwise cost its time limit in each cell."""
+"""How often a backend is started before it is given up: one that hangs would cost its time limit in every cell."""
 
 
 @dataclass

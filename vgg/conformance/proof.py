@@ -25,7 +25,7 @@ BOOK = (224, 224)
 BOOK_PARAMETERS = 150_000_000
 """The most parameters that an additional model at 224 px may have, in float32: VGG-19 has 144 million."""
 ODD = (104, 136)
-"""Sides of an odd input. Five pools leave 3x4, AlexNet's three 2x3: a 1x1 or square map would hide the flatten order."""
+"""Sides of an odd input. Five pools leave 3x4, AlexNet's three 2x3; a 1x1 or square map hides the flatten order."""
 ODD_PARAMETERS, ODD_MACS = 100_000_000, 20_000_000_000
 """The most parameters of a model of odd sides, in float64, and the most multiply-adds per image."""
 UNPROVEN = dict.fromkeys(("layers", "layers_agreeing", "parameters", "logits_error", "gradient_error"))
