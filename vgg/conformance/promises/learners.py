@@ -54,7 +54,7 @@ def _restored(learner: Any, arrays: Mapping[str, Array]) -> Any:
 
 
 def evaluate(stage: Stage, dtype: str) -> None:
-    """Judge ``evaluate``: it reads its images before it returns, does not change them, and returns the caller's own array.
+    """Judge ``evaluate``: it reads its images before it returns, does not change them, and returns an array of its own.
 
     An image's logits depend on that image alone.
     """

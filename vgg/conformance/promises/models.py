@@ -72,7 +72,7 @@ def _converted(stage: Stage, model: Any, dtype: str) -> None:
 
 
 def forward(stage: Stage, dtype: str) -> None:
-    """Judge ``forward``: it reads its images before it returns, does not change them, and returns the caller's own array.
+    """Judge ``forward``: it reads its images before it returns, does not change them, and returns an array of its own.
 
     An image's logits depend on that image alone, not on the rest of the batch or on earlier calls.
     """
@@ -81,7 +81,7 @@ def forward(stage: Stage, dtype: str) -> None:
 
 
 def each_alone(stage: Stage, logits: Callable[[Array], Array], one: Array, other: Array) -> None:
-    """Judge ``logits``, in eval mode, on batches that have the same sum or first image as the batch right before them."""
+    """Judge ``logits``, in eval mode, on batches with the same sum or first image as the batch right before them."""
     batches = one, np.ascontiguousarray(one[::-1]), one, np.concatenate([one[:1], other[1:]]), other
     rows, turned, again, mixed, others = (np.array(logits(x)) for x in batches)
     stage.near({"logits": turned[::-1]}, {"logits": rows}, "logits of images in reverse order")
@@ -197,7 +197,7 @@ def refused(attempts: Mapping[str, Callable[[], Any]]) -> None:
     for what, attempt in attempts.items():
         try:
             attempt()
-        except Exception:  # noqa: BLE001, S112 - how a framework refuses is its own affair
+        except Exception:  # noqa: BLE001, S112 - a framework may refuse by any exception
             continue
         raise BrokenError(f"{what} was accepted; refuse it")
 

@@ -134,7 +134,7 @@ class Stage:
             raise BrokenError(f"{when}: error {error:.1e} is over its limit {limit:.1e}")
 
     def owned(self, call: Callable[[], Arrays], what: str) -> None:
-        """Raise ``BrokenError`` unless what ``call`` returns is the caller's own: writing into it changes nothing else."""
+        """Raise ``BrokenError`` unless what ``call`` returns is the caller's: writing into it changes nothing."""
         one = call()
         kept = copied(one)
         two = call()
@@ -178,7 +178,7 @@ def start(dtype: str, seed: int = 0) -> Arrays:
 
 
 def batch(number: int, dtype: str) -> Batch:
-    """Return a batch: images (floats in float64, pixels to be resized in float32), labels, and masks by dropout layer."""
+    """Return a batch: images (floats in float64, pixels to resize in float32), labels, and masks by dropout layer."""
     random = np.random.RandomState([number, 7])
     images = random.standard_normal((CASE.batch, *CASE.spec.input_shape))
     pixels = random.randint(0, 256, (CASE.batch, CASE.spec.input_shape[0], *_PIXELS)).astype(np.uint8)
