@@ -1,7 +1,7 @@
 """Measures the speed of torch's convolutions, per layer and in both layouts.
 
 The parts are the forward pass, the gradient of the images and the gradient of the weights. It prints JSON, with a table
-for ``python tools/tables.py``, and runs in the environment of ``vgg/envs/torch.txt``.
+for ``python tools/tables.py``, and runs in the environment of ``vgg/process/envs/torch.txt``.
 
 export MALLOC_MMAP_MAX_=0 MALLOC_TRIM_THRESHOLD_=17179869184
 python benchmarks/torch_convolutions.py vgg11_narrow vgg16 > benchmarks/results/torch-convolutions.json

@@ -9,7 +9,7 @@ backend=$1
 shift
 read -r -a hosts <<<"$HOSTS"
 head=${hosts[0]%:*} port=${hosts[0]##*:} count=${#hosts[@]}
-locks=$(python -c 'import vgg; print(vgg.__path__[0])')/envs
+locks=$(python -c 'import vgg; print(vgg.__path__[0])')/process/envs
 : "${PYTHON:=uv run --no-project --python 3.11 --with-requirements $locks/$backend.txt python}"
 
 case $backend in

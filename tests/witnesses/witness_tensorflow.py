@@ -19,7 +19,7 @@ from vgg.backends import Array, Arrays
 from vgg.backends import tensorflow as sibling
 from vgg.core.spec import Spec
 
-vgg_block, trace = sibling.vgg_block, sibling.trace
+setup, vgg_block, trace = sibling.setup, sibling.vgg_block, sibling.trace
 loss_and_grads, learner = sibling.loss_and_grads, sibling.learner
 
 

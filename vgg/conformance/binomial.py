@@ -1,4 +1,4 @@
-"""How rare binomial counts are: bounds that hold for every count, and none of which is estimated."""
+"""Bounds on how rare binomial counts are. They hold for every count, and none is estimated."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _TILTS = np.concatenate([-np.logspace(3, -2, 21), np.linspace(0.02, 0.48, 24)])
 
 
 def rarity(counts: Counts, trials: Counts | int, chance: float) -> Floats:
-    """For each count, log10 of a bound on the chance that a binomial variable lies as far on that side of its mean.
+    """Return for each count log10 of a bound on the chance that a binomial variable is as far on that side of its mean.
 
     Beyond the mean the terms fall faster than geometrically, by the ratio of the first two.
     """
@@ -28,9 +28,9 @@ def rarity(counts: Counts, trials: Counts | int, chance: float) -> Floats:
 
 
 def dispersion(counts: Counts, trials: int, chance: float) -> float:
-    """log10 of a bound on the chance that so many binomial counts are so close to their mean, or so far from it.
+    """Return log10 of a bound on the chance that so many binomial counts are as close to their mean, or as far from it.
 
-    It is Chernoff's: exp(n log E[exp(t z)] - t sum(z)) for any t, with z the squared distance of one count.
+    It is Chernoff's bound: exp(n log E[exp(t z)] - t sum(z)) for any t, with z the squared distance of one count.
     """
     squares, log_mgf = _tilted(trials, chance)
     exponents = counts.size * log_mgf - _TILTS * squares[counts].sum()
@@ -39,7 +39,7 @@ def dispersion(counts: Counts, trials: int, chance: float) -> float:
 
 @lru_cache(maxsize=64)
 def ties(units: int, keeps: float) -> tuple[float, float]:
-    """The chances that two masks keep equally many units, and that one keeps as many as the other drops."""
+    """Return the chances that two masks keep equally many units, and that one keeps as many as the other drops."""
     pmf = np.exp(_log_pmf(np.arange(units + 1), np.asarray(units), keeps))
     return float(pmf @ pmf), max(float(pmf @ pmf[::-1]), 1e-12)
 
@@ -58,8 +58,8 @@ def _log_pmf(counts: Counts, trials: Counts, chance: float | Floats) -> Floats:
 
 @lru_cache(maxsize=256)
 def _tilted(trials: int, chance: float) -> tuple[Floats, Floats]:
-    """For each count its squared distance from the mean, in variances, and the log of the moment generating function
-    of that at every tilt.
+    """Return, for each count, its squared distance from the mean in variances; and the log of that distance's moment
+    generating function at every tilt.
     """
     counts = np.arange(trials + 1)
     squares = np.square(counts - trials * chance) / (trials * chance * (1 - chance))

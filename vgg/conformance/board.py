@@ -1,4 +1,4 @@
-"""What a session knows: the workers it holds, and the verdicts so far."""
+"""The state of a session: its workers and the verdicts so far."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ if TYPE_CHECKING:
 
 Value = TypeVar("Value")
 PATIENCE = 3
-"""Deaths after which a backend is given up: one that hangs would otherwise cost its time limit in every cell."""
+"""How often a backend is started before it is given up: one that hangs would cost its time limit in every cell."""
 
 
 @dataclass
 class Board(Tally):
-    """A tally, the seconds that each backend took, and the workers."""
+    """A tally with the workers and the seconds that each backend took."""
 
     env: str = "auto"
     timeout: float = 900
@@ -38,8 +38,9 @@ class Board(Tally):
     refusals: dict[str, str] = field(default_factory=dict)
 
     def worker(self, backend: str) -> Worker:
-        """The worker of ``backend``, started at first use and after a death, ``PATIENCE`` times in all; one that cannot
-        start stays so.
+        """Return the worker of ``backend``, started at first use and after a death, ``PATIENCE`` times in all.
+
+        Raise ``BackendError`` if it has died that often, and the error of its start if it could not start once.
         """
         from ..core.errors import BackendError, VGGError
 
@@ -56,20 +57,20 @@ class Board(Tally):
         except VGGError as error:
             self.refusals[backend] = str(error)
             raise
-        with suppress(BackendError):  # if it is of consequence, a cell will say so
+        with suppress(BackendError):  # if it matters, a cell will fail for it
             facts = self.workers[backend].facts()
             self.frameworks[backend] = facts["framework"]
-            self.claims.setdefault(backend, (facts["level"], facts["dtypes"]))  # later ones are no way out
+            self.claims.setdefault(backend, (facts["level"], facts["dtypes"]))  # a later claim of less changes nothing
         return self.workers[backend]
 
     def start(self, backend: str) -> Worker:
-        """A new worker, the caller's to close."""
+        """Start a new worker, which the caller closes."""
         from ..process import registry
         from ..process.client import Worker
 
         entry = registry.find(backend)
         processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
-        # ``run`` has set these of threads already; a user's own pytest-xdist has not.
+        # ``run`` has set the variables of threads already; a user's own pytest-xdist has not.
         variables = {**_compiled(), **threads(processes)}
         where: dict[str, Any] = {
             "env": self.env,
@@ -85,42 +86,42 @@ class Board(Tally):
             worker.close()
 
     def note(self, check: str, backend: str, verdict: Verdict, *, known: bool = False, expected: bool = False) -> None:
-        """Keep a verdict; ``known``: it is the failure that is expected; ``expected``: a failure is."""
+        """Enter a verdict. ``expected``: a failure is expected; ``known``: this is that failure."""
         from ..core.comparator import UNDECLARED
 
         outcome = NOT_DECLARED if verdict.limit is UNDECLARED else "passed"
         outcome = ("known failure" if known else "failed") if not verdict.ok else outcome
         numbers = {name: _finite(getattr(verdict, name)) for name in ("error", "limit")}
         numbers["limit_ulp"] = verdict.limit_ulp
-        about = {"outcome": "unexpected pass" if verdict.ok and expected else outcome, **numbers}
-        about |= {"basis": verdict.basis, "where": verdict.where, "reason": verdict.reason}
-        self.cells.setdefault(check, {})[backend] = about
+        entry = {"outcome": "unexpected pass" if verdict.ok and expected else outcome, **numbers}
+        entry |= {"basis": verdict.basis, "where": verdict.where, "reason": verdict.reason}
+        self.cells.setdefault(check, {})[backend] = entry
 
     def handed(self) -> str:
-        """What was found, as text for the board of another process."""
-        kept = ("cells", "facts", "seconds", "frameworks", "claims", "begun")
+        """Return the results as text, for ``take`` on the board of another process."""
+        names = ("cells", "facts", "seconds", "frameworks", "claims", "begun")
         return json.dumps(
-            {name: getattr(self, name) for name in kept} | {"left_out": sorted(self.left_out)}, default=float
+            {name: getattr(self, name) for name in names} | {"left_out": sorted(self.left_out)}, default=float
         )
 
-    def take(self, handed: str) -> None:
-        """Add what another process found."""
+    def take(self, text: str) -> None:
+        """Add the results of another process, as its ``handed`` returned them."""
         from .declared import Fact
 
-        found = json.loads(handed)
-        for check, row in found["cells"].items():
+        results = json.loads(text)
+        for check, row in results["cells"].items():
             self.cells.setdefault(check, {}).update(row)
-        for fact, row in found["facts"].items():
+        for fact, row in results["facts"].items():
             self.facts.setdefault(fact, {}).update({backend: Fact(*of) for backend, of in row.items()})
-        for backend, seconds in found["seconds"].items():
+        for backend, seconds in results["seconds"].items():
             self.seconds[backend] = self.seconds.get(backend, 0.0) + seconds
-        self.frameworks |= found["frameworks"]
-        self.claims = {backend: tuple(claim) for backend, claim in found["claims"].items()} | self.claims
-        self.left_out |= {(backend, check) for backend, check in found["left_out"]}
-        self.begun |= found["begun"]
+        self.frameworks |= results["frameworks"]
+        self.claims = {backend: tuple(claim) for backend, claim in results["claims"].items()} | self.claims
+        self.left_out |= {(backend, check) for backend, check in results["left_out"]}
+        self.begun |= results["begun"]
 
     def to_dict(self) -> dict[str, object]:
-        """Everything, for JSON."""
+        """Return everything as a dict for JSON."""
         from ..process.provenance import provenance
 
         facts = {
@@ -138,11 +139,11 @@ class Board(Tally):
         }
 
     def _columns(self, row: Mapping[str, Value]) -> dict[str, Value]:
-        """Return what there is of each backend, in the order asked for, whatever process it came from."""
+        """Return the entries of a row in the order of the backends, whatever process they came from."""
         return {backend: row[backend] for backend in self.backends if backend in row}
 
     def tables(self) -> Iterator[tuple[str, list[list[str]]]]:
-        """(title, rows): the matrix, then the declared differences."""
+        """Yield (title, rows) of the matrix, then of the declared differences."""
         backends = [name for name in self.backends if name in self.seconds]
         if self.cells:
             rows = [[check, *(_text(row.get(name)) for name in backends)] for check, row in self.ordered(self.cells)]
@@ -159,27 +160,29 @@ class Board(Tally):
 
 @dataclass(frozen=True)
 class Backend:
-    """What a cell may use: see ``cell.Bench``."""
+    """The workers that a cell may use: see ``cell.Bench``."""
 
     board: Board
     name: str
 
     def worker(self) -> Worker:
-        """The one that is judged."""
+        """Return the worker of the backend that is judged."""
         return self.board.worker(self.name)
 
     def fresh(self) -> Worker:
-        """It once more, in a process of its own."""
+        """Return another worker of the same backend, in its own process."""
         return self.board.start(self.name)
 
     def source(self, name: str) -> Worker:
-        """Another one."""
+        """Return the worker of another backend."""
         return self.board.worker(name)
 
 
 def threads(processes: int) -> dict[str, str]:
-    """Variables by which each of several ``processes`` takes its share of the cores: threads wait for one another, and
-    many times as long where others want the same cores. What the user has set stays; JAX heeds none of them.
+    """Return environment variables by which each of several ``processes`` takes its share of the cores.
+
+    Threads wait for one another, and many times as long if other threads want the same cores. Variables that the user
+    has set stay as they are. JAX ignores all of these.
     """
     each = str(max(1, len(os.sched_getaffinity(0)) // processes))
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
@@ -187,13 +190,15 @@ def threads(processes: int) -> dict[str, str]:
 
 
 def _compiled() -> dict[str, str]:
-    """JAX takes seconds to compile each of the suite's small nets, the same ones every time: let it keep them, and
-    compile float64 learners in a third of the time, for steps that are slower.
+    """Return environment variables that save compile time in JAX, except those that the user has set.
+
+    JAX takes seconds to compile each of the suite's small nets, which are the same in every run, so it caches them. It
+    also compiles float64 learners in a third of the time, at the price of slower steps.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vgg" / "jax"
-    kept = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
-    kept["VGG_HASTY"] = "1"
-    return {name: value for name, value in kept.items() if name not in os.environ}
+    variables = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
+    variables["VGG_HASTY"] = "1"
+    return {name: value for name, value in variables.items() if name not in os.environ}
 
 
 def _fact(fact: Fact) -> str:

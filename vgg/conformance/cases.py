@@ -1,7 +1,7 @@
-"""What the suite runs backends on: small nets and data that cannot lie.
+"""The small nets and data that the suite runs backends on, chosen so that no wrong axis, order or default can hide.
 
-Extents are pairwise distinct and of mixed parity, the last map is larger than 1x1, widths differ from layer to layer,
-every parameter and running statistic is noisy: no wrong axis, order or default can hide.
+Extents are pairwise distinct and of mixed parity. The last map is larger than 1x1. Widths differ from layer to layer.
+Every parameter and running statistic is noisy.
 """
 
 from __future__ import annotations
@@ -32,15 +32,15 @@ class Case:
     seed: int = 0
 
     def params(self, dtype: str) -> Arrays:
-        """Noisy canonical parameters, rounded to ``dtype``."""
+        """Return noisy canonical parameters, rounded to ``dtype``."""
         return {name: array.astype(dtype) for name, array in self._params.items()}
 
     def images(self, dtype: str) -> Array:
-        """(batch, C, H, W), standard normal."""
+        """Return images (batch, C, H, W), standard normal."""
         return self._random(1).standard_normal((self.batch, *self.spec.input_shape)).astype(dtype)
 
     def labels(self) -> Array:
-        """(batch,), int64."""
+        """Return labels (batch,), int64."""
         return self._random(2).randint(0, self.spec.classes, self.batch).astype(np.int64)
 
     @cached_property
@@ -53,7 +53,7 @@ class Case:
         return noisy
 
     def _noise(self, random: np.random.RandomState, shape: tuple[int, ...]) -> Array:
-        """Standard normal, of which weights make no use."""
+        """Return standard normal noise of that shape; weights do not use it."""
         return random.standard_normal(shape)
 
     def _random(self, stream: int) -> np.random.RandomState:
@@ -61,10 +61,10 @@ class Case:
 
 
 class Dead(Case):
-    """The first convolution's first channel has weights and a bias of zero; it gives zeros, where ReLU has no slope."""
+    """A case whose first channel has weights and a bias of zero: its outputs are zero, where ReLU has no slope."""
 
     def params(self, dtype: str) -> Arrays:
-        """The parameters of a ``Case``, without that channel's."""
+        """Return the parameters of a ``Case``, with zeros for that channel."""
         noisy = super().params(dtype)
         for part in ("weight", "bias"):
             noisy[f"block1.conv1.{part}"][0] = 0
@@ -72,12 +72,13 @@ class Dead(Case):
 
 
 class Uneven(Case):
-    """Images of which each is a hundred thousand times as bright as the one before: so differ their logits, and only
-    those of one image may be set against each other.
+    """A case each of whose images is a hundred thousand times as bright as the one before.
+
+    Their logits differ as much, so a softmax may compare only the logits of one image.
     """
 
     def images(self, dtype: str) -> Array:
-        """(batch, C, H, W)."""
+        """Return images (batch, C, H, W)."""
         brightness: Array = 1e5 ** np.arange(self.batch)[:, None, None, None]
         return (super().images("float64") * brightness).astype(dtype)
 
@@ -94,7 +95,7 @@ _MIXED = Spec(
     head=Head((17, 17, 17), dropout=0.25),
     name="mixed",
 )
-"""Everything that Table 1 and AlexNet have and the plain net has not, and two dense layers of one shape."""
+"""All that Table 1 and AlexNet have and the plain net lacks, and two dense layers of the same shape."""
 
 CASES = {
     "plain": Case(_PLAIN),
@@ -102,44 +103,45 @@ CASES = {
     "batch_norm": Case(_PLAIN.modified(batch_norm=True)),
     "global_pool": Case(_PLAIN.modified(global_pool=True, hidden=(), batch_norm=True)),
 }
-"""Forward and backward, in float64 and float32, in eval and train mode."""
+"""Cases for forward and backward passes, in float64 and float32, in eval and train mode."""
 
 SHARP = {"dead": Dead(_PLAIN), "uneven": Uneven(_PLAIN, batch=2)}
-"""Backward alone, in float64: where ReLU's input is exactly zero, all frameworks say that its gradient is, too; and a
-softmax takes the largest logit of each image, not of all.
+"""Cases for backward passes alone, in float64. Where ReLU's input is exactly zero, all frameworks give it a gradient of
+zero; and a softmax subtracts the largest logit of each image, not of the batch.
 """
 
 _TINY = Spec.from_blocks(((1, 7),), input_shape=(3, 7, 11), classes=6, head=Head((2003,), dropout=0.25))
 DROPOUT = Case(_TINY.modified(batch_norm=True))
-"""A hidden layer wide enough that the scale is seen whatever is dropped."""
+"""A case whose hidden layer is so wide that the scale shows whichever units are dropped."""
 
 TRAJECTORIES = {
     "plain": Case(_PLAIN, batch=5, seed=1),
     "batch_norm": Case(_PLAIN.modified(dropout=0, batch_norm=True), batch=5, seed=5),
 }
-"""Training steps, with neutral dropout masks, and the way most people train, with none. The seeds are such
-that no ReLU and no max-pool comes within float32's rounding of switching in fifty steps, where gradients would jump."""
+"""Cases for training steps: with neutral dropout masks, and with batch norm but no dropout, as most people train.
+With these seeds no ReLU and no max-pool comes within float32's rounding of switching, where gradients would jump, in
+fifty steps."""
 
 RELAYED = Case(_PLAIN.modified(batch_norm=True), batch=5)
-"""Begun in one framework and ended in another, with all that a state can hold, in float64 only."""
+"""The case for training that begins in one framework and ends in another: float64, with all that a state can hold."""
 
 LEARNERS = TRAJECTORIES | {name: CASES[name] for name in ("mixed", "global_pool")}
-"""A step on pixels; the last two are what trajectories leave out, the very last on pixels of the network's size."""
+"""Cases for a step on pixels. Trajectories leave out the last two; the very last gets pixels of the network's size."""
 
 NARROW = Case(
     Spec.from_blocks(((1, 5), (1, 7)), head=Head((11,)), batch_norm=True, **{**_ODD, "input_shape": (3, 6, 9)}),
     batch=2,
     seed=785,
 )
-"""A step in bf16. The seed keeps ReLUs and max-pools far from switching: gradients jump there, by far more than bf16
-rounds."""
+"""The case for a step in bf16. The seed keeps ReLUs and max-pools far from switching, where gradients jump by far more
+than bf16 rounds."""
 
 TF32 = Case(
     Spec.from_blocks(((1, 32), (1, 64)), head=Head((64,)), batch_norm=True, **{**_ODD, "input_shape": (3, 6, 9)}),
     batch=8,
     seed=106,
 )
-"""A step in TF32, which libraries leave to products that are large enough, and of widths that suit it."""
+"""The case for a step in TF32, which libraries use only for products that are large enough and of suitable widths."""
 
 
 def _wide(height: int, width: int) -> Case:
@@ -149,15 +151,15 @@ def _wide(height: int, width: int) -> Case:
 
 
 WIDE = _wide(18, 12)
-"""Steps of real width, to be repeated: libraries divide large sums among threads, and small ones not."""
+"""The case for repeating steps at a real width: libraries divide large sums among threads, but not small ones."""
 
 FULL = _wide(72, 64)
-"""The same at a real size: activations above 32 MiB, from where on TensorFlow's sums depend on timing, if it has more
-than one inter-op thread."""
+"""The same at a real size, with activations above 32 MiB. From that size on TensorFlow's sums depend on timing if it
+has more than one inter-op thread."""
 
 
 def _small(name: str) -> Case:
-    """An architecture of Table 1 or AlexNet at a sixteenth of its width, on images that are odd and not square."""
+    """Return an architecture of Table 1 or AlexNet at a sixteenth of its width, on images with odd, unequal sides."""
     spec = arch(name)
     return Case(spec.modified(narrow=16, input_shape=(2, 67, 101), hidden=(13, 11), classes=7), batch=2)
 
@@ -166,5 +168,5 @@ STRUCTURES = {name: _small(name) for name in arch_names() if "narrow" not in nam
     "vgg11_narrow": Case(arch("vgg11_narrow").modified(hidden=(13, 11)), batch=1),
     "global_pool": CASES["global_pool"],
 }
-"""Every architecture by name, vgg11_narrow at the book's 224 -> 7 without the 42 million parameters of its head;
-and the head that none of them has."""
+"""Every architecture by name, with vgg11_narrow at the book's 224 -> 7 but without the 42 million parameters of its
+head; and ``global_pool``, whose head no architecture has."""

@@ -1,4 +1,4 @@
-"""A cell of the matrix: what judges it, and what a backend must claim before it is asked."""
+"""A cell of the matrix: its judge, and what a backend must claim before the cell judges it."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from ..process.client import Jobs
 
 
 class NotJudgedError(Exception):
-    """Nothing can be said of the judged backend, because another one is at fault."""
+    """A cell cannot judge its backend, because another backend is at fault."""
 
 
 class Bench(Protocol):
@@ -23,7 +23,7 @@ class Bench(Protocol):
         ...
 
     def fresh(self) -> AbstractContextManager[Jobs]:
-        """Return another worker of the same backend, in a process of its own."""
+        """Return another worker of the same backend, in its own process."""
         ...
 
     def source(self, name: str) -> Jobs:
@@ -38,8 +38,8 @@ Judge = Callable[[Bench], Verdict]
 class Cell:
     """One row of the matrix. Calling it judges the backend that a bench holds.
 
-    ``level`` is what a backend must claim to be asked: ``inference``, ``gradients`` or ``training``; ``dtypes`` are
-    those of the models that the cell builds. A ``thorough`` cell runs only under ``--thorough``.
+    A backend is judged only if it claims ``level`` (``inference``, ``gradients`` or ``training``) and ``dtypes``, the
+    dtypes of the models that the cell builds. A ``thorough`` cell runs only under ``--thorough``.
     """
 
     judge: Judge

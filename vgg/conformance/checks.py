@@ -1,4 +1,4 @@
-"""The checks: each takes a worker and a case and gives a ``Verdict``; ``compare`` decides, the oracle knows."""
+"""The checks. Each takes a worker and a case, compares results with the oracle's, and returns a ``Verdict``."""
 
 from __future__ import annotations
 
@@ -37,15 +37,15 @@ DECLARATIONS = {
     "denormals": ("kept", "flushed"),
     "nan": ("propagated", "swallowed"),
 }
-"""What a backend may declare; the first is what the others do, and need not be said."""
+"""What a backend may declare. The first value of each is the default, and need not be declared."""
 
 
 AMISS = (VGGError, ArithmeticError, LookupError, TypeError, ValueError)
-"""What a check raises on results that it cannot even look at."""
+"""The exceptions that a check raises on results that it cannot read."""
 
 
 def structure(worker: Jobs, case: Case) -> Verdict:
-    """Every row of the layer table, in its order, and every parameter: names, shapes, dtype."""
+    """Judge the rows of the layer table, in their order, and the parameters: names, shapes and dtype."""
     dtype = narrow(worker)
     worker.build(case.spec, dtype=dtype)
     dumped = {name: _blank(array.shape, array.dtype) for name, array in worker.dump().items()}
@@ -57,23 +57,24 @@ def structure(worker: Jobs, case: Case) -> Verdict:
     rows = {row.name: _blank((case.batch, *row.output_shape)) for row in expand(case.spec)}
     if list(traced) != list(rows):
         return Verdict(math.inf, EXACT, "", f"layers: got {list(traced)}, wanted {list(rows)}")
-    seen = {name: _blank(array.shape, array.dtype) for name, array in traced.items()}
-    return compare(seen, rows, limit=EXACT, dtype=dtype)
+    outputs = {name: _blank(array.shape, array.dtype) for name, array in traced.items()}
+    return compare(outputs, rows, limit=EXACT, dtype=dtype)
 
 
 def differentiates(worker: Jobs) -> bool:
-    """Whether the backend claims train mode and gradients."""
+    """Return whether the backend claims train mode and gradients."""
     return bool(worker.facts()["level"] != "inference")
 
 
 def narrow(worker: Jobs) -> str:
-    """float32, or float64 of a backend that claims no other."""
+    """Return ``float32``, or ``float64`` if the backend claims no other dtype."""
     return "float32" if "float32" in worker.facts()["dtypes"] else "float64"
 
 
 def forward(worker: Jobs, case: Case, dtype: str, train: bool) -> Verdict:
-    """Every activation, layer by layer; the model's own forward pass gives what the trace ends with; and what rounds
-    nothing is exact.
+    """Judge every activation, layer by layer.
+
+    The logits of ``forward`` must be those at the end of the trace, and layers that round nothing must be exact.
     """
     x = built(worker, case, dtype)
     traced = worker.trace(x, train=train)
@@ -88,7 +89,7 @@ def forward(worker: Jobs, case: Case, dtype: str, train: bool) -> Verdict:
 
 
 def backward(worker: Jobs, case: Case, dtype: str, train: bool) -> Verdict:
-    """The loss and every gradient, last layer first."""
+    """Judge the loss and every gradient, last layer first."""
     x, y = built(worker, case, dtype), case.labels()
     traced = worker.trace(x, train=train) if train and dropouts(case) else {}
     wanted = answers(case, dtype, mode_of(worker, case, traced, train))
@@ -96,7 +97,7 @@ def backward(worker: Jobs, case: Case, dtype: str, train: bool) -> Verdict:
 
 
 def differentiated(case: Case, dtype: str, got: tuple[float, Arrays], loss: float, grads: Arrays) -> Verdict:
-    """A backend's loss and gradients beside the oracle's ``loss`` and ``grads``."""
+    """Compare a backend's loss and gradients with the oracle's ``loss`` and ``grads``."""
     wanted = {"loss": np.array(loss)} | dict(reversed(grads.items()))
     limit = gradient_limit(case.spec, dtype, case.batch)
     named = {"loss": np.array(got[0], dtype), **got[1]}
@@ -104,17 +105,17 @@ def differentiated(case: Case, dtype: str, got: tuple[float, Arrays], loss: floa
 
 
 def taped(case: Case, dtype: str, mode: Mode) -> Tape:
-    """The oracle's forward pass on a case; one without dropout masks is kept for other cells and backends."""
+    """Return the oracle's forward pass on a case. Without dropout masks it is cached for other cells and backends."""
     return _taped(case, dtype, *mode) if _kept(case, mode) else _forward(case, dtype, mode)
 
 
 def answers(case: Case, dtype: str, mode: Mode) -> tuple[float, Arrays]:
-    """The oracle's loss and gradients for a case, kept likewise."""
+    """Return the oracle's loss and gradients for a case, cached in the same way."""
     return _answered(case, dtype, *mode) if _kept(case, mode) else _backward(case, dtype, taped(case, dtype, mode))
 
 
 def _kept(case: Case, mode: Mode) -> bool:
-    """Real nets would take gigabytes."""
+    """Return whether to cache results. Those of real nets would take gigabytes."""
     return not mode.masks and totals(expand(case.spec)).params < 20_000_000
 
 
@@ -137,13 +138,13 @@ def _backward(case: Case, dtype: str, tape: Tape) -> tuple[float, Arrays]:
 
 
 def round_trip(worker: Jobs, case: Case, dtype: str) -> Verdict:
-    """``dump`` gives, bit for bit, what ``load`` took."""
+    """Judge whether ``dump`` returns bit for bit what ``load`` got."""
     built(worker, case, dtype)
     return compare(worker.dump(), case.params(dtype), limit=EXACT, dtype=dtype)
 
 
 def written(source: Jobs, case: Case, dtype: str) -> Arrays:
-    """Return the weights that ``source`` dumps in ``dtype``; ``VGGError`` where they or its logits are wrong."""
+    """Return the weights that ``source`` dumps in ``dtype``; raise ``VGGError`` if they or its logits are wrong."""
     x, params = built(source, case, dtype), case.params(dtype)
     dumped, logits = source.dump(), source.forward(x)
     wanted = {**params, "logits": _logits(source, case, params, x)}
@@ -154,7 +155,7 @@ def written(source: Jobs, case: Case, dtype: str) -> Arrays:
 
 
 def exchange(worker: Jobs, weights: Arrays, case: Case, dtype: str) -> Verdict:
-    """A file of another backend's weights gives the oracle's logits here, whatever the model held before."""
+    """Judge whether a file of another backend's weights gives the oracle's logits, whatever the model held before."""
     worker.build(case.spec, replace(case, seed=1).params(dtype), dtype=dtype)
     with TemporaryDirectory() as folder:
         path = Path(folder) / "weights.safetensors"
@@ -166,13 +167,14 @@ def exchange(worker: Jobs, weights: Arrays, case: Case, dtype: str) -> Verdict:
 
 
 def _logits(worker: Jobs, case: Case, weights: Arrays, x: Array) -> Array:
-    """Return the oracle's logits in eval mode, with what the backend declares."""
+    """Return the oracle's logits in eval mode, with the batch norm that the backend declares."""
     return oracle.forward(case.spec, weights, x, eval_mode(worker)).logits
 
 
 def repeatable(worker: Jobs, case: Case) -> Verdict:
-    """The same call twice gives the same bits, in train mode too: its masks come from a generator seeded afresh. So do
-    the same three steps, taken by two learners.
+    """Judge whether the same call gives the same bits twice, and whether two learners' same three steps do.
+
+    This holds in train mode too, because its masks come from a generator that is seeded anew.
     """
     dtype = narrow(worker)
     x, y = built(worker, case, dtype), case.labels()
@@ -185,7 +187,10 @@ def repeatable(worker: Jobs, case: Case) -> Verdict:
 
 
 def alike(worker: Jobs, case: Case, got: Arrays, wanted: Arrays) -> Verdict:
-    """Bit for bit; but GPUs add in no fixed order, and what batch norm takes away again is nothing but rounding."""
+    """Compare bit for bit; on a GPU within rounding, because GPUs add in no fixed order.
+
+    There the floors of gradients apply: what a batch norm subtracts again is nothing but rounding.
+    """
     if worker.place(Recipe()) == "cpu":
         return compare(got, wanted, limit=EXACT)
     grads = {name: a for name, a in wanted.items() if name.startswith(VELOCITY)} or wanted
@@ -194,19 +199,22 @@ def alike(worker: Jobs, case: Case, got: Arrays, wanted: Arrays) -> Verdict:
 
 
 def steady(worker: Jobs, case: Case) -> Verdict:
-    """The same four steps, taken by two learners from one state, give the same bits."""
+    """Judge whether two learners take the same four steps from one state, bit for bit."""
     return alike(worker, case, *(_steps(worker, case, 4) for _ in range(2)))
 
 
 def _steps(worker: Jobs, case: Case, count: int = 3) -> Arrays:
-    """All that a learner has after that many steps: three, as what wavers from step to step may do so by turns."""
+    """Return the losses of ``count`` steps and the learner's state after them.
+
+    There are at least three steps, because what changes from step to step may do so by turns.
+    """
     x = _ready(worker, case)
     losses = [worker.step(x, case.labels(), LR) for _ in range(count)]
     return {"losses": np.array(losses), **worker.state()}
 
 
 def _call(worker: Jobs, x: Array, y: Array) -> Arrays:
-    """All that a call in train mode gives."""
+    """Return all results of calls in train mode."""
     loss, grads = worker.loss_and_grads(x, y, train=True)
     return {"loss": np.array(loss), **grads, "logits": worker.forward(x, train=True), **worker.trace(x, train=True)}
 
@@ -214,8 +222,9 @@ def _call(worker: Jobs, x: Array, y: Array) -> Arrays:
 def learning(
     worker: Jobs, case: Case, momentum: float, sides: tuple[int, int] = (9, 70), dtype: str = "float32"
 ) -> Verdict:
-    """The way users train, on uint8 pixels (N, C, *sides). One step, then evaluation, against the oracle: loss, whole
-    state, logits. Without momentum a velocity is of no use, and may hold anything.
+    """Judge a step on uint8 pixels (N, C, *sides), as users train, and an evaluation: loss, whole state and logits.
+
+    Without momentum velocities are unused and may hold anything.
     """
     recipe = Recipe(lr=LR, momentum=momentum, mean=0.3, std=0.4, precision=dtype)
     weights = {name: array.astype(np.float64) for name, array in case.params(dtype).items()}
@@ -225,8 +234,8 @@ def learning(
     pixels = np.random.RandomState(0).randint(0, 256, (case.batch, channels, *sides)).astype(np.uint8)
     rows, columns = (resize_matrix(*pair) for pair in zip(sides, wanted_sides, strict=True))
     x, y = rows @ ((pixels / 255 - recipe.mean) / recipe.std) @ columns.T, case.labels()
-    drawn = masks(case.spec, case.batch, 0, 0)
-    mode = declared_mode(worker)._replace(masks=drawn)
+    neutral = masks(case.spec, case.batch, 0, 0)
+    mode = declared_mode(worker)._replace(masks=neutral)
     loss, grads, tape = oracle.loss_and_grads(case.spec, weights, x, y, mode)
     still = {name: np.zeros_like(g) for name, g in grads.items()}
     weights, velocity = oracle.sgd(weights, grads, still, lr=LR, momentum=momentum)
@@ -234,16 +243,17 @@ def learning(
     moving = {VELOCITY + name: v for name, v in velocity.items()} if momentum else {}
     wanted = {"loss": np.array(loss), **moving, **weights}
     wanted["logits"] = _logits(worker, case, weights, x)
-    step = np.array(worker.step(pixels, y, LR, drawn), dtype)
+    step = np.array(worker.step(pixels, y, LR, neutral), dtype)
     got = {"loss": step, **worker.state(), "logits": worker.evaluate(pixels)}
-    found, floors = {n: a for n, a in got.items() if n in wanted}, gradient_floors(moving)
+    compared, floors = {n: a for n, a in got.items() if n in wanted}, gradient_floors(moving)
     limit = gradient_limit(case.spec, dtype, case.batch)
-    return compare(found, wanted, limit=limit, dtype=dtype, floors=floors)
+    return compare(compared, wanted, limit=limit, dtype=dtype, floors=floors)
 
 
 def resuming(worker: Jobs, fresh: Callable[[], AbstractContextManager[Jobs]], case: Case) -> Verdict:
-    """Every step draws its own dropout masks, another seed other ones; saved in the middle and loaded in a fresh
-    process, training goes on bit for bit.
+    """Judge dropout masks, which must differ between steps and between seeds, then resumed training.
+
+    Training that is saved in the middle and loaded in a new process must go on bit for bit.
     """
     x, y = _ready(worker, case, seed=1), case.labels()
     other = worker.step(x, y, 0.0)
@@ -255,13 +265,13 @@ def resuming(worker: Jobs, fresh: Callable[[], AbstractContextManager[Jobs]], ca
 
 
 def resumable(worker: Jobs, fresh: Callable[[], AbstractContextManager[Jobs]], case: Case) -> Verdict:
-    """Saved in the middle and loaded in a fresh process, training goes on bit for bit."""
+    """Judge whether training goes on bit for bit if it is saved in the middle and loaded in a new process."""
     _ready(worker, case)
     return _resumed(worker, fresh, case)
 
 
 def _ready(worker: Jobs, case: Case, seed: int = 0) -> Array:
-    """A new learner of the case, whose images (N, C, H, W) are given."""
+    """Make a new learner of the case; return the case's images (N, C, H, W)."""
     dtype = narrow(worker)
     x = built(worker, case, dtype)
     worker.learner(Recipe(momentum=0.9, seed=seed, precision=dtype))
@@ -269,15 +279,15 @@ def _ready(worker: Jobs, case: Case, seed: int = 0) -> Array:
 
 
 def _resumed(worker: Jobs, fresh: Callable[[], AbstractContextManager[Jobs]], case: Case) -> Verdict:
-    """The learner that there is takes a step, then two that a fresh process takes as well."""
+    """Take a step with the present learner, then two more with it and with one in a new process; compare these."""
     x, y = case.images(narrow(worker)), case.labels()
     worker.step(x, y, LR)
     middle = worker.state()
     with fresh() as again:
         _ready(again, case)
         again.restore(middle)
-        (got, resumed), (wanted, straight) = (_two_steps(jobs, x, y) for jobs in (again, worker))
-    return alike(worker, case, {"losses": got, **resumed}, {"losses": wanted, **straight})
+        (losses_again, resumed), (losses, straight) = (_two_steps(jobs, x, y) for jobs in (again, worker))
+    return alike(worker, case, {"losses": losses_again, **resumed}, {"losses": losses, **straight})
 
 
 def _two_steps(worker: Jobs, x: Array, y: Array) -> tuple[Array, Arrays]:
@@ -285,7 +295,7 @@ def _two_steps(worker: Jobs, x: Array, y: Array) -> tuple[Array, Arrays]:
 
 
 def built(worker: Jobs, case: Case, dtype: str) -> Array:
-    """Build the case's model, load its parameters; its images (N, C, H, W)."""
+    """Build the case's model with its parameters; return its images (N, C, H, W)."""
     worker.build(case.spec, case.params(dtype), dtype=dtype)
     return case.images(dtype)
 
@@ -295,67 +305,71 @@ def _blank(shape: tuple[int, ...], dtype: Any = "float32") -> Array:
 
 
 def mode_of(worker: Jobs, case: Case, traced: Arrays, train: bool) -> Mode:
-    """How the oracle must run to do what the backend did: its dropout masks, its declared statistics."""
-    drawn = {row: seen_mask(traced, before, row, unseen=1.0) for before, row in dropouts(case) if train}
-    return declared_mode(worker)._replace(train=train, masks=drawn or None)
+    """Return the oracle's mode for what the backend did: its dropout masks and the batch norm that it declares."""
+    masks_seen = {row: seen_mask(traced, before, row, unseen=1.0) for before, row in dropouts(case) if train}
+    return declared_mode(worker)._replace(train=train, masks=masks_seen or None)
 
 
 def seen_mask(traced: Arrays, before: str, row: str, unseen: float) -> Array:
-    """What a dropout layer multiplied by, float64; ``unseen`` where that was zero."""
+    """Return the factors of a dropout layer, in float64; ``unseen`` where its input was zero, which shows none."""
     inside = np.asarray(traced[before], np.float64)
     return np.divide(traced[row], inside, out=np.full_like(inside, unseen), where=inside != 0)
 
 
 def declared(worker: Jobs) -> dict[str, str]:
-    """What the backend does of ``DECLARATIONS``, by its own account; ``VGGError`` if that says anything else."""
-    for name, said in worker.declared.items():
+    """Return the backend's value of each of ``DECLARATIONS``; raise ``VGGError`` if it declares anything else."""
+    for name, value in worker.declared.items():
         if name not in DECLARATIONS:
             raise unknown("key of DECLARED", name, DECLARATIONS)
-        if said not in DECLARATIONS[name]:
-            raise mismatch(f"DECLARED[{name!r}]", repr(said), " or ".join(DECLARATIONS[name]))
-    return {name: known[0] for name, known in DECLARATIONS.items()} | worker.declared
+        if value not in DECLARATIONS[name]:
+            raise mismatch(f"DECLARED[{name!r}]", repr(value), " or ".join(DECLARATIONS[name]))
+    return {name: values[0] for name, values in DECLARATIONS.items()} | worker.declared
 
 
 def declared_mode(worker: Jobs) -> Mode:
-    """Train mode with the batch norm that the backend declares."""
-    said = declared(worker)
-    keep, epsilon = _as_said(BATCH_NORM_MOMENTUM, said["momentum"]), _as_said(BATCH_NORM_EPSILON, said["epsilon"])
-    return Mode(train=True, bessel=said["running_var"] == "unbiased", keep=keep, epsilon=epsilon)
+    """Return train mode with the batch norm that the backend declares."""
+    declarations = declared(worker)
+    keep, epsilon = (
+        _in_dtype(BATCH_NORM_MOMENTUM, declarations["momentum"]),
+        _in_dtype(BATCH_NORM_EPSILON, declarations["epsilon"]),
+    )
+    return Mode(train=True, bessel=declarations["running_var"] == "unbiased", keep=keep, epsilon=epsilon)
 
 
 def eval_mode(worker: Jobs) -> Mode:
-    """Eval mode with the batch norm that the backend declares."""
+    """Return eval mode with the batch norm that the backend declares."""
     return declared_mode(worker)._replace(train=False)
 
 
-def _as_said(number: float, said: str) -> float:
-    """Return ``number`` as it is, or rounded to float32."""
-    return float(np.float32(number)) if said == "float32" else number
+def _in_dtype(number: float, dtype: str) -> float:
+    """Return ``number``, rounded to float32 if ``dtype`` is that."""
+    return float(np.float32(number)) if dtype == "float32" else number
 
 
 def swallows(worker: Jobs) -> bool:
-    """Whether NaN may be lost in a ReLU or a max-pool, as the backend declares."""
+    """Return whether the backend declares that NaN may be lost in a ReLU or a max-pool."""
     return declared(worker)["nan"] == "swallowed"
 
 
-def dropout_scale(said: str, rate: float) -> float:
-    """What dropout multiplies by, computed in float64 or in float32."""
-    return float(np.float32(1) / (np.float32(1) - np.float32(rate))) if said == "float32" else 1 / (1 - rate)
+def dropout_scale(dtype: str, rate: float) -> float:
+    """Return dropout's factor 1 / (1 - rate), computed in float32 if ``dtype`` is that, else in float64."""
+    return float(np.float32(1) / (np.float32(1) - np.float32(rate))) if dtype == "float32" else 1 / (1 - rate)
 
 
 def scale_roundings(rate: float) -> float:
-    """By how many roundoffs 1 / (1 - rate) may be off: one of the rate, which the difference magnifies, one of the
-    difference, one of the quotient.
+    """Return by how many roundoffs 1 / (1 - rate) may be off.
+
+    The rate rounds, which the difference magnifies, and so do the difference and the quotient.
     """
     return 2 + rate / (1 - rate)
 
 
 def dropouts(case: Case) -> list[tuple[str, str]]:
-    """(the layer before it, the layer) for every dropout."""
+    """Return (name of the layer before it, its own name) for every dropout layer."""
     rows = expand(case.spec)
     return [(rows[i - 1].name, row.name) for i, row in enumerate(rows) if row.kind == "dropout"]
 
 
 def refused(where: str, reason: str) -> Verdict:
-    """A failure that no number can measure."""
+    """Return a failure that no number measures."""
     return Verdict(math.inf, EXACT, where, f"{where}: {reason}")

@@ -1,4 +1,4 @@
-"""What a backend claims of itself: every claim has a meaning, and what is not claimed is refused."""
+"""The check of a backend's claims: every claim means something, and a backend refuses what it does not claim."""
 
 from __future__ import annotations
 
@@ -23,13 +23,14 @@ _TINY = Case(Spec((Block((Conv(2),)),), input_shape=(1, 2, 3), classes=2, head=H
 
 
 def cells() -> Iterator[tuple[str, Cell]]:
-    """The one cell that every backend is asked, whatever it claims."""
+    """Yield the one cell that judges every backend, whatever it claims."""
     yield "claims", Cell(on(claims), LEVELS[0], ())
 
 
 def claims(worker: Jobs) -> Verdict:
-    """Facts and precisions say something that others can use; a dtype or a level beyond the claim is refused in one
-    line that says so, and the model that was there is still there.
+    """Judge whether facts and precisions are usable, and whether dtypes and levels beyond the claim are refused.
+
+    A refusal must be one line that names the claim, and must leave the model as it was.
     """
     facts = worker.facts()
     wrong = next(_meaningless(facts, hidden=worker.device == "cpu"), "")
@@ -57,17 +58,17 @@ def claims(worker: Jobs) -> Verdict:
 
 
 def _granted(what: str, ask: Callable[[], object]) -> str:
-    """What is wrong with the refusal of ``what``; nothing: an empty text."""
+    """Return what is wrong with the refusal of ``what``; an empty text if nothing is."""
     try:
         ask()
     except VGGError as error:
-        said = str(error)
-        return "" if "as the backend claims" in said and "\n" not in said else f"{what}: refused by {said!r}"
+        message = str(error)
+        return "" if "as the backend claims" in message and "\n" not in message else f"{what}: refused by {message!r}"
     return f"{what}: got it, wanted a refusal, since the backend does not claim it"
 
 
 def _meaningless(facts: dict[str, Any], *, hidden: bool) -> Iterator[str]:
-    """Every fact that nobody can use; ``hidden``: GPUs are."""
+    """Yield a reason for every fact that nobody can use. ``hidden``: GPUs are hidden from the worker."""
     gpus, framework, devices = facts["gpus"], facts["framework"], facts["devices"]
     if type(gpus) is not int or gpus < 0:
         yield f"facts()['gpus']: got {gpus!r}, wanted a number of GPUs"

@@ -1,4 +1,4 @@
-"""What several steps are taken on: nets, pixels and rates for which no ReLU and no max-pool comes near to switching."""
+"""Nets, pixels and learning rates for several steps in which no ReLU and no max-pool comes near to switching."""
 
 from __future__ import annotations
 
@@ -20,15 +20,15 @@ from ..core.spec import Spec
 from .cases import Array, Arrays, Case
 
 LOUD, QUIET = 45.0, 1 / 25
-"""Before an LRN activations grow, until alpha times their sum of squares is of the order of k, and shrink after it
-where no batch norm sees to that."""
+"""Factors of weights. Before an LRN activations grow until alpha times their sum of squares is of the order of k; after
+it they shrink again, unless a batch norm does that."""
 
 
 @dataclass(frozen=True)
 class Course:
-    """``steps`` steps on two batches by turns: uint8 pixels (N, C, *sides), or floating images without ``sides``.
+    """``steps`` steps on two batches in turn: uint8 pixels (N, C, *sides), or floating images without ``sides``.
 
-    The rate changes from step to step, and stays so small that no ReLU comes near to switching.
+    The learning rate changes from step to step, and stays so small that no ReLU comes near to switching.
     """
 
     case: Case
@@ -38,7 +38,7 @@ class Course:
     steps: int = 4
 
     def images(self, step: int) -> Array:
-        """What the learner is given."""
+        """Return the images of that step as the learner gets them."""
         random = np.random.RandomState([self.case.seed, 7, step % 2])
         shape = self.case.batch, *self.case.spec.input_shape
         if not self.sides:
@@ -46,25 +46,25 @@ class Course:
         return random.randint(0, 256, (*shape[:2], *self.sides)).astype(np.uint8)
 
     def seen(self, step: int) -> NDArray[np.float64]:
-        """What the net sees of it, (N, C, H, W)."""
+        """Return the same images as the net gets them, (N, C, H, W)."""
         return prepared(self.images(step), self.recipe, self.case.spec)
 
     def labels(self, step: int) -> Array:
-        """(N,), int64."""
+        """Return the labels of that step (N,), int64."""
         classes = self.case.spec.classes
         return np.random.RandomState([self.case.seed, 8, step % 2]).randint(0, classes, self.case.batch)
 
     def rate(self, step: int) -> float:
-        """The learning rate of that step."""
+        """Return the learning rate of that step."""
         return self.smallest_rate * (1 + step % 3)
 
     def masks(self, step: int) -> Arrays:
-        """Neutral dropout masks of that step."""
+        """Return the neutral dropout masks of that step."""
         return dict(masks(self.case.spec, self.case.batch, self.case.seed, step))
 
 
 def prepared(images: Array, recipe: Recipe, spec: Spec) -> NDArray[np.float64]:
-    """Pixels scaled, normalised and resized, in float64; floating images as they are."""
+    """Return pixels scaled, normalised and resized, in float64; floating images unchanged, in float64."""
     if images.dtype != np.uint8:
         return images.astype(np.float64)
     down, across = (resize_matrix(*pair) for pair in zip(images.shape[2:], spec.input_shape[1:], strict=True))
@@ -73,8 +73,10 @@ def prepared(images: Array, recipe: Recipe, spec: Spec) -> NDArray[np.float64]:
 
 @lru_cache(maxsize=16)
 def steady(course: Course) -> Arrays:
-    """Parameters in float64 for which no ReLU comes near to switching in any step: gradients jump there, by far more
-    than a narrow format rounds. Every bias lies in the widest gap between its channel's values.
+    """Return parameters in float64 for which no ReLU comes near to switching in any step.
+
+    Gradients jump there, by far more than a narrow format rounds. Every bias moves its channel's zero to the middle of
+    the widest gap between its values.
     """
     spec, params = course.case.spec, _loud(course.case)
     rows = expand(spec)
@@ -88,7 +90,7 @@ def steady(course: Course) -> Arrays:
 
 
 def _loud(case: Case) -> Arrays:
-    """The case's parameters, but that every LRN has much to do."""
+    """Return the case's parameters, with weights so large before every LRN that it matters."""
     params, rows = case.params("float64"), expand(case.spec)
     for number, row in enumerate(rows):
         if row.kind == "lrn":
@@ -99,7 +101,7 @@ def _loud(case: Case) -> Arrays:
 
 
 def _gaps(values: Array) -> Array:
-    """(C,): of every channel of ``values`` (N, C, ...) the middle of the widest gap in the middle half."""
+    """Return, for each channel of ``values`` (N, C, ...), the middle of the widest gap in their middle half, (C,)."""
     channels = np.sort(values.swapaxes(0, 1).reshape(values.shape[1], -1))
     quarter = channels.shape[1] // 4
     inner = channels[:, quarter : channels.shape[1] - quarter]
@@ -157,5 +159,6 @@ COURSES = {
         3,
     ),
 }
-"""With LRNs that matter, strides, overlapping pools, batch norm, dropout, pixels of one channel and of three, sides up
-and down; and without momentum. The seeds keep winners of max-pools away from those who come second."""
+"""The courses by name: with LRNs that matter, strides, overlapping pools, batch norm, dropout, pixels of one channel
+and of three, and sides that grow and shrink; and one without momentum. With these seeds the largest value of a
+max-pool's window is far from the second largest."""

@@ -1,4 +1,4 @@
-"""Declared differences as facts: what a backend says it does, beside what it is measured to do."""
+"""Declared differences as facts: what a backend declares, beside what it is measured to do."""
 
 from __future__ import annotations
 
@@ -21,8 +21,10 @@ NOT_CLAIMED = "not claimed"
 
 
 class Fact(NamedTuple):
-    """What was measured, in words and as a relative size; what is wrong with it (nothing: an empty text), and whether
-    that is known.
+    """What was measured.
+
+    ``text`` is the result in words, ``size`` its relative size, ``wrong`` what is wrong with it (an empty text if
+    nothing is), and ``known`` whether that failure is known.
     """
 
     text: str
@@ -32,7 +34,7 @@ class Fact(NamedTuple):
 
     @property
     def outcome(self) -> str:
-        """In the words of the matrix."""
+        """The outcome, in the words of the matrix."""
         if self.text == NOT_CLAIMED:
             return NOT_CLAIMED
         if self.wrong:
@@ -40,12 +42,12 @@ class Fact(NamedTuple):
         return "unexpected pass" if self.known else "passed"
 
     def verdict(self) -> Verdict:
-        """A failure only where the measurement contradicts the declaration."""
+        """Return a verdict that fails only if the measurement contradicts the declaration."""
         return Verdict(math.inf if self.wrong else 0.0, EXACT, "", self.wrong)
 
 
 def measured(fact: Callable[[Jobs], Fact], worker: Callable[[], Jobs]) -> Fact:
-    """The fact; where there is none, as of a backend that raises, why."""
+    """Return the fact; if it cannot be measured, as when the backend raises, one that says why."""
     try:
         return fact(worker())
     except AMISS as error:
@@ -53,18 +55,19 @@ def measured(fact: Callable[[Jobs], Fact], worker: Callable[[], Jobs]) -> Fact:
 
 
 def running_variance(worker: Jobs) -> Fact:
-    """Divided by n (population) or by n - 1 (unbiased); the size is the distance from the former, here."""
+    """Measure whether the running variance divides by n (population) or n - 1 (unbiased); the size is relative to n."""
     new, exact = _after_a_step(worker, "running_var")
     keep = declared_mode(worker).keep
     kinds = {
-        said: _statistic("running_var", bessel=said == "unbiased", keep=keep) for said in DECLARATIONS["running_var"]
+        kind: _statistic("running_var", bessel=kind == "unbiased", keep=keep) for kind in DECLARATIONS["running_var"]
     }
     return _nearest(kinds, new, exact, declared(worker)["running_var"])
 
 
 def epsilon(worker: Jobs) -> Fact:
-    """Batch norm's 1e-5 in the model's float64, or rounded to float32: beside variances of 1e-7, in eval mode, and in
-    train mode of a backend that claims it.
+    """Measure whether batch norm's epsilon, 1e-5, has the model's float64 or is rounded to float32.
+
+    The variances are about 1e-7. The mode is eval mode, and also train mode if the backend claims it.
     """
     modes = (False,) if worker.facts()["level"] == "inference" else (False, True)
     rounded = float(np.float32(BATCH_NORM_EPSILON))
@@ -76,25 +79,25 @@ def epsilon(worker: Jobs) -> Fact:
 
 
 def statistics_momentum(worker: Jobs) -> Fact:
-    """Batch norm's 0.9 in the model's float64, or rounded to float32."""
+    """Measure whether batch norm's momentum, 0.9, has the model's float64 or is rounded to float32."""
     new, exact = _after_a_step(worker, "running_mean")
     kinds = {"float64": exact, "float32": _statistic("running_mean", keep=float(np.float32(BATCH_NORM_MOMENTUM)))}
     return _nearest(kinds, new, exact, declared(worker)["momentum"])
 
 
 def dropouts_scale(worker: Jobs) -> Fact:
-    """1 / (1 - rate) in the model's float64, or rounded to float32."""
+    """Measure whether dropout's scale 1 / (1 - rate) has the model's float64 or is rounded to float32."""
     case = DROPOUT
     traced = worker.trace(built(worker, case, "float64"), train=True)
     mask = seen_mask(traced, "fc1.relu", "fc1.dropout", unseen=0.0)
-    kinds = {said: np.array(dropout_scale(said, case.spec.head.dropout)) for said in DECLARATIONS["dropout"]}
+    kinds = {dtype: np.array(dropout_scale(dtype, case.spec.head.dropout)) for dtype in DECLARATIONS["dropout"]}
     return _nearest(kinds, mask.max(), kinds["float64"], declared(worker)["dropout"])
 
 
 def ties(worker: Jobs) -> Fact:
-    """Who gets the gradient of a max-pool over two equal values made of different inputs.
+    """Measure where the gradient of a max-pool goes when two equal values come from different inputs.
 
-    Above zero only: after ReLU a tie at zero passes nothing on.
+    Both are above zero: after a ReLU, a tie at zero passes no gradient on.
     """
     spec = Spec((Block((Conv(1, 1, 1, 0),), Pool(2, 2)),), input_shape=(2, 2, 2), classes=2, head=Head(()))
     one, other = np.array([1.0, 4.0]), np.array([2.0, 3.0])
@@ -116,7 +119,7 @@ def ties(worker: Jobs) -> Fact:
 
 
 def lrn(worker: Jobs) -> Fact:
-    """AlexNet's alpha as it stands, or divided by the window, as torch's layer does by itself."""
+    """Measure whether LRN uses AlexNet's alpha as it is, or divided by the window, as torch's own layer does."""
     case = CASES["mixed"]
     params, x = case.params("float64"), case.images("float64")
     worker.build(case.spec, params, dtype="float64")
@@ -131,27 +134,27 @@ def lrn(worker: Jobs) -> Fact:
 
 
 def not_a_number(worker: Jobs) -> Fact:
-    """Whether NaN comes out of a ReLU and a max-pool in float32; the size is the share that does not."""
+    """Measure whether NaN passes a ReLU and a max-pool in float32; the size is the share that does not."""
     case = CASES["plain"]
     params = case.params("float32")
     params["block1.conv1.weight"][0] = np.nan
     worker.build(case.spec, params)
     pooled = worker.trace(case.images("float32"))["block1.pool"][:, 0]
     lost = 1 - float(np.isnan(pooled).mean())
-    kind, said = "swallowed" if lost else "propagated", declared(worker)["nan"]
-    return Fact(kind, lost, "" if kind == said else f"measured {kind}, wanted {said}")
+    kind, declaration = "swallowed" if lost else "propagated", declared(worker)["nan"]
+    return Fact(kind, lost, "" if kind == declaration else f"measured {kind}, wanted {declaration}")
 
 
 def denormals(worker: Jobs) -> Fact:
-    """Numbers below the smallest normal one, kept or flushed to zero: what comes in, and what a product makes."""
+    """Measure whether subnormal numbers, in the input or as products, are kept or flushed to zero."""
     lost = [dtype for dtype in ("float64", "float32") if _flushes(worker, dtype)]
-    said, kind = declared(worker)["denormals"], "flushed" if lost else "kept"
-    wrong = "" if said == kind else f"DECLARED says {said}, measured {kind}"
+    declaration, kind = declared(worker)["denormals"], "flushed" if lost else "kept"
+    wrong = "" if declaration == kind else f"DECLARED says {declaration}, measured {kind}"
     return Fact(" and ".join(["flushed in " + lost[0], *lost[1:]]) if lost else kind, float(bool(lost)), wrong)
 
 
 def _flushes(worker: Jobs, dtype: str) -> bool:
-    """Whether any of them is lost on its way through a convolution, a ReLU and a dense layer."""
+    """Return whether any subnormal number is lost in a convolution, a ReLU or a dense layer."""
     spec = Spec((Block((Conv(1, 1, 1, 0),), None),), input_shape=(1, 4, 4), classes=16, head=Head(()))
     tiny = float(np.finfo(dtype).tiny)
     params = {
@@ -185,7 +188,7 @@ NEEDS: dict[str, tuple[str, tuple[str, ...]]] = {
     "nan": ("inference", ("float32",)),
     "denormals": ("inference", ("float64", "float32")),
 }
-"""The level and the dtypes that a backend must claim to be measured; other facts need inference in float64."""
+"""The level and dtypes that a backend must claim for a fact; facts that are not listed need inference in float64."""
 
 
 def needs(name: str) -> tuple[str, tuple[str, ...]]:
@@ -196,11 +199,11 @@ def needs(name: str) -> tuple[str, tuple[str, ...]]:
 _FAINT = Case(
     Spec((Block((Conv(3),)),), input_shape=(2, 6, 7), classes=3, head=Head(()), batch_norm=True, name="faint")
 )
-"""A batch norm right behind the images, with variances that do not hide epsilon."""
+"""A case whose batch norm is so near the images that its variances can be small enough to show epsilon."""
 
 
 def _faint() -> Arrays:
-    """Its parameters: a convolution whose output varies by 1e-7, and running variances of as much."""
+    """Return parameters of ``_FAINT`` for which the convolution's output and the running variances are about 1e-7."""
     params = _FAINT.params("float64")
     params["block1.conv1.weight"] *= 1e-4
     params["block1.bn1.running_var"] *= 1e-7
@@ -208,14 +211,14 @@ def _faint() -> Arrays:
 
 
 def _faintly(modes: Sequence[bool], **mode: Any) -> Array:
-    """(modes, N, C, H, W): the oracle's batch norm in eval mode (False) and in train mode (True)."""
+    """Return the oracle's batch norm (modes, N, C, H, W) in each mode: eval mode (False) or train mode (True)."""
     x, params, eval_ = _FAINT.images("float64"), _faint(), oracle.Mode()._replace(**mode)
     tapes = [oracle.forward(_FAINT.spec, params, x, eval_._replace(train=train)) for train in modes]
     return np.stack([tape.activations["block1.bn1"] for tape in tapes])
 
 
 def _after_a_step(worker: Jobs, part: str) -> tuple[Array, Array]:
-    """The statistic that the backend has after one step from the case's start, and the oracle's."""
+    """Return a running statistic after one step from the case's start: the backend's and the oracle's."""
     case = TRAJECTORIES["batch_norm"]
     worker.build(case.spec, case.params("float64"), dtype="float64")
     worker.learner(Recipe(precision="float64"))
@@ -225,18 +228,18 @@ def _after_a_step(worker: Jobs, part: str) -> tuple[Array, Array]:
 
 def _statistic(part: str, **mode: Any) -> Array:
     case = TRAJECTORIES["batch_norm"]
-    chosen = oracle.Mode(train=True)._replace(**mode)
-    tape = oracle.forward(case.spec.modified(dropout=0), case.params("float64"), case.images("float64"), chosen)
+    train_mode = oracle.Mode(train=True)._replace(**mode)
+    tape = oracle.forward(case.spec.modified(dropout=0), case.params("float64"), case.images("float64"), train_mode)
     return tape.statistics[f"block3.bn2.{part}"]
 
 
-def _nearest(kinds: dict[str, Array], got: Array, common: Array, wanted: str | None) -> Fact:
-    """Which of ``kinds`` the backend does, and how far that is from what is common."""
-    found = {name: compare({"": got}, {"": array}, limit=FLOAT64_LIMIT) for name, array in kinds.items()}
-    kind = min(found, key=lambda name: found[name].error)
-    size = compare({"": got}, {"": common}, limit=math.inf).error
-    said = f"DECLARED says {wanted}, " if wanted else ""
-    if not found[kind].ok:
-        return Fact("none", size, f"{said}measured none of {', '.join(kinds)}{found[kind].reason}")
-    wrong = "" if wanted in (None, kind) else f"{said}measured {kind}"
+def _nearest(kinds: dict[str, Array], got: Array, usual: Array, wanted: str | None) -> Fact:
+    """Return the one of ``kinds`` that the backend does, with its distance from the usual one."""
+    verdicts = {name: compare({"": got}, {"": array}, limit=FLOAT64_LIMIT) for name, array in kinds.items()}
+    kind = min(verdicts, key=lambda name: verdicts[name].error)
+    size = compare({"": got}, {"": usual}, limit=math.inf).error
+    prefix = f"DECLARED says {wanted}, " if wanted else ""
+    if not verdicts[kind].ok:
+        return Fact("none", size, f"{prefix}measured none of {', '.join(kinds)}{verdicts[kind].reason}")
+    wrong = "" if wanted in (None, kind) else f"{prefix}measured {kind}"
     return Fact(kind, size, wrong)

@@ -1,4 +1,4 @@
-"""Dropout of models: where it is alive, how it rescales, and that its masks are independent and at the rate."""
+"""Dropout of models: where it is active, how it rescales, and whether its masks are independent and at the rate."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ from .unmasking import Draw
 
 
 def modes(worker: Jobs, draw: Draw) -> Verdict:
-    """Eval mode has no dropout and train mode has: inverted, at its rate, each unit, image and layer for itself.
+    """Judge dropout: none in eval mode; in train mode inverted, at its rate, independent by unit, image and layer.
 
-    ``trace`` and ``forward`` draw the same masks. The generator is seeded, so a backend that passes once passes always.
+    ``trace`` and ``forward`` must draw the same masks. The generator is seeded, so a backend that passes
+    once always passes.
     """
     return worst(_verdicts(worker, draw))
 
@@ -32,7 +33,7 @@ def _verdicts(worker: Jobs, draw: Draw) -> Iterator[Verdict]:
     kept: list[Kept] = []
     for before, row in dropouts(Case(draw.spec)):
         if not np.array_equal(evaluated[row], evaluated[before]):
-            yield refused(row, "dropout is alive in eval mode")
+            yield refused(row, "dropout is active in eval mode")
         with np.errstate(divide="ignore", invalid="ignore"):
             mask = np.asarray(trained[row], np.float64) / trained[before]
         yield _inverted(draw, row, mask, scale)
@@ -43,23 +44,23 @@ def _verdicts(worker: Jobs, draw: Draw) -> Iterator[Verdict]:
 
 
 def _inverted(draw: Draw, row: str, mask: Array, scale: float) -> Verdict:
-    """A mask (N, units) is 0, or ``scale`` as exactly as its dtype has it: it is read off a product."""
+    """Judge whether a mask (N, units) is 0 or ``scale``, within the rounding of the product that it is read from."""
     tolerance = (scale_roundings(draw.rate) + 2) * ROUNDOFF[draw.precision] * scale
-    odd = mask[~((mask == 0) | (np.abs(mask - scale) <= tolerance))]
-    if odd.size:
-        return refused(row, f"train mode multiplies by {odd[0]:.9g}, wanted 0 or {scale:.9g}")
-    return Verdict(0.0, EXACT) if mask.any() else refused(row, "train mode keeps nothing")
+    wrong = mask[~((mask == 0) | (np.abs(mask - scale) <= tolerance))]
+    if wrong.size:
+        return refused(row, f"train mode multiplies by {wrong[0]:.9g}, wanted 0 or {scale:.9g}")
+    return Verdict(0.0, EXACT) if mask.any() else refused(row, "train mode drops every unit")
 
 
 def _by_width(kept: list[Kept]) -> Iterator[Kept]:
-    """Masks (layers, images, units): of all layers the units that all have, and of wider ones the others."""
+    """Yield masks (layers, images, units): the units that all layers have, then the other units of wider layers."""
     narrowest = min(mask.shape[1] for mask in kept)
     yield np.stack([mask[:, :narrowest] for mask in kept])
     yield from (mask[np.newaxis, :, narrowest:] for mask in kept if mask.shape[1] > narrowest)
 
 
 def _alike(draw: Draw, logits: Array, trained: Arrays) -> Verdict:
-    """The logits of ``forward`` are those that the trace ends with."""
+    """Judge whether the logits of ``forward`` are those at the end of the trace."""
     last = next(reversed(trained))
     limit = forward_limit(draw.spec, draw.precision)
     return compare({"logits of forward()": logits}, {"logits of forward()": trained[last]}, limit=limit)
@@ -78,13 +79,13 @@ _DRAWS = {
     "rare": (0.0059, "float32", 66, (1000, 1000, 1000)),
     "crowd": (0.5, "float32", 400, (300, 2)),
 }
-"""Rate, dtype, batch and the widths of the hidden layers. A small rate shows who rounds it to a 256th or a hundredth,
-and a layer of two units who never drops all of them.
+"""Rate, dtype, batch size and widths of the hidden layers. A small rate shows a backend that rounds it to a 256th or a
+hundredth, and a layer of two units shows one that never drops all of them.
 """
 
 
 def cells() -> Iterator[tuple[str, Cell]]:
-    """Every rate in one dtype; thoroughly in the other one, too."""
+    """Yield every rate in one dtype, and thorough cells in the other dtype."""
     for (name, (rate, usual, batch, hidden)), dtype in product(_DRAWS.items(), ("float64", "float32")):
         draw = Draw(rate, dtype, 0, batch, hidden, batch_norm=name == "quarter")
         yield f"modes {name} {dtype}", Cell(on(modes, draw), "gradients", (dtype,), thorough=dtype != usual)

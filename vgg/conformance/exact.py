@@ -1,8 +1,8 @@
-"""What rounds nothing must be exact: ReLU, max-pool and flatten choose or move numbers, so each follows bit for bit
-from the layer before it in the same trace, in every dtype.
+"""Layers that round nothing must be exact. ReLU, max-pool and flatten choose or move numbers, so each follows bit for
+bit from the layer before it in the same trace, in every dtype.
 
-XLA computes a batch norm anew for the layers that follow it, and rounds it otherwise. Up to the next sum, all that is
-sure there is that a ReLU has no negative value.
+XLA computes a batch norm again for the layers that follow it, and rounds it differently. From there to the next sum the
+only certain thing is that a ReLU has no negative value.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ KINDS = ("relu", "max_pool", "flatten", "dropout")
 
 
 def unrounded(spec: Spec, traced: Arrays, *, train: bool) -> Verdict:
-    """Judge every ReLU, max-pool and flatten of a trace, and in eval mode every dropout, by the layer before it."""
+    """Judge every ReLU, max-pool and flatten of a trace, and in eval mode every dropout, from the layer before it."""
     anew = False
     for before, row in pairwise(expand(spec)):
         anew = before.kind == "batch_norm" or (anew and before.kind in KINDS)
@@ -35,7 +35,7 @@ def unrounded(spec: Spec, traced: Arrays, *, train: bool) -> Verdict:
 
 
 def windows(row: Layer, x: Array) -> list[Array]:
-    """What each tap of a max-pool sees of its input (N, C, H, W), row by row: views (N, C, *output sides)."""
+    """Return what each tap of a max-pool reads of its input (N, C, H, W), row by row: views (N, C, *output sides)."""
     kernel, stride = row.attributes["kernel"], row.attributes["stride"]
     height, width = (stride * side for side in row.output_shape[1:])
     taps = [(i, j) for i in range(kernel) for j in range(kernel)]
@@ -43,7 +43,7 @@ def windows(row: Layer, x: Array) -> list[Array]:
 
 
 def leaders(row: Layer, x: Array) -> Array:
-    """The second largest value and the largest of each window of a max-pool of two taps or more: (2, N, C, H', W')."""
+    """Return the second largest and the largest value of each window of a max-pool of several taps, (2, N, C, H, W)."""
     two: Array = np.partition(np.array(windows(row, x)), -2, axis=0)[-2:]
     return two
 

@@ -1,4 +1,4 @@
-"""Numbers that are not tame: huge and tiny, at an offset, all alike, at the ends of what is allowed, or NaN."""
+"""Extreme numbers: huge, tiny, at an offset, all equal, or at the ends of what is allowed."""
 
 from __future__ import annotations
 
@@ -30,20 +30,20 @@ from .checks import LR, declared_mode, differentiates, eval_mode
 from .steps import worst
 
 Numbers = tuple[Arrays, Array, Array]
-"""Parameters, images and labels."""
+"""Parameters, images (N, C, H, W) and labels (N,)."""
 Change = Callable[[Arrays, Array, Array], Numbers]
 
 DTYPES = ("float64", "float32")
 STILL = 1 / math.sqrt(BATCH_NORM_EPSILON)
-"""What batch norm multiplies a deviation by where nothing varies."""
+"""The factor by which batch norm multiplies a deviation where nothing varies."""
 
 
 @dataclass(frozen=True)
 class Extreme:
     """A change of a case's numbers.
 
-    ``condition`` is by how much a batch norm's input is larger than what it must tell apart, by dtype: a variance as
-    the mean of squared deviations loses as many roundoffs, one as a difference of mean squares loses its square.
+    ``condition`` is the ratio of a batch norm's input to the differences in it. A variance that is computed as the mean
+    of squared deviations loses as many roundoffs; one that is a difference of mean squares loses the square of it.
     """
 
     case: Case
@@ -51,18 +51,18 @@ class Extreme:
     condition: float = 0.0
 
     def numbers(self, dtype: str) -> Numbers:
-        """In float64, what is exact in ``dtype``."""
+        """Return the changed numbers, rounded to ``dtype``."""
         params, x = self.case.params(dtype), self.case.images(dtype)
         params, x, y = self.change({n: a.astype(np.float64) for n, a in params.items()}, x, self.case.labels())
         return {n: a.astype(dtype) for n, a in params.items()}, x.astype(dtype), y
 
     def limit(self, dtype: str, *, back: bool) -> Limit:
-        """The case's own, and what the condition costs, there and back."""
+        """Return the case's own limit plus what the condition costs; ``back``: for a forward and a backward pass."""
         spec = self.case.spec
         own = gradient_limit(spec, dtype, self.case.batch) if back else forward_limit(spec, dtype)
         if not self.condition:
             return own
-        most = self.case.batch * math.prod(spec.input_shape[1:])  # longer than the sums of these convolutions
+        most = self.case.batch * math.prod(spec.input_shape[1:])  # more than the lengths of these convolutions' sums
         lost = CONFIDENCE * (1 + back) * math.sqrt(most) * ROUNDOFF[dtype] * self.condition
         return Limit(
             own + lost, f"{own.basis}; and the square root of a mean's length times {self.condition:.0e}", own.dtype
@@ -78,11 +78,11 @@ def small(*, batch_norm: bool = False, lrn: bool = False, classes: int = 5) -> S
 PLAIN, NORMED, LRN = Case(small()), Case(small(batch_norm=True), batch=4), Case(small(lrn=True))
 _NO_POOL = Spec((Block((Conv(4),), None), Block((Conv(3),), None)), (2, 6, 9), 5, Head((7,), 0.0), batch_norm=True)
 APART = Case(_NO_POOL, batch=4)
-"""Without a pool, whose winners at an offset are a matter of rounding."""
+"""A case without a pool: at an offset, rounding would decide a pool's winners."""
 
 
 def _parameters(part: str, change: Callable[[Array], Array]) -> Change:
-    """Change the parameters whose name ends so."""
+    """Return a change of the parameters whose names end in ``part``."""
     return lambda p, x, y: ({n: change(a) if n.endswith(part) else a for n, a in p.items()}, x, y)
 
 
@@ -99,7 +99,7 @@ def _variance(value: float) -> Change:
 
 
 def _at(value: float) -> Change:
-    """Convolutions whose values lie around ``value``, and running means there too."""
+    """Return a change that moves the outputs of convolutions, and running means, to about ``value``."""
 
     def change(p: Arrays, x: Array, y: Array) -> Numbers:
         far = {n: a + value for n, a in p.items() if n.endswith(("conv1.bias", "running_mean"))}
@@ -109,12 +109,12 @@ def _at(value: float) -> Change:
 
 
 def unchanged(p: Arrays, x: Array, y: Array) -> Numbers:
-    """The case as it is."""
+    """Return the numbers of the case as they are."""
     return p, x, y
 
 
 def _faint(p: Arrays, x: Array, y: Array) -> Numbers:
-    """Without biases, beside which they would all be alike."""
+    """Scale images by 1e-12, with biases of zero: beside other biases all images would be alike."""
     return {n: 0 * a if n.endswith(".bias") else a for n, a in p.items()}, x * 1e-12, y
 
 
@@ -163,8 +163,9 @@ EXTREMES = {
 
 
 def extreme(worker: Jobs, name: str, dtype: str) -> Verdict:
-    """Every activation in eval mode. Of a backend that claims gradients also the loss and every gradient, and all of
-    it in train mode too if there is batch norm.
+    """Judge every activation in eval mode.
+
+    If the backend claims gradients, judge the loss and every gradient too, and with batch norm all of it in train mode.
     """
     one = EXTREMES[name]
     params, x, y = one.numbers(dtype)
@@ -179,8 +180,10 @@ def _numbers(worker: Jobs, one: Extreme, numbers: Numbers, dtype: str, train: bo
     ahead, back = one.limit(dtype, back=False), one.limit(dtype, back=True)
     wanted = {**tape.activations, "logits of forward()": tape.logits}
     got = {**worker.trace(x, train=train), "logits of forward()": worker.forward(x, train=train)}
-    flat = dict.fromkeys([*wanted, *_by_channel(wanted)], float(np.finfo(dtype).tiny))  # constant once rounded
-    alike = one.condition == STILL  # then a channel is all one number, which may be near 0
+    flat = dict.fromkeys(
+        [*wanted, *_by_channel(wanted)], float(np.finfo(dtype).tiny)
+    )  # a channel may be constant once rounded
+    alike = one.condition == STILL  # then a channel is one number throughout, which may be near 0
     split = dict if alike else _by_channel
     yield compare(split(got), split(wanted), limit=ahead, dtype=dtype, floors=flat)
     if not differentiates(worker):
@@ -192,18 +195,18 @@ def _numbers(worker: Jobs, one: Extreme, numbers: Numbers, dtype: str, train: bo
 
 
 def _by_channel(arrays: Arrays) -> Arrays:
-    """Every channel of a batch norm by itself, since one of large numbers would hide one of small ones."""
+    """Return every channel of a batch norm by itself: one with large numbers would hide one with small ones."""
     split = {f"{n}[{c}]": a[:, c] for n, a in arrays.items() if ".bn" in n for c in range(a.shape[1])}
     return split | {n: a for n, a in arrays.items() if ".bn" not in n}
 
 
 def _loss_floor(logits: Array) -> dict[str, float]:
-    """A loss is a difference of logits, and as exact as they are."""
+    """Return the loss's floor: a loss is a difference of logits, and as exact as they are."""
     return {"loss": float(np.abs(logits).max())}
 
 
 def _soft(limit: Limit, logits: Array, dtype: str) -> Limit:
-    """What the rounding of large logits does to probabilities, except those that are 0 or 1 whatever is added."""
+    """Return ``limit`` plus what rounding of large logits does to probabilities, except to those that are 0 or 1."""
     p = np.exp(logits - logits.max(axis=1, keepdims=True))
     p /= p.sum(axis=1, keepdims=True)
     lost = CONFIDENCE * ROUNDOFF[dtype] * float(np.abs(logits).max()) * float((4 * p * (1 - p)).max())
@@ -213,7 +216,7 @@ def _soft(limit: Limit, logits: Array, dtype: str) -> Limit:
 
 
 def _floors(grads: Arrays, one: Extreme) -> dict[str, float]:
-    """Also for what cancels where nothing varies: the scale of a batch norm, and the bias before it."""
+    """Return gradients' floors, also where they cancel if nothing varies: a batch norm's scale, the bias before it."""
     floors = gradient_floors(grads)
     for name in [n for n in grads if ".bn" in n and n.endswith(".bias")]:
         size, layer = float(np.linalg.norm(grads[name])), name.removesuffix(".bias")
@@ -224,7 +227,7 @@ def _floors(grads: Arrays, one: Extreme) -> dict[str, float]:
 
 
 def learned(worker: Jobs, case: Case, dtype: str) -> Verdict:
-    """All extremes of a case by one learner: evaluation, then a step, with the loss and the whole state."""
+    """Judge all extremes of a case with one learner: evaluation, then a step, with the loss and the whole state."""
     params = case.params(dtype)
     worker.build(case.spec, params, dtype=dtype)
     worker.learner(Recipe(momentum=0.9, precision=dtype))
@@ -234,7 +237,7 @@ def learned(worker: Jobs, case: Case, dtype: str) -> Verdict:
 
 
 def as_learned(worker: Jobs, name: str, one: Extreme, dtype: str, still: Arrays) -> Verdict:
-    """One extreme by a learner that is put into the state ``still`` but for its parameters."""
+    """Judge one extreme with a learner that is put into the state ``still``, except for its parameters."""
     params, x, y = one.numbers(dtype)
     worker.restore({**still, **params})
     got = {"logits": worker.evaluate(x), "loss": np.array(worker.step(x, y, LR)), **worker.state()}
@@ -244,15 +247,15 @@ def as_learned(worker: Jobs, name: str, one: Extreme, dtype: str, still: Arrays)
     weights, velocity = oracle.sgd(weights, grads, {n: np.zeros_like(g) for n, g in grads.items()}, lr=LR)
     floors = {VELOCITY + n: floor for n, floor in _floors(grads, one).items()}
     floors |= _loss_floor(tape.logits) | {n: LR * floors[VELOCITY + n] for n in grads if VELOCITY + n in floors}
-    moved = {VELOCITY + n: v for n, v in velocity.items()}
-    wanted = {"logits": logits, "loss": np.array(loss), **moved, **weights, **tape.statistics, "step": np.array(1)}
+    velocities = {VELOCITY + n: v for n, v in velocity.items()}
+    wanted = {"logits": logits, "loss": np.array(loss), **velocities, **weights, **tape.statistics, "step": np.array(1)}
     limit = _soft(one.limit(dtype, back=True), tape.logits, dtype)
     verdict = compare(got, wanted, limit=limit, floors=floors)
     return replace(verdict, reason=verdict.reason and f"{name}: {verdict.reason}")
 
 
 def cells() -> Iterator[tuple[str, Cell]]:
-    """Every extreme in both dtypes, by a model and by a learner."""
+    """Yield every extreme in both dtypes, for a model and for a learner."""
     for dtype in DTYPES:
         for name in EXTREMES:
             yield f"extremes {name} {dtype}", Cell(on(extreme, name, dtype), "inference", (dtype,))

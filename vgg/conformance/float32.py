@@ -1,4 +1,4 @@
-"""What float32's rounding may do to a net drawn at random: where its numbers cancel, and where its gradients jump."""
+"""What float32's rounding may do to a random net: where its numbers cancel, and where its gradients jump."""
 
 from __future__ import annotations
 
@@ -15,12 +15,14 @@ from .exact import leaders
 
 TRIES = 4
 SURE = 0.05
-"""A softmax so near to its labels is a difference of nearly equal numbers."""
+"""The least gradient by a logit, times the batch size, that counts as smooth: below it softmax is so near to its labels
+that it subtracts nearly equal numbers."""
 
 
 def floors(case: Case, mode: Mode) -> dict[str, float]:
-    """For the loss, each gradient and each activation, how far one roundoff in every weight and pixel moves it, in
-    roundoffs: about its norm, and more where numbers cancel.
+    """Return how far one roundoff in every weight and pixel moves the loss, each gradient and each activation.
+
+    The unit is a roundoff. The distance is about the array's norm, and more where numbers cancel.
     """
     roundoff, exact = ROUNDOFF["float32"], _numbers(case, mode, 0.0, 0)
     squares = dict.fromkeys(exact, 0.0)
@@ -31,7 +33,7 @@ def floors(case: Case, mode: Mode) -> dict[str, float]:
 
 
 def _numbers(case: Case, mode: Mode, noise: float, seed: int) -> Arrays:
-    """All that the oracle computes, weights and images off by a relative error of ``noise``."""
+    """Return all that the oracle computes if weights and images are off by a relative error of ``noise``."""
     random = np.random.RandomState(seed)
 
     def off(array: Array) -> Array:
@@ -43,8 +45,10 @@ def _numbers(case: Case, mode: Mode, noise: float, seed: int) -> Arrays:
 
 
 def steady(case: Case, tape: Tape, limit: float) -> bool:
-    """Whether gradients are smooth here: no input of a ReLU, and no difference between the two largest values of a
-    pool's window, is within ``limit`` of zero, relative to the layer's largest value; nor is the loss' gradient.
+    """Return whether gradients are smooth here.
+
+    No input of a ReLU, and no difference between the two largest values of a pool's window, may be within ``limit`` of
+    zero, relative to the layer's largest value. The loss' gradient must not be near zero either.
     """
     before: Array = case.images("float32")
     for row in expand(case.spec):
@@ -58,7 +62,7 @@ def steady(case: Case, tape: Tape, limit: float) -> bool:
 
 
 def _clear(x: Array, row: Layer, limit: float) -> bool:
-    """Whether every window has a clear winner, or nothing above zero."""
+    """Return whether every window has a clear largest value, or none above zero."""
     if row.attributes["kernel"] == 1:
         return True
     second, largest = leaders(row, x)

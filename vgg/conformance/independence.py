@@ -1,8 +1,9 @@
-"""Whether dropout masks are what they should be: every unit kept for itself, at the rate, whatever the others do.
+"""Judge whether dropout masks keep every unit independently of the others, at the rate.
 
-Every number that is looked at has a known distribution if units are independent: a sum over distinct units, or over
-products of distinct pairs of them, is binomial. So each has a bound on how rare it is, and the rarest of all decides:
-its chance times the number of all numbers (Bonferroni) must not be below ``FALSE_ALARM``. No limit is estimated.
+Every statistic that is used has a known distribution if units are independent: a sum over distinct units, or over
+products of distinct pairs of them, is binomial. So there is a bound on how rare each number is, and the rarest of all
+decides: its chance times the number of all numbers (Bonferroni) must not be below ``FALSE_ALARM``. No limit is
+estimated.
 """
 
 from __future__ import annotations
@@ -22,7 +23,7 @@ Kept = NDArray[np.bool_]
 Spectra = NDArray[np.complex128]
 
 FALSE_ALARM = 1e-9
-"""The chance, at most, that independent units at the rate are refused in one judgement."""
+"""The largest chance that independent units at the rate fail in one judgement."""
 LIMIT = Limit(
     -math.log10(FALSE_ALARM), "minus log10 of the chance that independent units look so: one judgement in 1e9"
 )
@@ -32,7 +33,7 @@ _Row = tuple[str, _Place, Spectra, Spectra]
 
 
 class Finding(NamedTuple):
-    """The rarest of ``numbers``: log10 of a bound on its chance, and what it is."""
+    """The rarest of ``numbers`` numbers: log10 of a bound on its chance, and what it is."""
 
     log10: float
     numbers: int
@@ -42,9 +43,9 @@ class Finding(NamedTuple):
 def independence(kept: Kept, rate: float) -> Verdict:
     """Judge masks (draws, layers, images, units), True where a unit is kept, that drop at ``rate``.
 
-    Counts over all subsets of the axes, their extremes and their dispersion; all pairs of masks at all cyclic lags of
-    the units, as they are and mirrored; every mask with itself likewise; sums over all pairs that lie equally far
-    apart; and pairs that keep equally many units, as permuted masks do.
+    The numbers are counts over all subsets of the axes, with their extremes and their dispersion; all pairs of masks at
+    all cyclic lags of the units, as they are and mirrored; every mask with itself in the same way; sums over all pairs
+    that lie equally far apart; and pairs that keep equally many units, as permuted masks do.
     """
     rarer = kept if rate > 0.5 else ~kept
     spectra, chance = np.fft.rfft(rarer), min(rate, 1 - rate)
@@ -59,9 +60,10 @@ def independence(kept: Kept, rate: float) -> Verdict:
 
 
 def unrelated(one: Kept, other: Kept, rates: tuple[float, float]) -> Verdict:
-    """Judge two sets of masks (draws, layers, images, units), each at its rate, against each other: all
-    pairs at all lags, as they are and mirrored; and the sum over those at the same place in both. Of masks that are
-    wider than the others the first units are looked at.
+    """Judge two sets of masks (draws, layers, images, units), each at its rate, against each other.
+
+    The numbers are all pairs at all lags, as they are and mirrored, and the sums over masks at the same place in both.
+    Of the wider masks only the first units count.
     """
     units = min(one.shape[-1], other.shape[-1])
     rarer = [(kept if rate > 0.5 else ~kept)[..., :units] for kept, rate in zip((one, other), rates, strict=True)]
@@ -75,8 +77,10 @@ def unrelated(one: Kept, other: Kept, rates: tuple[float, float]) -> Verdict:
 
 
 def _verdict(families: Iterable[Iterable[Finding]]) -> Verdict:
-    """Each family has an equal share of ``FALSE_ALARM``, and so has each number in it: else a family of few numbers
-    would pay for those of many.
+    """Return the verdict on all families of findings.
+
+    Each family has an equal share of ``FALSE_ALARM``, and so has each number in it. Otherwise families of many numbers
+    would weaken those of few.
     """
     judged = [findings for family in families if (findings := list(family))]
     error, what = 0.0, ""
@@ -89,7 +93,7 @@ def _verdict(families: Iterable[Iterable[Finding]]) -> Verdict:
 
 
 def _same_place(both: Kept, chance: float) -> Iterator[Finding]:
-    """Units that two sets of masks drop, or keep, at the same place: per draw and layer, and in all."""
+    """Count units that two sets of masks drop, or keep, at the same place: per draw and layer, and in total."""
     for axes, of in (((2, 3), "in a layer of a draw"), ((0, 1, 2, 3), "in all")):
         counts = np.ravel(both.sum(axis=axes))
         trials = both.size // counts.size
@@ -99,7 +103,7 @@ def _same_place(both: Kept, chance: float) -> Iterator[Finding]:
 
 
 def _counted(kept: Kept, chance: float) -> Iterator[Finding]:
-    """How many units are kept, over every subset of the axes."""
+    """Count the units that are kept, over every subset of the axes."""
     long = [axis for axis, size in enumerate(kept.shape) if size > 1]
     for axes in (axes for size in range(1, len(long) + 1) for axes in combinations(long, size)):
         counts, trials = np.ravel(kept.sum(axis=axes)), math.prod(kept.shape[axis] for axis in axes)
@@ -115,7 +119,7 @@ def _counted(kept: Kept, chance: float) -> Iterator[Finding]:
 
 
 def _paired(rarer: Kept, spectra: Spectra, chance: float) -> Iterator[Finding]:
-    """All pairs of masks."""
+    """Compare all pairs of masks at all lags."""
     units, place = rarer.shape[-1], _place(rarer)
     flat = spectra.reshape(-1, spectra.shape[-1])
     if len(flat) > 1:
@@ -124,7 +128,7 @@ def _paired(rarer: Kept, spectra: Spectra, chance: float) -> Iterator[Finding]:
 
 
 def _rarest_pair(pairs: Iterable[_Row], units: int, chance: float) -> Finding:
-    """Each of ``pairs`` is a mask's place and spectrum, and the places and spectra of those that it is set against."""
+    """Return the rarest of ``pairs``: a mask's place and spectrum, then those of the masks to compare it with."""
     counts, whats, numbers = [], [], 0
     for place, places, spectrum, others in pairs:
         for way, first in (("shifted", spectrum.conj()), ("mirrored and shifted", spectrum)):
@@ -141,7 +145,7 @@ def _rarest_pair(pairs: Iterable[_Row], units: int, chance: float) -> Finding:
 
 
 def _alone(rarer: Kept, spectra: Spectra, chance: float) -> Iterator[Finding]:
-    """Every mask with itself, shifted and mirrored: each alone, and the sum over all."""
+    """Compare every mask with itself, shifted and mirrored: each alone, and the sum over all."""
     units = rarer.shape[-1]
     columns = np.ascontiguousarray(rarer.reshape(-1, units).T)
     counts, trials, lags = [], [], []
@@ -161,7 +165,7 @@ def _alone(rarer: Kept, spectra: Spectra, chance: float) -> Iterator[Finding]:
 
 
 def _summed(counts: Counts, trials: Counts, chance: float, whats: list[str]) -> Iterator[Finding]:
-    """Counts (pairings, masks) of so many trials each, and their sums over all masks."""
+    """Yield the rarest of counts (pairings, masks) with ``trials`` (pairings,), and of their sums over all masks."""
     for numbers, of in ((counts, "one mask"), (counts.sum(axis=1, keepdims=True), "all masks")):
         tried = np.broadcast_to(trials[:, None] * (counts.shape[1] // numbers.shape[1]), numbers.shape)
         rare = rarity(numbers, tried, chance)
@@ -171,8 +175,9 @@ def _summed(counts: Counts, trials: Counts, chance: float, whats: list[str]) -> 
 
 
 def _mirrored(columns: Kept, spectra: Spectra) -> tuple[Counts, Counts]:
-    """For every shift of the mirrored mask (units, masks): in how many of the pairs that fall on each other, of those
-    of two units, both are dropped; and how many pairs there are.
+    """Return, for every shift of the mirrored masks (units, masks), how many pairs of units coincide, of how many.
+
+    A pair is two different units that fall on each other; it coincides if both are of the rarer kind.
     """
     units = len(columns)
     itself = 2 * np.arange(units) % units  # the shift that puts a unit on itself
@@ -183,7 +188,7 @@ def _mirrored(columns: Kept, spectra: Spectra) -> tuple[Counts, Counts]:
 
 
 def _pooled(shape: tuple[int, ...], spectra: Spectra, chance: float) -> Iterator[Finding]:
-    """Sums over pairs of masks that lie equally far apart, no mask in two pairs."""
+    """Sum over pairs of masks that lie equally far apart; no mask is in two pairs."""
     sums: dict[int, list[tuple[str, Spectra]]] = {}
     for offset, phase in product(_offsets(shape[:-1]), (0, 1)):
         first, second = _halves(spectra, offset, phase)
@@ -198,7 +203,7 @@ def _pooled(shape: tuple[int, ...], spectra: Spectra, chance: float) -> Iterator
 
 
 def _permuted(kept: Kept, chance: float) -> Iterator[Finding]:
-    """Of pairs of masks that lie equally far apart, how many keep equally many units, as permuted ones do."""
+    """Count, among pairs of masks equally far apart, those that keep equally many units, as permuted masks do."""
     units, counts = kept.shape[-1], kept.sum(axis=-1)
     for offset, phase in product(_offsets(counts.shape), (0, 1)):
         one, other = _halves(counts, offset, phase)
@@ -207,7 +212,7 @@ def _permuted(kept: Kept, chance: float) -> Iterator[Finding]:
 
 
 def _extreme(together: Counts, trials: int, chance: float, whats: list[str]) -> Iterator[Finding]:
-    """Of counts (pairings, lags) of so many trials each, the smallest and the largest."""
+    """Yield the smallest and the largest of counts (pairings, lags), each of so many trials."""
     for index in (int(together.argmin()), int(together.argmax())):
         row, lag = divmod(index, together.shape[1])
         count = together[row, lag]
@@ -216,14 +221,15 @@ def _extreme(together: Counts, trials: int, chance: float, whats: list[str]) -> 
 
 
 def _offsets(shape: tuple[int, ...]) -> Iterator[tuple[int, ...]]:
-    """All ways in which two masks of (draws, layers, images) can lie apart, each once."""
+    """Return all offsets between two masks of an array (draws, layers, images), each in one direction only."""
     nothing = (0,) * len(shape)
     return (offset for offset in product(*(range(1 - size, size) for size in shape)) if offset > nothing)
 
 
 def _halves(array: NDArray[Any], offset: tuple[int, ...], phase: int) -> tuple[NDArray[Any], NDArray[Any]]:
-    """(one, other) of all pairs that lie ``offset`` apart, but every other one along the first axis that they differ
-    in: no mask is in two of them.
+    """Return the first and the second masks of every other pair that lies ``offset`` apart.
+
+    Every other means along the first axis in which they differ, so that no mask is in two pairs.
     """
     axis, step = next((axis, step) for axis, step in enumerate(offset) if step)
     one, other = (
@@ -234,7 +240,7 @@ def _halves(array: NDArray[Any], offset: tuple[int, ...], phase: int) -> tuple[N
 
 
 def _equally_many(one: Counts, other: Counts, units: int, keeps: float, of: str) -> Finding:
-    """How many pairs of masks keep equally many units, or one as many as the other drops."""
+    """Count pairs of masks that keep equally many units, and pairs of which one keeps as many as the other drops."""
     alike, opposite = ties(units, keeps)
     counts = np.array([np.count_nonzero(one == other), np.count_nonzero(one + other == units)])
     rare = [float(rarity(count, one.size, chance)) for count, chance in zip(counts, (alike, opposite), strict=True)]

@@ -1,15 +1,15 @@
-"""Known failures: a TOML file that lives with the adopter of the suite, and is strict.
+"""Known failures: a strict TOML file that the users of the suite keep with their backend.
 
     [[known]]
     id = "forward mixed float64 *"     # a cell's name, or a pattern: *, ? and [...]
-    error = [1e-8, 1e-6]               # the band of its error; or, in place of it,
-    match = "no kernel for float64"    # a regular expression that its reason holds
+    error = [1e-8, 1e-6]               # the band of its error; or instead
+    match = "no kernel for float64"    # a regular expression that matches in its reason
     reason = "our LRN computes in float32"
     link = "https://example.org/issues/1"
-    backend = "mine"                   # may be left out: then every backend that is judged
+    backend = "mine"                   # optional; without it, every backend that is judged
 
-A pattern stands for the list of all cells that it matches, and each of them must fail as the entry says: one that
-passes or fails otherwise is a failure. An entry that matches no cell is an error.
+A pattern stands for all cells that it matches, and each of them must fail as the entry says: a cell that passes, or
+fails in another way, is a failure. An entry that matches no cell is an error.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ from ..core.errors import VGGError, mismatch, unknown
 TEXTS = {"id", "reason", "link"}
 MEASURES = {"error", "match"}
 WIDEST = 1000
-"""By how much the ends of a band may differ: an error that is known is known to a few orders of magnitude."""
+"""The largest ratio of a band's ends: a known error is known to within a few orders of magnitude."""
 ANY_ERROR = "error 1.0e+00 is over its limit 1.0e+00"
-"""What every error over its limit says."""
+"""A reason like that of every error over its limit."""
 
 
 @dataclass(frozen=True)
@@ -46,27 +46,27 @@ class Known:
 
     @property
     def why(self) -> str:
-        """The reason and where to read on."""
+        """The reason, with the link."""
         return f"{self.reason} ({self.link})"
 
     @property
     def how(self) -> str:
-        """How its cells fail, in words."""
+        """How its cells must fail, in words."""
         return f"an error from {self.error[0]:g} to {self.error[1]:g}" if self.error else f"a match of {self.match!r}"
 
     def covers(self, cell: tuple[str, str]) -> bool:
-        """Whether (backend, id) is one of its cells."""
+        """Return whether ``cell``, which is (backend, id), is one of its cells."""
         return self.backend in ("*", cell[0]) and fnmatchcase(cell[1], self.id)
 
     def foretells(self, error: float, reason: str) -> bool:
-        """Whether a failure is the one that is known."""
+        """Return whether a failure with that error and reason is the known one."""
         if self.error:
             return self.error[0] <= error <= self.error[1]
         return re.search(self.match, reason) is not None
 
 
 def read(path: str, cells: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Known]:
-    """Return the entry of every cell (backend, id) that is known to fail; ``VGGError`` if the file is not sound."""
+    """Return the entry of every cell (backend, id) that is known to fail; raise ``VGGError`` if the file is invalid."""
     try:
         content = tomllib.loads(Path(path).read_text())
     except (OSError, ValueError) as error:
@@ -100,8 +100,8 @@ def _entry(where: str, table: Any) -> Known:
     if not TEXTS <= keys <= TEXTS | MEASURES | {"backend"}:
         raise mismatch(where, table, "id, reason, link, error or match, and perhaps backend")
     if len(keys & MEASURES) != 1:
-        do = "add the band of the measured error, or a pattern of the failure's text"
-        raise mismatch(where, table, "error = [LOW, HIGH] or match = 'PATTERN', one of them", do)
+        advice = "add the band of the measured error, or a pattern of the failure's text"
+        raise mismatch(where, table, "error = [LOW, HIGH] or match = 'PATTERN', one of them", advice)
     if not all(isinstance(table[key], str) for key in keys - {"error"}):
         raise mismatch(where, table, "strings")
     return Known(
@@ -118,12 +118,12 @@ def _band(where: str, band: Any) -> tuple[float, float]:
 
 
 def _pattern(where: str, table: dict[str, str]) -> dict[str, str]:
-    """A pattern that matches nothing in particular would forgive everything."""
+    """Return ``match`` of an entry; raise ``VGGError`` if it is so general that it would forgive every failure."""
     try:
-        found = [text for text in ("", ANY_ERROR) if re.search(table["match"], text)]
+        general = [text for text in ("", ANY_ERROR) if re.search(table["match"], text)]
     except re.error as error:
         raise mismatch(where, f"match = {table['match']!r}", f"a regular expression ({error})") from error
-    if found:
-        wanted = f"a pattern that does not match {found[0]!r}"
+    if general:
+        wanted = f"a pattern that does not match {general[0]!r}"
         raise mismatch(where, f"match = {table['match']!r}", wanted, "give the band of the error instead")
     return {"match": table["match"]}

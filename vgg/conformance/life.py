@@ -1,7 +1,7 @@
-"""A learner's life as plain data: which networks and recipes, and what happens to their learners, one after another.
+"""A learner's life as plain data: networks, recipes, and the actions that their learners go through in order.
 
-Every action makes sense wherever it stands: what it refers to is counted modulo what there is. So any of them may be
-left out, which is how a life that fails becomes short.
+Every action is valid at any place: the number of what it refers to is taken modulo how many there are. So any action
+may be left out, which is how a failing life is shortened.
 """
 
 from __future__ import annotations
@@ -28,9 +28,9 @@ HEAVY = -64.0
 class Net:
     """A network and the recipe of its first learner; ``seed`` is that of its parameters.
 
-    ``heavy``: one unit has a bias of -64 and large weights, so it never fires and has no gradient. What weight decay
-    does to it is large, and is all that happens to it: a decay of a millionth shows, in float32 too. ``pristine``: the
-    batch norms are as they are before training, with scales and variances of 1, offsets and means of 0.
+    ``heavy``: one unit has a bias of -64 and large weights, so it never fires and has no gradient. Only weight decay
+    changes it, and by much: a decay of a millionth shows, in float32 too. ``pristine``: the batch norms are as before
+    training, with scales and variances of 1, offsets and means of 0.
     """
 
     spec: Spec
@@ -40,19 +40,20 @@ class Net:
     pristine: bool = False
 
     def params(self, again: int = 0) -> Arrays:
-        """Canonical parameters in the dtype of the recipe, none of them 0 or 1; ``again`` numbers other ones."""
+        """Return canonical parameters in the recipe's dtype, none of them 0 or 1; ``again`` numbers other ones."""
         random = np.random.RandomState([self.seed, again])
-        drawn = {name: _noisy(name, random.standard_normal(shape)) for name, shape in shapes(self.spec).items()}
-        drawn |= {name: _before_training(name, a) for name, a in drawn.items() if self.pristine and ".bn" in name}
-        params = {name: array.astype(self.recipe.dtype) for name, array in drawn.items()}
+        noisy = {name: _noisy(name, random.standard_normal(shape)) for name, shape in shapes(self.spec).items()}
+        noisy |= {name: _before_training(name, a) for name, a in noisy.items() if self.pristine and ".bn" in name}
+        params = {name: array.astype(self.recipe.dtype) for name, array in noisy.items()}
         return _with_a_heavy_unit(self.spec, params) if self.heavy else params
 
 
 @dataclass(frozen=True)
 class Step:
-    """Train on ``batch`` images, ``count`` times: uint8 pixels of ``sides``, or without them floats of the network's.
+    """Train on ``batch`` images, ``count`` times.
 
-    Dropout masks are neutral; ``own``: the framework draws them.
+    The images are uint8 pixels of ``sides``, or without these floats of the network's sides. Dropout masks are neutral;
+    ``own``: the framework draws them.
     """
 
     batch: int = 2
@@ -78,8 +79,9 @@ class State:
 
 @dataclass(frozen=True)
 class Restore:
-    """Go to the state of that number among those kept: in the learner as it is, or in a new one on the same model
-    (``renewed``), or in one on another model (``fresh``); as if it had been taken ``later`` steps later.
+    """Restore the kept state of that number, as if it had been taken ``later`` steps later.
+
+    ``into``: the present learner (``used``), a new one on the same model (``renewed``) or on a new model (``fresh``).
     """
 
     number: int = 0
@@ -89,20 +91,21 @@ class Restore:
 
 @dataclass(frozen=True)
 class Renew:
-    """Make a new learner on the model as it is: its parameters go on, velocities and steps begin at zero."""
+    """Make a new learner on the present model: parameters stay, velocities and steps begin at zero."""
 
     recipe: Recipe
 
 
 @dataclass(frozen=True)
 class Turn:
-    """Go on with the next network and its learner; the one that was spoken of stays as it is."""
+    """Go on with the next network and its learner; the present ones stay as they are."""
 
 
 @dataclass(frozen=True)
 class Look:
-    """Ask the model, outside its learner, for its parameters, for the logits of ``batch`` images, and in eval mode for
-    loss and gradients.
+    """Ask the model, not its learner, for its parameters and the logits of ``batch`` images.
+
+    In eval mode also ask for the loss and the gradients.
     """
 
     batch: int = 2
@@ -121,7 +124,7 @@ Action = Step | Evaluate | State | Restore | Renew | Turn | Look | Load
 
 @dataclass(frozen=True)
 class Life:
-    """One or more networks, alive at once, and what happens to their learners; ``seed`` is that of the images."""
+    """Networks that exist at once, and the actions on their learners; ``seed`` is that of the images."""
 
     nets: tuple[Net, ...]
     actions: tuple[Action, ...]
@@ -129,11 +132,11 @@ class Life:
 
     @cached_property
     def dtype(self) -> str:
-        """Of the models."""
+        """The dtype of the models."""
         return self.nets[0].recipe.dtype
 
     def batch(self, number: int, spec: Spec, size: int, sides: Sides) -> tuple[Array, NDArray[np.int64]]:
-        """Images (size, C, H, W) and labels (size,), other ones for each number."""
+        """Return images (size, C, H, W) and labels (size,), different for each number."""
         random = np.random.RandomState([self.seed, number])
         channels, *own = spec.input_shape
         labels = random.randint(0, spec.classes, size).astype(np.int64)
@@ -143,7 +146,7 @@ class Life:
 
 
 def script(life: Life) -> str:
-    """A Python program that lives this life again with the backend that its first argument names."""
+    """Return a Python program that replays this life with the backend that its first argument names."""
     names = ("Evaluate", "Life", "Load", "Look", "Net", "Renew", "Restore", "State", "Step", "Turn")
     return "\n".join(
         [
@@ -170,7 +173,7 @@ def script(life: Life) -> str:
 
 
 def _code(value: Any) -> str:
-    """What Python makes that value of; what is as by default is left out."""
+    """Return a Python expression for that value, without arguments that have their default."""
     if isinstance(value, Spec):
         return f"Spec.from_json({value.to_json()!r})"
     if is_dataclass(value):
@@ -180,13 +183,13 @@ def _code(value: Any) -> str:
 
 def _arguments(value: Any) -> Iterator[str]:
     for field in fields(value):
-        here = getattr(value, field.name)
-        if field.default is MISSING or here != field.default:
-            yield f"{field.name}={_code(here)}"
+        argument = getattr(value, field.name)
+        if field.default is MISSING or argument != field.default:
+            yield f"{field.name}={_code(argument)}"
 
 
 def _noisy(name: str, noise: Array) -> Array:
-    """He's initial values for weights; about 1 for batch norm's, and above 1/2 for variances."""
+    """Return a parameter made from noise: He-initialized weights, batch norm scales about 1, variances above 1/2."""
     if name.endswith("running_var"):
         return 0.5 + np.abs(noise)
     if noise.ndim > 1:
@@ -195,12 +198,12 @@ def _noisy(name: str, noise: Array) -> Array:
 
 
 def _before_training(name: str, array: Array) -> Array:
-    """A batch norm's parameter as a training run starts with it."""
+    """Return a batch norm's parameter as it is before training."""
     return np.full_like(array, name.endswith((".weight", "running_var")))
 
 
 def _with_a_heavy_unit(spec: Spec, params: Arrays) -> Arrays:
-    """The first unit of the first hidden layer; without one, the first channel of the last convolution."""
+    """Return ``params`` with a heavy unit: the first of the first hidden layer, else of the last convolution."""
     layers = [name.removesuffix(".weight") for name in params if name.endswith(".weight")]
     before = layers.index("fc1") - 1
     layer = "fc1" if spec.head.hidden else layers[before]

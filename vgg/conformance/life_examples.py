@@ -1,6 +1,8 @@
-"""Lives that every backend lives, for what a few random ones may miss: the kinds of network, decays over all decades,
-rates of dropout, sizes of batches, more than 128 steps. Each has few sizes, for which a framework may have to compile;
-the one with many is in float64, for which JAX compiles faster.
+"""Fixed lives for what a few random ones may miss: kinds of network, weight decays over all decades, dropout rates,
+batch sizes, and more than 128 steps.
+
+Each has few sizes, because a framework may compile for each. The one with many is in float64, for which JAX compiles
+faster.
 """
 
 from __future__ import annotations
@@ -29,7 +31,7 @@ def _recipe(dtype: str, momentum: float, decay: float, **more: Any) -> Recipe:
 
 
 def _days(dtype: str) -> Life:
-    """Steps and evaluations in turn, of more and of fewer images; the state now and then; back to an older one."""
+    """Steps and evaluations in turn, on more and on fewer images, with some states kept and older ones restored."""
     one, other = (3, 4) if dtype == "float64" else (7, 16)
     return Life(
         (Net(_PLAIN, _recipe(dtype, 0.9, 1e-6, seed=7, **IDLE), seed=1, heavy=True),),
@@ -69,8 +71,9 @@ def _days(dtype: str) -> Life:
 
 
 def _pictures(dtype: str) -> Life:
-    """Pixels of two sizes, and floats; a fresh learner, and another recipe; sizes in them that are no business of a
-    learner, above the network's and below it.
+    """Pixels of two sizes, and floats; a fresh learner, and another recipe.
+
+    The recipes have sizes above and below the network's, which a learner must ignore.
     """
     small, large = (5, 13), (13, 5) if dtype == "float64" else _PIXELS.input_shape[1:]
     later = _recipe(dtype, 0.99, 1e-4, mean=-0.4, std=3.0, size=3)
@@ -107,7 +110,7 @@ def _pictures(dtype: str) -> Life:
 
 
 def _neighbours(dtype: str) -> Life:
-    """Two networks of one shape with recipes of their own, in turn; more than 500 steps."""
+    """Two networks of one shape with different recipes, in turn, for more than 500 steps."""
     first = Net(_STRIDED, _recipe(dtype, 0.75, 1e-2, seed=1), seed=3)
     return Life(
         (first, Net(_STRIDED, _recipe(dtype, 0.3, 1e-5, seed=2), seed=4, heavy=True)),
@@ -141,7 +144,7 @@ def _neighbours(dtype: str) -> Life:
 
 
 def _recipes(dtype: str) -> Life:
-    """One model through recipes of all kinds, without momentum too; the last with pixels of the network's size."""
+    """One model through several kinds of recipe, one without momentum; the last pixels have the network's size."""
     kinds = ((0.9, 1e-5), (0.0, 0.7), (0.3, 1e-4), (0.05, 3e-6))
     after = [
         action
@@ -170,7 +173,7 @@ def _recipes(dtype: str) -> Life:
 
 
 def _gaps(dtype: str) -> Life:
-    """Three layers of dropout at a rate that is no sum of halves, their masks given and drawn; batches of one."""
+    """Three dropout layers at a rate that is no sum of halves, with neutral and own masks, and batches of one."""
     return Life(
         (Net(_DEEP, _recipe(dtype, 0.5, 3e-5, seed=3), seed=6),),
         (
@@ -193,7 +196,7 @@ def _gaps(dtype: str) -> Life:
 
 
 def _crowds(dtype: str) -> Life:
-    """Batches of so many sizes that a framework which compiles for each may be tempted to keep but some."""
+    """Batches of so many sizes that a framework that compiles for each may keep only some of them."""
     steps = [Step(size, lr=0.03) for size in (1, 2, 3, 6, 9, 11, 17, 20, 31, 34, 65, 130, 300, 600)]
     actions: tuple[Action, ...] = (*steps, State(), Evaluate(1100), Step(3), Step(1), State(), Evaluate(7))
     return Life((Net(_SMALL, _recipe(dtype, 0.9, 1e-4), seed=7),), actions, seed=5)

@@ -1,4 +1,4 @@
-"""The oracle's learner, and how far rounding may carry a learner away from it."""
+"""The oracle's learner, and how far rounding may move a backend's learner away from it."""
 
 from __future__ import annotations
 
@@ -28,11 +28,11 @@ Float64s = dict[str, NDArray[np.float64]]
 
 
 class Rounding:
-    """Relative errors such as arithmetic of that dtype makes, drawn once: the same ones each time add up, and so are
-    rather too large than too small.
+    """Relative errors like those of that dtype's arithmetic, drawn once.
 
-    A rounded sum of n products is the exact one of factors that are off by about ``sqrt(n)`` roundoffs, so the forward
-    pass is given such parameters; gradients are off by one standard error of ``gradient_limit``.
+    Because they are the same each time they add up, so they are too large rather than too small. A rounded sum of n
+    products equals the exact sum of factors that are off by about ``sqrt(n)`` roundoffs, so the forward pass gets such
+    parameters. Gradients are off by one standard error of ``gradient_limit``.
     """
 
     def __init__(self, spec: Spec, shapes: Mapping[str, tuple[int, ...]], dtype: str, seed: int) -> None:
@@ -46,11 +46,11 @@ class Rounding:
             self.directions[name] = direction / np.linalg.norm(direction)
 
     def within(self, weights: Float64s) -> Float64s:
-        """The parameters that a rounded forward pass amounts to."""
+        """Return the parameters for which an exact forward pass gives what a rounded one does."""
         return {name: a * self.factors[name] for name, a in weights.items()}
 
     def after(self, grads: Float64s, batch: int, loss: float) -> Float64s:
-        """Rounded gradients. Where the loss is near zero, all of them follow from small differences to one."""
+        """Return rounded gradients. If the loss is near zero, all of them come from small differences to one."""
         size = _gradient_error(self.spec, self.dtype, batch) * max(1.0, 1.0 / max(loss, 1e-300))
         floors = gradient_floors(grads)
         return {
@@ -59,13 +59,13 @@ class Rounding:
         }
 
     def kept(self, arrays: Float64s) -> Float64s:
-        """As a state holds them."""
+        """Return the arrays rounded to the dtype in which a state holds them."""
         return {name: a.astype(self.dtype).astype(np.float64) for name, a in arrays.items()}
 
 
 @dataclass
 class OracleLearner:
-    """SGD on a network in float64, with every state in and out; ``rounding``: as if in less."""
+    """SGD on a network in float64, whose states can be read and restored. ``rounding`` imitates a narrower dtype."""
 
     spec: Spec
     recipe: Recipe
@@ -76,7 +76,7 @@ class OracleLearner:
     rounding: Rounding | None = None
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array]) -> tuple[float, oracle.Tape]:
-        """Train on floating images; the loss before it, and the tape."""
+        """Train on floating images (N, C, H, W); return the loss before the step, and the tape."""
         mode, rounding = self.mode._replace(masks=masks), self.rounding
         weights = rounding.within(self.weights) if rounding else self.weights
         loss, grads, tape = oracle.loss_and_grads(self.spec, weights, x, y, mode)
@@ -90,24 +90,24 @@ class OracleLearner:
         return loss, tape
 
     def evaluate(self, x: Array, *, train: bool = False) -> NDArray[np.float64]:
-        """Logits (N, classes) of floating images, in eval mode; ``train``: in train mode without dropout."""
+        """Return logits (N, classes) of floating images in eval mode, or if ``train`` in train mode without dropout."""
         weights = self.rounding.within(self.weights) if self.rounding else self.weights
         return oracle.forward(self.spec, weights, x, self.mode._replace(train=train)).logits
 
     def gradients(self, x: Array, y: Array) -> tuple[Arrays, oracle.Tape]:
-        """The loss and its gradients in eval mode, and the tape."""
+        """Return the loss and its gradients in eval mode, and the tape."""
         weights = self.rounding.within(self.weights) if self.rounding else self.weights
         loss, grads, tape = oracle.loss_and_grads(self.spec, weights, x, y, self.mode._replace(train=False))
         grads = self.rounding.after(grads, len(x), loss) if self.rounding else grads
         return {"loss": np.array(loss), **grads}, tape
 
     def state(self) -> Arrays:
-        """Parameters, the number of steps and, if they are of consequence, velocities."""
+        """Return parameters, the number of steps and, with momentum, velocities."""
         moving = {VELOCITY + n: v for n, v in self.velocity.items()} if self.recipe.momentum else {}
         return {**self.weights, **moving, "step": np.array(float(self.steps))}
 
     def restore(self, state: Mapping[str, Array]) -> None:
-        """Go on from there."""
+        """Go on from ``state``."""
         self.weights = {n: np.asarray(state[n], np.float64) for n in self.weights}
         still = np.zeros(())
         self.velocity = {
@@ -123,10 +123,10 @@ class OracleLearner:
 
 
 class Answer(NamedTuple):
-    """What the oracle says, and how far rounding may carry a backend from it.
+    """The oracle's results, and how far rounding may move a backend's away from them.
 
-    ``sound``: whether that is little, so the answer can be judged. ``close``: whether a ReLU or a max-pool may have
-    switched, so that gradients, and all that comes after, may have jumped.
+    ``sound``: this distance is so small that results can be judged. ``close``: a ReLU or a max-pool may have switched,
+    so gradients and all that follows from them may have jumped.
     """
 
     arrays: Arrays
@@ -137,7 +137,7 @@ class Answer(NamedTuple):
 
 
 class Yardstick:
-    """The oracle's learner, and beside it some that round: how far they stray is what a backend's may.
+    """The oracle's learner and copies of it that round: a backend may stray as far as these do.
 
     ``largest`` is the size of the largest batch so far.
     """
@@ -153,11 +153,11 @@ class Yardstick:
 
     @property
     def all(self) -> list[OracleLearner]:
-        """The exact one first."""
+        """The learners, the exact one first."""
         return [self.exact, *self.rounded]
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array]) -> Answer:
-        """Train on one batch; the loss before it."""
+        """Train on one batch; return the loss before the step."""
         self.largest = max(self.largest, len(x))
         x = self.images(x)
         (exact, tape), *others = (learner.step(x, y, lr, masks) for learner in self.all)
@@ -166,13 +166,13 @@ class Yardstick:
         return answer._replace(close=close)
 
     def evaluate(self, x: Array, *, train: bool = False) -> Answer:
-        """Logits (N, classes) in eval mode."""
+        """Return logits (N, classes) in eval mode, or if ``train`` in train mode without dropout."""
         x = self.images(x)
         exact, *others = ({"logits": learner.evaluate(x, train=train)} for learner in self.all)
         return self._answer(exact, others, {})
 
     def gradients(self, x: Array, y: Array) -> Answer:
-        """The loss and its gradients in eval mode, not sound where they may jump."""
+        """Return the loss and its gradients in eval mode, marked as not sound if they may have jumped."""
         (exact, tape), *others = (learner.gradients(x, y) for learner in self.all)
         close = any(_close(self.spec, tape, other, ROUNDOFF[self.dtype]) for _, other in others)
         floors = gradient_floors({n: g for n, g in exact.items() if n != "loss"}) | _floor(tape)
@@ -180,21 +180,21 @@ class Yardstick:
         return answer._replace(sound=answer.sound and not close)
 
     def state(self) -> Answer:
-        """The whole state."""
+        """Return the whole state."""
         exact, *others = (learner.state() for learner in self.all)
         return self._answer(exact, others, floors(exact) | _scales(exact))
 
     def take_over(self, state: Mapping[str, Array]) -> None:
-        """Go on from a state that is not to be judged."""
+        """Go on from a backend's state, which is not judged."""
         for learner in self.all:
             learner.restore(state)
 
     def kept(self) -> list[Arrays]:
-        """The state of each, for ``restore``."""
+        """Return the state of each learner, for ``restore``."""
         return [learner.state() for learner in self.all]
 
     def restore(self, states: list[Arrays]) -> None:
-        """Go back to what ``kept`` gave."""
+        """Restore what ``kept`` returned."""
         for learner, state in zip(self.all, states, strict=True):
             learner.restore(state)
 
@@ -209,7 +209,7 @@ class Yardstick:
             learner.renew(recipe)
 
     def images(self, x: Array) -> NDArray[np.float64]:
-        """What the network is given of uint8 pixels or floating images."""
+        """Return uint8 pixels or floating images as the network gets them."""
         return prepared(x, self.exact.recipe, self.spec)
 
     def _answer(self, exact: Arrays, others: list[Arrays], floor: Mapping[str, float]) -> Answer:
@@ -224,45 +224,46 @@ FLOAT64_LIMIT = Limit(
     1e-10, "fixed: what rounds by more in float64 is not judged; any wrong rule is far above", "float64"
 )
 CEILING = {"float64": 1.0, "float32": 10.0}
-"""How often the limit rounding may do before nothing is judged any more."""
+"""How many times the least limit rounding may reach before a result is no longer judged."""
 
 
 @lru_cache(maxsize=64)
 def least_limit(spec: Spec, dtype: str, batch: int) -> Limit:
-    """The limit where a life has not yet added to what one step rounds."""
+    """Return the limit at the start of a life, when rounding has not added up over steps."""
     return FLOAT64_LIMIT if dtype == "float64" else gradient_limit(spec, dtype, batch)
 
 
 @lru_cache(maxsize=64)
 def _gradient_error(spec: Spec, dtype: str, batch: int) -> float:
-    """One standard error of gradients in that dtype; the limit of float64 is a fixed one, and says nothing of it."""
+    """Return one standard error of gradients in that dtype, from float32's limit, because float64's is a fixed one."""
     return gradient_limit(spec, "float32", batch) / CONFIDENCE * ROUNDOFF[dtype] / ROUNDOFF["float32"]
 
 
 def floors(state: Arrays) -> dict[str, float]:
-    """Of velocities, as of gradients."""
+    """Return the floors of velocities, which are those of gradients."""
     return gradient_floors({n: a for n, a in state.items() if n.startswith(VELOCITY)})
 
 
 def _scales(state: Arrays) -> dict[str, float]:
-    """Of batch norms' parameters, their own norms: pristine ones are all alike, and may well be so after a step, once
-    rounded.
+    """Return the norms of batch norms' parameters, as their floors.
+
+    Pristine parameters are all equal, and may still be so after a step, once rounded.
     """
     return {n: float(np.linalg.norm(a)) for n, a in state.items() if ".bn" in n and not n.startswith(VELOCITY)}
 
 
 def _floor(tape: oracle.Tape) -> dict[str, float]:
-    """A loss is a difference of logits, and as exact as they are."""
+    """Return the loss's floor: a loss is a difference of logits, and as exact as they are."""
     return {"loss": max(1.0, float(np.abs(tape.logits).max()))}
 
 
 def _close(spec: Spec, tape: oracle.Tape, other: oracle.Tape, roundoff: float) -> bool:
-    """Whether what rounding does to a layer might make one of its ReLUs or max-pools choose otherwise."""
+    """Return whether rounding may make a ReLU or a max-pool choose otherwise."""
     return any(gap <= 2 * CONFIDENCE * (off + roundoff * size) for gap, off, size in _gaps(spec, tape, other))
 
 
 def _gaps(spec: Spec, tape: oracle.Tape, other: oracle.Tape) -> Iterator[tuple[float, float, float]]:
-    """For each ReLU and max-pool: what it would take to switch, how far its input strays, and how large that is."""
+    """Yield for each ReLU and max-pool its distance from switching, how far its input strays, and its input's size."""
     rows = expand(spec)
     for before, row in pairwise(rows):
         if row.kind not in ("relu", "max_pool"):
@@ -273,7 +274,7 @@ def _gaps(spec: Spec, tape: oracle.Tape, other: oracle.Tape) -> Iterator[tuple[f
 
 
 def _pool_gap(row: Layer, x: NDArray[np.float64]) -> float:
-    """How near the second largest value of a window comes to the largest, where that is not zero."""
+    """Return how near a window's second largest value is to its largest, where that is above zero."""
     if row.attributes["kernel"] == 1:
         return math.inf
     second, largest = leaders(row, x)

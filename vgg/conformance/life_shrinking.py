@@ -1,4 +1,4 @@
-"""From a life that fails to the shortest that does: actions are left out, then what is left is made simple."""
+"""Shrink a life that fails: leave out actions, then simplify those that remain."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from ..core.spec import Spec
 from .life import Action, Evaluate, Life, Load, Look, Net, Renew, Restore, Step
 
 TRIES = 90
-"""Lives that are lived on the way, at most: each may take a framework seconds."""
+"""The most lives that shrinking tries: each may take a framework seconds."""
 
 
 def shortest(fails: Callable[[Life], int], life: Life, lived: int) -> Life:
-    """The simplest life found to fail. ``fails`` says how many actions a life got through until it failed (0: it does
-    not fail); ``lived`` is that number for ``life``.
+    """Return the simplest life that was seen to fail.
+
+    ``fails`` returns how many actions a life had begun when it failed, or 0 if it does not fail; ``lived`` is that
+    number for ``life``.
     """
     life, tries = replace(life, actions=life.actions[:lived]), TRIES
     simpler = _simpler(life)
@@ -33,7 +35,7 @@ def shortest(fails: Callable[[Life], int], life: Life, lived: int) -> Life:
 
 
 def _simpler(life: Life) -> Iterator[Life]:
-    """Candidates, those that leave out most first."""
+    """Yield simpler lives, those that leave out most first."""
     for number in range(len(life.nets)):
         if len(life.nets) > 1:
             yield replace(life, nets=(life.nets[number],))
@@ -92,7 +94,7 @@ def _simpler_specs(spec: Spec) -> Iterator[Spec]:
 
 
 def _by_default(value: Any, keep: tuple[str, ...] = ()) -> Iterator[Any]:
-    """``value`` with one of its fields as by default."""
+    """Yield ``value`` with one of its fields at its default."""
     for field in fields(value):
         if field.name not in keep and getattr(value, field.name) != field.default:
             try:

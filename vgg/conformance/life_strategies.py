@@ -1,6 +1,6 @@
-"""Random lives: tiny networks with all that a spec can have, recipes over decades, and a dozen or two of actions.
+"""Random lives: tiny networks with all that a spec can have, recipes over decades, and one or two dozen actions.
 
-A life has few sizes of batches and of images, each of which a framework may have to compile for.
+A life has few batch sizes and image sizes, because a framework may compile for each of them.
 """
 
 from __future__ import annotations
@@ -24,10 +24,10 @@ RATES = (0.01, 0.0, 1e-7, 1e-5, 1e-4, 1e-3, 3e-3, 0.03, 0.1, 0.3)
 DROPOUTS = (0.5, 0.0, 0.1, 0.2, 0.25, 0.3, 0.7, 0.9)
 LENGTHS = (12, 25)
 LONG = 131
-"""Steps of a burst: more than 128."""
+"""The number of steps of a burst: more than 128."""
 ROUND = 2**16 * 3**3 * 5**3 * 7
-"""A number of steps, below 2**31, that is a multiple of every period someone would choose: of each power of 2 up to
-65536, of 7, 9, 27, 100, 1000 and their like.
+"""A number of steps, below 2**31, that is a multiple of every likely period: of each power of 2 up to 65536, of 7, 9,
+27, 100, 1000 and others.
 """
 LATER = (0, 0, 0, 1000, 123_456, ROUND)
 IDLE: dict[str, Any] = {
@@ -44,13 +44,13 @@ IDLE: dict[str, Any] = {
     "flip": True,
     "init_convs": 1,
 }
-"""What a recipe says to those who feed a learner, and a learner has nothing to do with."""
+"""The fields of a recipe that concern only the training loop, and that a learner must ignore."""
 FEWEST = 12
-"""Positions of a map that batch norm needs at least: over very few values it magnifies rounding without bound."""
+"""The fewest positions of a map under a batch norm: over very few values it magnifies rounding without bound."""
 
 
 def random_lives(dtype: str) -> st.SearchStrategy[Life]:
-    """Lives in that precision."""
+    """Return a strategy for lives in that dtype."""
     return _lives(dtype)
 
 
@@ -113,7 +113,7 @@ def _of(draw: Any, values: Any) -> Any:
 
 @lru_cache(maxsize=1024)
 def _one_of(values: tuple[Any, ...]) -> st.SearchStrategy[Any]:
-    """Made once: to make a strategy takes longer than to draw from it."""
+    """Return a cached strategy: making one takes longer than drawing from it."""
     return st.sampled_from(values)
 
 
@@ -170,6 +170,6 @@ _BODIES = (
 
 
 def _calm(spec: Spec) -> Spec:
-    """Without batch norm where its maps are too small for it."""
+    """Return ``spec`` without batch norm if its maps are too small for that."""
     maps = [math.prod(row.output_shape[1:]) for row in expand(spec) if row.kind == "batch_norm"]
     return spec.modified(batch_norm=False) if min(maps, default=FEWEST) < FEWEST else spec

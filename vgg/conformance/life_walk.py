@@ -1,4 +1,4 @@
-"""One life, lived by a backend and by the oracle side by side, action by action."""
+"""Run one life with a backend and with the oracle side by side, action by action."""
 
 from __future__ import annotations
 
@@ -22,20 +22,20 @@ from .life_oracle import Answer, Yardstick, least_limit
 from .steps import roundings
 
 LARGEST_LOSS = 1e3
-"""A life ends where its learner diverges."""
+"""The loss at which a learner counts as diverged, which ends its life."""
 
 
 class PartedError(Exception):
-    """The backend does something else than the oracle."""
+    """The backend's results differ from the oracle's."""
 
 
 class _DivergedError(Exception):
-    """Nothing more can be learnt from this life."""
+    """The learner has diverged, so the rest of its life shows nothing."""
 
 
 @dataclass
 class Pair:
-    """A network as the oracle has it, and the states of it that were kept: the oracle's and the backend's."""
+    """A network with the oracle's learner, and its kept states: the oracle's and the backend's."""
 
     net: Net
     recipe: Recipe
@@ -45,18 +45,18 @@ class Pair:
 
     @property
     def spec(self) -> Spec:
-        """Of the network."""
+        """The network's spec."""
         return self.net.spec
 
     def compared(self, state: Arrays) -> Arrays:
-        """What of a backend's state is of consequence, the number of steps in the dtype of all else."""
+        """Return the part of a backend's state that is compared, with the number of steps in the dtype of the rest."""
         idle = {VELOCITY + name for name in self.oracle.exact.velocity} if not self.recipe.momentum else set()
         dtype = self.recipe.dtype
         return {n: a.astype(dtype) if n == "step" else a for n, a in state.items() if n not in idle}
 
 
 class Walk:
-    """One life: ``steps`` taken, how many of them were ``judged``, actions ``lived``, and the ``verdict``."""
+    """One run of a life: the numbers of ``steps``, of ``judged`` ones and of actions ``lived``, and the ``verdict``."""
 
     def __init__(self, worker: Jobs, life: Life) -> None:
         self.worker, self.life = worker, life
@@ -64,11 +64,11 @@ class Walk:
         self.verdict = Verdict(0.0, least_limit(life.nets[0].spec, life.dtype, 1))
         self.pairs: dict[int, Pair] = {}
 
-    @np.errstate(over="ignore", invalid="ignore")  # of those that diverge
+    @np.errstate(over="ignore", invalid="ignore")  # learners may diverge
     def to_its_end(self) -> None:
-        """Live all actions, or until the two part."""
+        """Run all actions, or those until the backend and the oracle differ."""
         try:
-            self.mode, self.said = declared_mode(self.worker), declared(self.worker)
+            self.mode, self.declarations = declared_mode(self.worker), declared(self.worker)
             self._turn(0)
             for action in self.life.actions:
                 self.lived += 1
@@ -82,7 +82,7 @@ class Walk:
             self._leave()
 
     def _leave(self) -> None:
-        """Let checks that come after this one find what they expect."""
+        """Select the worker's usual model again, which later checks expect."""
         if getattr(self.worker, "alive", True):
             self.worker.select()
 
@@ -103,7 +103,7 @@ class Walk:
                 self._changed(action)
 
     def _changed(self, action: Action) -> None:
-        """Where neither is asked for anything: another state, recipe or learner, other parameters."""
+        """Carry out an action that changes state, recipe, learner or parameters and compares nothing."""
         match action:
             case Restore():
                 self._restore(action)
@@ -120,7 +120,7 @@ class Walk:
 
     @property
     def pair(self) -> Pair:
-        """The one that is spoken of."""
+        """The pair that actions refer to now."""
         return self.pairs[self.now]
 
     def _turn(self, number: int) -> None:
@@ -132,7 +132,7 @@ class Walk:
             self._begin()
 
     def _begin(self) -> None:
-        """A model of its own for the pair, with other parameters each time, and a learner."""
+        """Build a model for the pair, with other parameters each time, and a learner on it."""
         pair = self.pair
         self.worker.build(pair.spec, pair.net.params(pair.builds), dtype=pair.recipe.dtype)
         self.worker.learner(pair.recipe)
@@ -148,22 +148,23 @@ class Walk:
         if action.own and dropouts(pair.spec):
             self._own_masks(x, y, action.lr)
             return
-        drawn = masks(pair.spec, len(x), self.life.seed, self.batches)
-        answer = self._oracle_steps(x, y, action.lr, drawn)
-        loss = self.worker.step(x, y, action.lr, drawn)
+        neutral = masks(pair.spec, len(x), self.life.seed, self.batches)
+        answer = self._oracle_steps(x, y, action.lr, neutral)
+        loss = self.worker.step(x, y, action.lr, neutral)
         self._judge({"loss": np.array(loss, self.life.dtype)}, answer)
         self._go_on(answer, self.worker.state)
 
-    def _oracle_steps(self, x: Array, y: Array, lr: float, drawn: Arrays) -> Answer:
-        answer = self.pair.oracle.step(x, y, lr, drawn)
+    def _oracle_steps(self, x: Array, y: Array, lr: float, masks_of_step: Arrays) -> Answer:
+        answer = self.pair.oracle.step(x, y, lr, masks_of_step)
         if not answer.arrays["loss"] < LARGEST_LOSS:
             raise _DivergedError
         return answer
 
     def _own_masks(self, x: Array, y: Array, lr: float) -> None:
-        """A step with masks that the backend draws: from the same state it is the same step. Of one image they can be
-        read off the gradients, and then the oracle takes the step too; else what does not depend on masks is judged,
-        and the oracle takes over the state.
+        """Take a step with masks that the backend draws; from the same state it must be the same step.
+
+        With one image the masks can be read off the gradients, and the oracle takes the step too. Otherwise judge what
+        does not depend on masks, and let the oracle take over the state.
         """
         before, worker, pair = dict(self.worker.state()), self.worker, self.pair
         loss = worker.step(x, y, lr)
@@ -174,49 +175,52 @@ class Walk:
         self._note(compare(pair.compared(again), pair.compared(wanted), limit=self._repeated(len(x))))
         if after["step"] != before["step"] + 1:
             self._refuse("step", f"got {after['step']} after a step from {before['step']}")
-        drawn = self._read_off(x, before, after) if len(x) == 1 and pair.recipe.momentum else None
-        if drawn is None:
+        masks_read = self._read_off(x, before, after) if len(x) == 1 and pair.recipe.momentum else None
+        if masks_read is None:
             self._whatever_the_masks(x, lr, before, after)
             pair.oracle.take_over(after)
             return
-        answer = self._oracle_steps(x, y, lr, drawn)
+        answer = self._oracle_steps(x, y, lr, masks_read)
         self._judge({"loss": np.array(loss, self.life.dtype)}, answer)
         self._go_on(answer, lambda: after)
 
     def _whatever_the_masks(self, x: Array, lr: float, before: Arrays, after: Arrays) -> None:
-        """Weights move by the velocity that there is then, and statistics by what the layers before dropout give."""
+        """Judge what no mask changes: weights move by the new velocity, statistics by the layers before dropout."""
         pair, dtype = self.pair, self.life.dtype
         weights = {n: before[n].astype(np.float64) for n in pair.oracle.exact.weights}
         open_ = {row.name: np.ones((len(x), *row.output_shape)) for row in dropouts(pair.spec)}
         tape = oracle.forward(pair.spec, weights, pair.oracle.images(x), self.mode._replace(masks=open_))
-        got, limit = {n: after[n] for n in tape.statistics}, least_limit(pair.spec, dtype, len(x))
-        self._note(compare(got, tape.statistics, limit=limit, dtype=dtype))
+        statistics, limit = {n: after[n] for n in tape.statistics}, least_limit(pair.spec, dtype, len(x))
+        self._note(compare(statistics, tape.statistics, limit=limit, dtype=dtype))
         if pair.recipe.momentum:
             trained = pair.oracle.exact.velocity
             moved = {n: weights[n] - lr * after[VELOCITY + n].astype(np.float64) for n in trained}
-            sizes = {n: float(np.linalg.norm(a)) for n, a in moved.items()}  # pristine ones may round to what they were
+            sizes = {n: float(np.linalg.norm(a)) for n, a in moved.items()}  # pristine weights may not move at all
             self._note(
                 compare({n: after[n] for n in trained}, moved, limit=roundings(4, dtype), dtype=dtype, floors=sizes)
             )
 
     def _go_on(self, answer: Answer, state: Callable[[], Arrays]) -> None:
-        """From the backend's state, where what comes after this step cannot be judged."""
+        """Go on from the backend's state if the results after this step cannot be judged; else count it as judged."""
         if answer.close or not answer.sound:
             self.pair.oracle.take_over(state())
         else:
             self.judged += 1
 
     def _repeated(self, batch: int) -> Limit:
-        """GPUs add in no fixed order."""
+        """Return the limit for a repeated step: exact, but not on GPUs, which add in no fixed order."""
         cpu = self.worker.place(Recipe()) == "cpu"
         return EXACT if cpu else gradient_limit(self.pair.spec, self.life.dtype, batch)
 
     def _read_off(self, x: Array, before: Arrays, after: Arrays) -> Arrays | None:
-        """The masks of a step on one image: the gradient of a dense weight is that of its bias times what goes in."""
+        """Return the masks of a step on one image, or None if gradients are too small to show them.
+
+        The gradient of a dense weight is that of its bias times the layer's input.
+        """
         pair, recipe = self.pair, self.pair.recipe
         own, rate = pair.oracle, pair.spec.head.dropout
-        scale = dropout_scale(self.said["dropout"], rate)
-        drawn: Arrays = {}
+        scale = dropout_scale(self.declarations["dropout"], rate)
+        masks_read: Arrays = {}
         open_ = {row.name: np.ones((1, *row.output_shape)) for row in dropouts(pair.spec)}
         for number, row in enumerate(dropouts(pair.spec), 1):
             grads = {part: _gradient(f"fc{number + 1}.{part}", before, after, recipe) for part in ("weight", "bias")}
@@ -224,26 +228,26 @@ class Walk:
             error = math.sqrt(ROUNDOFF[recipe.dtype])
             if not abs(grads["bias"][unit]) > error * np.abs(after[f"{VELOCITY}fc{number + 1}.bias"]).max():
                 return None
-            mode = self.mode._replace(masks=open_ | drawn)
+            mode = self.mode._replace(masks=open_ | masks_read)
             tape = oracle.forward(pair.spec, own.exact.weights, own.images(x), mode)
             inside = tape.activations[f"fc{number}.relu"][0]
-            seen = grads["weight"][unit] / grads["bias"][unit]
-            kept = seen > inside * scale / 2
-            odd = np.abs(seen - kept * inside * scale)
-            if odd.max() > 100 * error * scale * max(1.0, inside.max()):
-                factor = (seen / np.where(inside > 0, inside, 1.0))[odd.argmax()]
+            inputs = grads["weight"][unit] / grads["bias"][unit]
+            kept = inputs > inside * scale / 2
+            errors = np.abs(inputs - kept * inside * scale)
+            if errors.max() > 100 * error * scale * max(1.0, inside.max()):
+                factor = (inputs / np.where(inside > 0, inside, 1.0))[errors.argmax()]
                 self._refuse(row.name, f"a step multiplies by {factor:.6g}, wanted 0 or {scale:.6g}")
-            drawn[row.name] = kept[None] * scale
-        return drawn
+            masks_read[row.name] = kept[None] * scale
+        return masks_read
 
     def _keep(self) -> None:
-        """Compare the whole state, and keep it."""
+        """Compare the whole state and keep it."""
         state, answer, pair = self.worker.state(), self.pair.oracle.state(), self.pair
         if answer.sound:
             self._judge(pair.compared(state), answer)
         else:
             pair.oracle.take_over(state)
-        if not pair.recipe.momentum:  # a velocity may hold anything, and a later learner may have a momentum
+        if not pair.recipe.momentum:  # velocities may hold anything, and a later learner may use momentum
             state |= {n: np.zeros_like(a) for n, a in state.items() if n.startswith(VELOCITY)}
         pair.kept.append((pair.oracle.kept(), state))
 
@@ -286,6 +290,6 @@ class Walk:
 
 
 def _gradient(name: str, before: Arrays, after: Arrays, recipe: Recipe) -> Array:
-    """What a velocity has taken up."""
+    """Return the gradient that a velocity has taken up in a step."""
     old, new = (state[VELOCITY + name].astype(np.float64) for state in (before, after))
     return new - recipe.momentum * old - recipe.weight_decay * before[name].astype(np.float64)

@@ -1,7 +1,7 @@
-"""A learner's life, lived by a backend and by the oracle: after every action the two must agree.
+"""Run a learner's life with a backend and with the oracle: after every action the two must agree.
 
-A trajectory is a straight line. Lives are what people do: evaluate in between, batches of many sizes, pixels and
-floats, go back to an earlier state, two learners alive at once, a new recipe on the same model.
+A trajectory is a straight line. Lives do what people do: evaluate in between, use batches of many sizes, pixels and
+floats, go back to an earlier state, use two learners at once, start a new recipe on the same model.
 """
 
 from __future__ import annotations
@@ -21,13 +21,13 @@ from .life_walk import PartedError, Walk
 from .properties import drawn
 
 EXAMPLES = 2
-"""Random lives per precision, unless told otherwise, beside the fixed ones; Hypothesis begins with the simplest one."""
+"""The default number of random lives per precision, besides the fixed ones; Hypothesis begins with the simplest one."""
 THOROUGH = 50
-"""How often as many under ``--thorough``."""
+"""The factor by which ``--thorough`` raises the number of random lives."""
 
 
 def cells(examples: int = EXAMPLES, seed: int | None = None) -> Iterator[tuple[str, Cell]]:
-    """The cells of this module; another ``seed`` draws other random lives."""
+    """Yield the cells of this module; another ``seed`` draws other random lives."""
     for dtype in ("float64", "float32"):
         yield f"life {dtype}", _cell(dtype, examples, seed)
         yield f"life thorough {dtype}", _cell(dtype, THOROUGH * examples, seed, thorough=True)
@@ -38,11 +38,10 @@ def _cell(dtype: str, examples: int, seed: int | None, *, thorough: bool = False
 
 
 def lives(worker: Callable[[], Jobs], dtype: str, examples: int = EXAMPLES, seed: int | None = None) -> Verdict:
-    """The fixed lives and ``examples`` random ones in that precision, the same in every run of an installation unless
-    there is a ``seed``.
+    """Judge the fixed lives and ``examples`` random ones in that dtype.
 
-    One that fails is shrunk, and shown as a program that lives it again. ``worker`` is asked for anew each time, since
-    a life may kill one.
+    Without a ``seed`` they are the same in every run of an installation. A life that fails is shrunk and shown as a
+    program that replays it. ``worker`` is called for each life, because a life may kill its worker.
     """
     walks: list[Walk] = []
 
@@ -67,27 +66,28 @@ def lives(worker: Callable[[], Jobs], dtype: str, examples: int = EXAMPLES, seed
 
 
 def replay(worker: Jobs, life: Life) -> Verdict:
-    """Live one life; the worst of its errors beside the limit, or the first that is over it."""
+    """Run one life; return the verdict with its worst error, or with the first that is over the limit."""
     walk = Walk(worker, life)
     walk.to_its_end()
     return walk.verdict
 
 
 def _reported(worker: Callable[[], Jobs], walk: Walk) -> Verdict:
-    """The failure of the shortest life that shows it, with the program."""
+    """Return the failure of the shortest life that shows it, with the program."""
     last = walk
 
     def fails(life: Life) -> int:
         nonlocal last
-        if not getattr(last.worker, "alive", True):  # it would be given up before a shorter life is known
+        if not getattr(last.worker, "alive", True):  # after more deaths the backend would be given up
             return 0
-        here = Walk(worker(), life)
-        here.to_its_end()
-        last = last if here.verdict.ok else here
-        return 0 if here.verdict.ok else here.lived
+        shorter = Walk(worker(), life)
+        shorter.to_its_end()
+        last = last if shorter.verdict.ok else shorter
+        return 0 if shorter.verdict.ok else shorter.lived
 
     shortest(fails, walk.life, walk.lived)
     verdict, life = last.verdict, last.life
-    said = f"action {last.lived} of {len(life.actions)}: {verdict.reason}"
-    text = f"{said}\nthe shortest life seen to show it; save it as life.py, then: python life.py NAME\n\n{script(life)}"
+    summary = f"action {last.lived} of {len(life.actions)}: {verdict.reason}"
+    hint = "the shortest life that was seen to fail; save it as life.py, then run python life.py NAME"
+    text = f"{summary}\n{hint}\n\n{script(life)}"
     return Verdict(verdict.error, verdict.limit, verdict.where, text)

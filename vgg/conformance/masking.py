@@ -1,4 +1,4 @@
-"""The masks that learners draw for themselves: over steps, across seeds, after evaluation, from states restored."""
+"""The masks that learners draw themselves: over steps, across seeds, after evaluation and from restored states."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from .unmasking import Draw, stepped, unmasked
 
 @dataclass(frozen=True)
 class Life:
-    """``steps`` steps in a row, then one at each of the ``leaps``, which are numbers of steps that a state tells."""
+    """``steps`` steps in a row, then one step from each of the ``leaps``, the step numbers of restored states."""
 
     draw: Draw
     steps: int = 3
@@ -32,9 +32,10 @@ class Life:
 
 
 def masking(worker: Jobs, lives: tuple[Life, ...]) -> Verdict:
-    """Every life of a precision: each step is the oracle's with the masks that were read off it; these are independent
-    of each other, and of those of lives with other seeds; and they depend on seed and step alone, not on momentum or
-    the learning rate.
+    """Judge every life of a precision.
+
+    Each step must be the oracle's with the masks that are read off it. The masks must be independent of each other and
+    of those of lives with other seeds. They may depend on seed and step alone, not on momentum or the learning rate.
     """
     draw = lives[0].draw
     place = worker.build(draw.spec, draw.params, dtype=draw.recipe.dtype)
@@ -61,8 +62,9 @@ def _named(what: str, verdict: Verdict) -> Verdict:
 
 
 class _Learner:
-    """A learner whose weights stay, since its rate is 0, and whose velocity shows gradients. Only its last step, which
-    keeps what an earlier one kept, is at another rate.
+    """A learner whose weights do not change, because its learning rate is 0, and whose velocity shows gradients.
+
+    Only its last step, which must keep the units that an earlier one kept, has another learning rate.
     """
 
     def __init__(self, worker: Jobs, draw: Draw) -> None:
@@ -74,7 +76,7 @@ class _Learner:
         self.state = worker.state()
 
     def step(self, lr: float = 0.0) -> tuple[Kept, float, Arrays]:
-        """Which units a step keeps, its loss, its gradients."""
+        """Take a step; return the units that it keeps, its loss and its gradients."""
         before = self.state
         loss = self.worker.step(self.draw.images, self.draw.labels, lr)
         self.state = self.worker.state()
@@ -86,7 +88,7 @@ class _Learner:
         return unmasked(self.draw, grads), loss, grads
 
     def judged(self, number: int) -> Generator[Verdict, None, Kept]:
-        """Take a step and judge it; which units it kept."""
+        """Take a step, yield the verdict on it, and return the units that it kept."""
         kept, loss, grads = self.step()
         verdict = stepped(self.draw, kept, self.scale, self.mode, (loss, grads))
         yield replace(verdict, reason=verdict.reason and f"step {number}: {verdict.reason}")
@@ -99,7 +101,7 @@ class _Learner:
 
 
 def _lived(learner: _Learner, life: Life) -> Generator[Verdict, None, Kept]:
-    """The masks (draws, layers, images, units) of all steps."""
+    """Take the steps of a life, yield verdicts on them, and return their masks (draws, layers, images, units)."""
     draws: list[Kept] = []
     for number in range(life.steps):
         before = learner.state
@@ -117,12 +119,12 @@ def _lived(learner: _Learner, life: Life) -> Generator[Verdict, None, Kept]:
 
 
 def _repeated(learner: _Learner, number: int, kept: Kept, lr: float = 0.0) -> Verdict:
-    """A step from a state restored keeps the units that it kept before, at whatever rate."""
+    """Judge whether a step from a restored state keeps the units that it kept before, at any learning rate."""
     again, *_ = learner.step(lr)
     if np.array_equal(again, kept):
         return Verdict(0.0, EXACT)
     differ = f"{np.count_nonzero(again != kept)} of {kept.size} units"
-    return refused(f"step {number}", f"from a state restored its masks differ in {differ} from those before")
+    return refused(f"step {number}", f"from a restored state its masks differ in {differ} from those before")
 
 
 _WIDE, _ODD, _FIVE, _TWO, _ONE = (384,) * 3, (375,) * 3, (225,) * 5, (400,) * 2, (2048,)
@@ -142,17 +144,18 @@ LIVES = {
     "bf16": (Life(Draw(0.1, "bf16", 5, 10, _WIDE, sides=(2, 3))),),
     "fp16": (Life(Draw(0.9, "fp16", 6, 32, _TWO)),),
 }
-"""Every rate, batches of one, of more than eight and of more than 32, floating images and pixels, widths that 128
-divides and odd ones. Lives of one precision have seeds of their own, and what begins alike in their masks, lines up.
-Seeds and steps so far apart that whoever counts them modulo a number that people choose has the same masks twice, and
-steps that whoever adds them to a hundred or a thousand times the seed takes for those of the next seed.
+"""The lives of each precision: every rate; batches of one, of more than eight and of more than 32; floating images and
+pixels; widths that 128 divides, and odd ones. Lives of one precision have different seeds, and their masks line up
+where they begin alike. Some seeds and steps are so far apart that a backend that takes them modulo a likely number
+draws the same masks twice. Some steps are those of the next seed for a backend that adds them to a hundred or a
+thousand times the seed.
 """
 
 RATES = (0.5, 0.25, 0.3, 0.1, 0.9, 0.02)
 
 
 def _thorough(precision: str) -> tuple[Life, ...]:
-    """Every rate, each on pixels and floating images by turns; and seeds that differ in one bit, or by one."""
+    """Return lives with every rate, on pixels and floats in turn, and with seeds that differ in one bit or by one."""
     sides = ((5, 4), None)
     rates = [Life(Draw(rate, precision, 10 + i, 10, _WIDE, sides[i % 2])) for i, rate in enumerate(RATES)]
     seeds = [Life(Draw(0.5, precision, seed, 2, _ONE), 2) for seed in (20, 21, 276, 20 + (1 << 16), 20 + (1 << 31))]
@@ -160,7 +163,7 @@ def _thorough(precision: str) -> tuple[Life, ...]:
 
 
 def agreeing(worker: Jobs, draw: Draw) -> Verdict:
-    """Outside a learner, the masks behind a model's gradients are those of its trace, which ``modes`` judges."""
+    """Judge whether the masks behind a model's gradients are those of its trace, which ``modes`` judges."""
     worker.build(draw.spec, draw.params, dtype=draw.precision)
     trained = worker.trace(draw.images, train=True)
     loss, grads = worker.loss_and_grads(draw.images, draw.labels, train=True)
@@ -173,7 +176,7 @@ def agreeing(worker: Jobs, draw: Draw) -> Verdict:
 
 
 def cells() -> Iterator[tuple[str, Cell]]:
-    """Every precision; thoroughly at every rate."""
+    """Yield a cell for every precision, and a thorough one with every rate."""
     for precision in CHOICES["precision"]:
         dtypes = (Recipe(precision=precision).dtype,)
         yield f"masking {precision}", Cell(on(masking, LIVES[precision]), "training", dtypes)

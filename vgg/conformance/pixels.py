@@ -1,4 +1,4 @@
-"""uint8 pixels as learners get them: channels, sides up and down, the recipes' scales, black and white."""
+"""uint8 pixels as learners get them: channels, sides that grow or shrink, the recipes' scales, black and white."""
 
 from __future__ import annotations
 
@@ -22,8 +22,9 @@ from .courses import prepared
 
 @dataclass(frozen=True)
 class Picture:
-    """``case.batch`` images of ``sides`` for a small net that wants others, their pixels from 0 to ``most``; ``stark``:
-    nothing but these two; ``night``: the last image is black.
+    """``case.batch`` images of ``sides`` for a small net of other sides, with pixels from 0 to ``most``.
+
+    ``stark``: pixels are only 0 or 255. ``night``: the last image is black.
     """
 
     case: Case
@@ -36,7 +37,7 @@ class Picture:
     night: bool = False
 
     def images(self) -> Array:
-        """uint8 (N, C, *sides), the extreme values among them."""
+        """Return uint8 images (N, C, *sides), which contain the extreme values."""
         shape = (self.case.batch, self.case.spec.input_shape[0], *self.sides)
         pixels = np.random.RandomState(self.case.seed).randint(0, self.most + 1, shape)
         pixels[0, 0].flat[:2] = (0, self.most)[: pixels[0, 0].size]
@@ -45,7 +46,7 @@ class Picture:
 
 
 def pixels(worker: Jobs, picture: Picture) -> Verdict:
-    """Evaluation, a step, and evaluation again, on pixels: logits, loss and the whole state."""
+    """Judge an evaluation, a step and another evaluation on pixels: logits, loss and the whole state."""
     case, dtype, images = picture.case, picture.dtype, picture.images()
     recipe = Recipe(momentum=0.9, mean=picture.mean, std=picture.std, precision=dtype)
     weights = {name: array.astype(np.float64) for name, array in case.params(dtype).items()}
@@ -89,12 +90,12 @@ PICTURES = {
     "dots": Picture(_case((1, 6, 7), 3, Conv(4), _TWO), (1, 1), 0.1, 0.6, "float64", most=1),
     "crowd": Picture(_case((3, 6, 7), 203, Conv(4), _TWO), (6, 7), 0.45, 0.225, "float64", night=True),
 }
-"""The digits' and Fashion-MNIST's enlargements, 8 to 32 and 28 to 224; to a half, a third, a quarter and less; one axis
-alone; up and down at once; images of the network's size, of one row, one column, one pixel; dark and black ones; a
-batch of one and one of 203; from one channel to four."""
+"""The pictures by name: digits and Fashion-MNIST enlarged, from 8 to 32 and from 28 to 224; sides shrunk to a half, a
+third, a quarter and less; one axis alone; one axis enlarged and the other shrunk; images of the network's size, of one
+row, one column or one pixel; dark and black images; a batch of one and one of 203; from one channel to four."""
 
 
 def cells() -> Iterator[tuple[str, Cell]]:
-    """Every picture, in its dtype."""
+    """Yield a cell for every picture, in its dtype."""
     for name, picture in PICTURES.items():
         yield f"pixels {name} {picture.dtype}", Cell(on(pixels, picture), "training", (picture.dtype,))

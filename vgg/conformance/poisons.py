@@ -1,4 +1,4 @@
-"""What is no ordinary number: NaN and infinity must come out, and every bit survives the way in and out."""
+"""Numbers that are not ordinary: NaN and infinity must pass through, and every bit must survive loading and dumping."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ from .steps import worst
 
 
 def one_class(worker: Jobs, dtype: str) -> Verdict:
-    """Softmax over one class is 1: the loss and every gradient are exactly 0, whatever the logit is."""
+    """Judge a net of one class: softmax is 1, so the loss and every gradient are exactly 0, whatever the logit is."""
     case = Case(small(classes=1))
     worker.build(case.spec, case.params(dtype), dtype=dtype)
     loss, grads = worker.loss_and_grads(case.images(dtype), case.labels())
@@ -31,7 +31,7 @@ def one_class(worker: Jobs, dtype: str) -> Verdict:
 
 
 def small_loss(worker: Jobs, dtype: str) -> Verdict:
-    """A net that is right about every image has a loss of about 1e-5, by itself and in a learner's step."""
+    """Judge a net that is right about every image: its loss is about 1e-5, also in a learner's step."""
     params, y = PLAIN.params(dtype), np.ones_like(PLAIN.labels())
     params["fc2.bias"] = params["fc2.bias"] + np.array([0, 14, 0, 0, 0], dtype)
     x = PLAIN.images(dtype)
@@ -45,7 +45,7 @@ def small_loss(worker: Jobs, dtype: str) -> Verdict:
 
 
 def bits(worker: Jobs, dtype: str) -> Verdict:
-    """``dump`` gives what ``load`` took, and ``state`` what ``restore`` took, also of what is no ordinary number."""
+    """Judge whether ``dump`` returns what ``load`` got, and ``state`` what ``restore`` got, for unusual numbers too."""
     case, info = PLAIN, np.finfo(dtype)
     odd = [np.nan, np.inf, -np.inf, -0.0, 0.0, info.max, info.min, info.tiny, info.smallest_subnormal, -info.tiny / 2]
     params = {n: np.resize(np.array(odd, dtype), a.shape) for n, a in case.params(dtype).items()}
@@ -62,7 +62,7 @@ def _bytes(arrays: Arrays) -> Arrays:
 
 
 def _spoilt(name: str, value: float) -> Change:
-    """One number of a parameter is ``value``."""
+    """Return a change of one number of the parameter ``name`` to ``value``."""
 
     def change(p: Arrays, x: Array, y: Array) -> Numbers:
         spoilt = p[name].copy()
@@ -73,7 +73,7 @@ def _spoilt(name: str, value: float) -> Change:
 
 
 def _spoilt_pixel(value: float) -> Change:
-    """One pixel of the second image is ``value``."""
+    """Return a change of one pixel of the second image to ``value``."""
 
     def change(p: Arrays, x: Array, y: Array) -> Numbers:
         x = x.copy()
@@ -84,7 +84,7 @@ def _spoilt_pixel(value: float) -> Change:
 
 
 RUNNING = ("variance", "mean")
-"""Poisons of running statistics are of no consequence in train mode."""
+"""Name endings of poisons in running statistics, which do nothing in train mode."""
 POOLED = Case(Spec.from_blocks(((1, 4),), input_shape=(2, 6, 9), classes=5, head=Head((), 0.0, global_pool=True)))
 POISONS = {
     "nan_pixel": Extreme(PLAIN, _spoilt_pixel(np.nan)),
@@ -103,19 +103,19 @@ POISONS = {
 
 @np.errstate(all="ignore")
 def poison(worker: Jobs, name: str, dtype: str) -> Verdict:
-    """What is no number comes out, where it must and nowhere else, and makes the loss no number.
+    """Judge whether a poison reaches the logits that depend on it and no others, and makes the loss NaN or infinite.
 
-    Where the backend declares that its ReLUs and max-pools swallow such, what comes through them may be a number; the
-    other images must be none the worse for it.
+    If the backend declares that its ReLUs and max-pools swallow NaN, results behind them may be finite; the other
+    images must be unaffected all the same.
     """
     one = POISONS[name]
     params, x, y = one.numbers(dtype)
     worker.build(one.case.spec, params, dtype=dtype)
     logits = oracle.forward(one.case.spec, params, x, eval_mode(worker)).logits
     last = list(worker.trace(x).values())[-1]
-    seen = {"logits": worker.forward(x), "the trace's logits": last}
+    logits_got = {"logits": worker.forward(x), "the trace's logits": last}
     lost, limit = _lost(worker, name), one.limit(dtype, back=False)
-    verdict = worst(_poisoned(what, got, logits, limit, lost=lost) for what, got in seen.items())
+    verdict = worst(_poisoned(what, got, logits, limit, lost=lost) for what, got in logits_got.items())
     if lost or not verdict.ok or not differentiates(worker):
         return verdict
     loss, grads = worker.loss_and_grads(x, y)
@@ -127,7 +127,7 @@ def poison(worker: Jobs, name: str, dtype: str) -> Verdict:
 
 @np.errstate(all="ignore")
 def poisoned_steps(worker: Jobs, case: Case, dtype: str) -> Verdict:
-    """All poisons of a case by one learner: evaluation, and a step's loss; then a sound state, and all is well."""
+    """Judge all poisons of a case with one learner: evaluation and a step's loss; then a sound state."""
     worker.build(case.spec, case.params(dtype), dtype=dtype)
     worker.learner(Recipe(momentum=0.9, precision=dtype))
     still = worker.state()
@@ -148,16 +148,16 @@ def poisoned_steps(worker: Jobs, case: Case, dtype: str) -> Verdict:
 
 
 def _lost(worker: Jobs, name: str) -> bool:
-    """Whether the poison of that name goes through what may swallow it: all but one lie before a ReLU."""
+    """Return whether the backend may swallow the poison of that name: all except one lie before a ReLU."""
     return swallows(worker) and name != "nan_last_bias"
 
 
 def _poisoned(what: str, got: Array, wanted: Array, limit: Limit, *, lost: bool) -> Verdict:
-    """No numbers where the oracle has none, unless they are ``lost``, and numbers that agree where it has some."""
-    here, there = (np.isfinite(a) for a in (got, wanted))
-    if not np.array_equal(here & there if lost else here, there):
-        return refused(what, f"finite at {_places(here)} of {got.shape}, wanted {_places(there)}")
-    rest = np.where(there, got, 0), np.where(there, wanted, 0)
+    """Judge whether logits are finite where the oracle's are, or if ``lost`` also elsewhere, and agree with these."""
+    finite, finite_wanted = (np.isfinite(a) for a in (got, wanted))
+    if not np.array_equal(finite & finite_wanted if lost else finite, finite_wanted):
+        return refused(what, f"finite at {_places(finite)} of {got.shape}, wanted {_places(finite_wanted)}")
+    rest = np.where(finite_wanted, got, 0), np.where(finite_wanted, wanted, 0)
     return compare({what: rest[0]}, {what: rest[1]}, limit=limit)
 
 
@@ -166,12 +166,16 @@ def _places(finite: Array) -> str:
 
 
 def _dead(what: str, array: Array) -> Verdict:
-    alive = np.isfinite(array)
-    return refused(what, f"got {array[alive].flat[0]:.4g}, wanted no number") if alive.any() else Verdict(0.0, EXACT)
+    finite = np.isfinite(array)
+    return (
+        refused(what, f"got {array[finite].flat[0]:.4g}, wanted NaN or infinity")
+        if finite.any()
+        else Verdict(0.0, EXACT)
+    )
 
 
 def cells() -> Iterator[tuple[str, Cell]]:
-    """Every poison in both dtypes, by a model and by a learner."""
+    """Yield every poison in both dtypes, for a model and for a learner."""
     for dtype in DTYPES:
         for name in POISONS:
             yield f"extremes {name} {dtype}", Cell(on(poison, name, dtype), "inference", (dtype,))

@@ -1,4 +1,4 @@
-"""Checks of a recipe's precision: no worse than its format, no better either, and refused where it is not declared."""
+"""Checks of a recipe's precision: as exact as its format, not more exact, and refused if it is not declared."""
 
 from __future__ import annotations
 
@@ -28,33 +28,33 @@ _COUNTED = "4 roundoffs of float32: of the rate, its product with the velocity, 
 UPDATE = Limit(4 * ROUNDOFF["float32"], _COUNTED, "float32")
 
 EVALUATED = 41
-"""Images: more than a step takes, as people evaluate."""
+"""The number of images to evaluate: more than a step has, as is usual."""
 OVERFLOWS = 16
-"""Steps: a scale that each halves has by then lost all that gradients exceed the range by."""
+"""The number of steps: a loss scale that each of them halves is then so small that gradients no longer overflow."""
 
 
 def precision(worker: Jobs, case: Case, name: str) -> Verdict:
-    """One step, then evaluation: loss, gradients, statistics and logits as near to the oracle as that format allows.
+    """Judge a step, then an evaluation: loss, gradients, statistics and logits, within what that format rounds.
 
-    Below float32 gradients and logits are off by more than float32 would be; parameters are float32 all the same. In
-    fp16, a step whose gradients overflow changes no parameter and no velocity.
+    In a format narrower than float32 gradients and logits must be off by more than float32's limit, while parameters
+    are float32. In fp16 a step whose gradients overflow must change no parameter and no velocity.
     """
     dtype = Recipe(precision=name).dtype
     place = worker.build(case.spec, case.params(dtype), dtype=dtype)
     if name not in worker.facts()["precisions"].get(place, ()):
         return refusal(worker, name, place)
-    found, wanted, state = _step(worker, case, name, dtype)
+    results, wanted, state = _step(worker, case, name, dtype)
     floors = gradient_floors({n: a for n, a in wanted.items() if n.startswith(VELOCITY)})
-    verdict = compare(found, wanted, limit=gradient_limit(case.spec, name, case.batch), floors=floors)
+    verdict = compare(results, wanted, limit=gradient_limit(case.spec, name, case.batch), floors=floors)
     narrow = ROUNDOFF[name] > ROUNDOFF["float32"]
-    judged = [verdict, _updated(case, dtype, state), _unmoved(worker, case, dtype, state)]
-    judged += [_rounded(found, wanted, gradient_limit(case.spec, "float32", case.batch), name)] if narrow else []
-    judged += [_overflow(worker, case)] if name == "fp16" else []
-    return next((one for one in judged if not one.ok), verdict)
+    verdicts = [verdict, _updated(case, dtype, state), _unmoved(worker, case, dtype, state)]
+    verdicts += [_rounded(results, wanted, gradient_limit(case.spec, "float32", case.batch), name)] if narrow else []
+    verdicts += [_overflow(worker, case)] if name == "fp16" else []
+    return next((one for one in verdicts if not one.ok), verdict)
 
 
 def refusal(worker: Jobs, name: str, place: str) -> Verdict:
-    """A learner in a precision that is not declared for ``place`` must be refused, in the words of a worker."""
+    """Judge whether a learner in a precision that is not declared for ``place`` is refused in the worker's words."""
     known = worker.facts()["precisions"].get(place, ())
     wanted = f"precision: got {name} on {place}, wanted one of {', '.join(known)}"
     try:
@@ -67,16 +67,16 @@ def refusal(worker: Jobs, name: str, place: str) -> Verdict:
 
 
 def _step(worker: Jobs, case: Case, name: str, dtype: str) -> tuple[Arrays, Arrays, Arrays]:
-    """What the learner gave, what the oracle says to it, and the learner's state.
+    """Return the learner's results, the oracle's, and the learner's state.
 
-    The logits that are wanted follow from the parameters that the learner has now.
+    The oracle's logits follow from the parameters that the learner has after the step.
     """
-    x, y, drawn = case.images(dtype), case.labels(), masks(case.spec, case.batch, 0, 0)
-    mode = declared_mode(worker)._replace(masks=drawn)
+    x, y, neutral = case.images(dtype), case.labels(), masks(case.spec, case.batch, 0, 0)
+    mode = declared_mode(worker)._replace(masks=neutral)
     loss, grads, tape = oracle.loss_and_grads(case.spec, case.params(dtype), x, y, mode)
     worker.learner(Recipe(momentum=0.9, precision=name))
     many = np.resize(x, (EVALUATED, *x.shape[1:]))
-    got = {"loss": np.array(worker.step(x, y, LR, drawn)), "logits": worker.evaluate(many)}
+    got = {"loss": np.array(worker.step(x, y, LR, neutral)), "logits": worker.evaluate(many)}
     state = worker.state()
     logits = oracle.forward(case.spec, {n: state[n] for n in case.params(dtype)}, many, eval_mode(worker)).logits
     moving = {VELOCITY + n: g for n, g in grads.items()}
@@ -85,7 +85,7 @@ def _step(worker: Jobs, case: Case, name: str, dtype: str) -> tuple[Arrays, Arra
 
 
 def _unmoved(worker: Jobs, case: Case, dtype: str, state: Arrays) -> Verdict:
-    """The learner's model, asked itself, computes in its own dtype, whatever the precision of a step."""
+    """Judge whether the learner's model itself computes in its own dtype, whatever the precision of a step."""
     x, weights = case.images(dtype), {n: state[n] for n in case.params(dtype)}
     wanted = {"logits of forward()": oracle.forward(case.spec, weights, x, eval_mode(worker)).logits}
     got = {"logits of forward()": worker.forward(x)}
@@ -93,7 +93,7 @@ def _unmoved(worker: Jobs, case: Case, dtype: str, state: Arrays) -> Verdict:
 
 
 def _updated(case: Case, dtype: str, state: Arrays) -> Verdict:
-    """The parameters are those before less the learner's own velocities, to the last bits of float32."""
+    """Judge whether parameters moved by the learner's own velocities, to the last bits of float32."""
     before = case.params(dtype)
     wanted: dict[str, Array] = {
         n: before[n] - LR * state[VELOCITY + n].astype(np.float64) for n in before if VELOCITY + n in state
@@ -101,12 +101,13 @@ def _updated(case: Case, dtype: str, state: Arrays) -> Verdict:
     return compare({n: state[n] for n in wanted}, wanted, limit=UPDATE, dtype=dtype)
 
 
-def _rounded(found: Arrays, wanted: Arrays, float32: Limit, name: str) -> Verdict:
-    """Every gradient of a weight, and the logits, are off by more than in float32; in TF32, which is a permission that
-    small products may not take up, one of them.
+def _rounded(results: Arrays, wanted: Arrays, float32: Limit, name: str) -> Verdict:
+    """Judge whether every weight's gradient, and the logits, are off by more than float32's limit.
+
+    In TF32 one of them is enough: libraries may use TF32, but need not for small products.
     """
     products = [n for n in wanted if n == "logits" or (n.startswith(VELOCITY) and n.endswith("weight"))]
-    errors = {n: compare({n: found[n]}, {n: wanted[n]}, limit=np.inf).error for n in products}
+    errors = {n: compare({n: results[n]}, {n: wanted[n]}, limit=np.inf).error for n in products}
     exact = [n for n in products if errors[n] <= float32]
     if exact and (name != "tf32" or exact == products):
         return refused(exact[0], f"off by {errors[exact[0]]:.1e}, which is float32, wanted {name}")
@@ -114,8 +115,10 @@ def _rounded(found: Arrays, wanted: Arrays, float32: Limit, name: str) -> Verdic
 
 
 def _overflow(worker: Jobs, case: Case) -> Verdict:
-    """Activations that fp16 can hold, and a gradient that is beyond it once the loss is scaled: which it is by the same
-    factor however many steps have overflowed. The running statistics are those of as many batches.
+    """Judge steps whose activations fp16 can hold, but whose gradients overflow once the loss is scaled.
+
+    The scale must stay the same however many steps have overflowed. The running statistics must be those of as many
+    batches.
     """
     before = case.params("float32")
     worker.build(case.spec, {**before, "fc1.weight": 1000 * before["fc1.weight"]})
@@ -132,7 +135,7 @@ def _overflow(worker: Jobs, case: Case) -> Verdict:
 
 
 def _moved(worker: Jobs, case: Case) -> Arrays:
-    """Running statistics after as many batches, all alike: what overflows later has been averaged all the same."""
+    """Return running statistics after ``OVERFLOWS`` equal batches, which count although gradients overflow later."""
     mode = declared_mode(worker)._replace(masks=masks(case.spec, case.batch, 0, 0))
     before = case.params("float32")
     once = oracle.forward(case.spec, before, case.images("float64"), mode).statistics

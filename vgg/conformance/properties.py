@@ -1,4 +1,4 @@
-"""Random valid specs against the oracle. One that fails is shrunk, and shown as a spec file that reproduces it."""
+"""Judge random valid specs against the oracle. A failing one is shrunk, and shown as a spec file that reproduces it."""
 
 from __future__ import annotations
 
@@ -29,10 +29,10 @@ class _DisagreementError(Exception):
 
 
 def properties(worker: Callable[[], Jobs], examples: int, dtype: str, seed: int | None = None) -> Verdict:
-    """``examples`` random specs in eval mode: every activation, and the loss and every gradient of a backend that
-    claims them. They are the same in every run of an installation, except with a ``seed``.
+    """Judge ``examples`` random specs in eval mode: every activation, and if claimed the loss and every gradient.
 
-    ``worker`` is asked for anew each time, since a spec may kill one.
+    Without a ``seed`` the specs are the same in every run of an installation. ``worker`` is called for each spec,
+    because a spec may kill its worker.
     """
     worst, failing, largest = Verdict(0.0, forward_limit(_SMALLEST, dtype)), None, _SMALLEST
     count = Counter[bool]()
@@ -43,7 +43,7 @@ def properties(worker: Callable[[], Jobs], examples: int, dtype: str, seed: int 
         if not verdict.ok and (failing is None or _macs(spec) <= _macs(failing[1])):
             failing = verdict, spec
         if not verdict.ok:
-            raise _DisagreementError  # an assertion would be gone under python -O
+            raise _DisagreementError  # python -O would remove an assertion
         count[whole] += 1
         worst = max(worst, verdict, key=lambda one: one.share)
         largest = max(largest, spec, key=_macs)
@@ -65,10 +65,11 @@ def drawn(
     strategy: st.SearchStrategy[Any],
     examples: int,
     seed: int | None,
-    phases: Collection[Phase] = (Phase.generate, Phase.shrink),  # whatever a profile of the user's leaves out
+    phases: Collection[Phase] = (Phase.generate, Phase.shrink),  # a profile of the user may have fewer
 ) -> None:
-    """Call ``test`` with ``examples`` values of ``strategy``, the same in every run of an installation unless there is
-    a ``seed``.
+    """Call ``test`` with ``examples`` values of ``strategy``.
+
+    Without a ``seed`` they are the same in every run of an installation.
     """
     quiet: dict[str, Any] = {"database": None, "deadline": None, "suppress_health_check": list(HealthCheck)}
     test = given(strategy)(test)
@@ -77,8 +78,9 @@ def drawn(
 
 
 def judged(worker: Jobs, spec: Spec, dtype: str) -> tuple[Verdict, bool]:
-    """One spec: every activation; then the loss and every gradient, unless float32's rounding could make them jump.
-    The verdict, and whether gradients were judged.
+    """Judge one spec; return the verdict and whether gradients were judged.
+
+    Every activation is judged; then the loss and every gradient, unless float32's rounding could make them jump.
     """
     case = Case(spec, batch=2)
     params, x, y = case.params(dtype), case.images(dtype), case.labels()
@@ -87,7 +89,7 @@ def judged(worker: Jobs, spec: Spec, dtype: str) -> tuple[Verdict, bool]:
         worker.build(spec, params, dtype=dtype)
         traced = worker.trace(x)
         differentiable = differentiates(worker)
-        got_loss, got = worker.loss_and_grads(x, y) if differentiable else (0.0, {})
+        got_loss, got_grads = worker.loss_and_grads(x, y) if differentiable else (0.0, {})
     except VGGError as error:
         return Verdict(math.inf, forward_limit(spec, dtype), "", str(error)), False
     loss, grads, tape = oracle.loss_and_grads(spec, params, x, y, mode)
@@ -96,15 +98,15 @@ def judged(worker: Jobs, spec: Spec, dtype: str) -> tuple[Verdict, bool]:
     forward = compare(traced, tape.activations, limit=limit, dtype=dtype, floors=floors)
     if not forward.ok or not differentiable or (narrow and not float32.steady(case, tape, limit)):
         return forward, False
-    found, wanted = {"loss": np.array(got_loss, dtype), **got}, {"loss": np.array(loss), **grads}
+    differentiated, wanted = {"loss": np.array(got_loss, dtype), **got_grads}, {"loss": np.array(loss), **grads}
     limit = gradient_limit(spec, dtype, case.batch)
-    backward = compare(found, wanted, limit=limit, dtype=dtype, floors=floors)
+    backward = compare(differentiated, wanted, limit=limit, dtype=dtype, floors=floors)
     return backward if not backward.ok else max(forward, backward, key=lambda one: one.share), True
 
 
 @st.composite
 def specs(draw: Any) -> Spec:
-    """Valid specs of up to three blocks and three hidden layers."""
+    """Draw a valid spec of up to three blocks and three hidden layers."""
     fields = {
         "blocks": draw(st.lists(_blocks(), min_size=1, max_size=3)),
         "input_shape": (draw(st.integers(1, 5)), draw(st.integers(5, 40)), draw(st.integers(5, 40))),
@@ -142,5 +144,5 @@ def _macs(spec: Spec) -> int:
 
 
 def _reported(verdict: Verdict, spec: Spec) -> Verdict:
-    text = f"{verdict.reason}\nthe smallest spec seen to show it; save it as failing.toml:\n\n{spec.to_toml()}"
+    text = f"{verdict.reason}\nthe smallest spec that was seen to fail; save it as failing.toml:\n\n{spec.to_toml()}"
     return Verdict(verdict.error, verdict.limit, verdict.where, text)

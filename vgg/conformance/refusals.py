@@ -1,4 +1,4 @@
-"""What a backend must refuse, by a ``VGGError`` that names it, and be none the worse for it."""
+"""What a backend must refuse with a ``VGGError`` that names it, without any other effect."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from .cell import Cell, on
 from .checks import LR, built, narrow, refused
 
 Attempt = tuple[str, Callable[[], object], tuple[str, ...]]
-"""What is tried, in words; the call; and words that the refusal must have."""
+"""What is tried, in words; the call; and words that the refusal must contain."""
 
 _SPEC = Spec.from_blocks(((1, 4),), input_shape=(2, 6, 9), classes=5, head=Head((7,), dropout=0.0), name="refusing")
 _POOLED = replace(_SPEC, head=Head((7,), 0.0, global_pool=True), batch_norm=True)
@@ -28,7 +28,7 @@ CASES = {"plain": Case(_SPEC), "batch_norm": Case(_POOLED)}
 
 
 def labels(worker: Jobs, case: Case, train: bool) -> Verdict:
-    """Labels that are no class, by ``loss_and_grads``."""
+    """Judge whether ``loss_and_grads`` refuses labels that are no class."""
     x = built(worker, case, narrow(worker))
     attempts = [
         (f"label {label}", partial(worker.loss_and_grads, x, y, train=train), ("label", str(label)))
@@ -38,7 +38,7 @@ def labels(worker: Jobs, case: Case, train: bool) -> Verdict:
 
 
 def learned_labels(worker: Jobs, case: Case) -> Verdict:
-    """Labels that are no class, by a learner's ``step``."""
+    """Judge whether a learner's ``step`` refuses labels that are no class."""
     x = _learning(worker, case)
     attempts = [
         (f"label {label}", partial(worker.step, x, y, LR), ("label", str(label))) for label, y in _wrong_labels(case)
@@ -47,7 +47,7 @@ def learned_labels(worker: Jobs, case: Case) -> Verdict:
 
 
 def parameters(worker: Jobs, case: Case) -> Verdict:
-    """Parameters that are not the net's, by ``load``."""
+    """Judge whether ``load`` refuses parameters that do not fit the net."""
     dtype = narrow(worker)
     x, other = built(worker, case, dtype), Case(case.spec, seed=1).params(dtype)
     attempts = [(what, partial(worker.call, "load", a), (name,)) for what, name, a in _wrong_arrays(case, other)]
@@ -55,7 +55,7 @@ def parameters(worker: Jobs, case: Case) -> Verdict:
 
 
 def images(worker: Jobs, case: Case) -> Verdict:
-    """Images that are not the net's, by a model in eval mode; a global pool would take those of any size."""
+    """Judge whether a model in eval mode refuses images that do not fit the net; a global pool would take any size."""
     x = built(worker, case, narrow(worker))
     attempts: list[Attempt] = [
         (f"{call.__name__}() of images {wrong.shape}", partial(call, wrong), ("images",))
@@ -73,7 +73,7 @@ def images(worker: Jobs, case: Case) -> Verdict:
 
 
 def states(worker: Jobs, case: Case) -> Verdict:
-    """States that are not the learner's, by ``restore``."""
+    """Judge whether ``restore`` refuses states that do not fit the learner."""
     x = _learning(worker, case)
     state = {n: a if n == "step" else (a / 2).astype(a.dtype) for n, a in worker.state().items()}
     wrong = [*_wrong_arrays(case, state), *_wrong_velocities(state)]
@@ -82,7 +82,7 @@ def states(worker: Jobs, case: Case) -> Verdict:
 
 
 def _learning(worker: Jobs, case: Case) -> Array:
-    """The images of a learner that has taken a step."""
+    """Make a learner, take a step, and return its images (N, C, H, W)."""
     dtype = narrow(worker)
     x = built(worker, case, dtype)
     worker.learner(Recipe(momentum=0.9, precision=dtype))
@@ -91,8 +91,10 @@ def _learning(worker: Jobs, case: Case) -> Array:
 
 
 def _wrong_labels(case: Case) -> Iterator[tuple[int, Array]]:
-    """(label, labels with it) at every place: the next, those that frameworks take for "none", and those that a byte or
-    an int32 takes for a class.
+    """Yield (label, labels (N,) that contain it), at each place in turn.
+
+    The labels are those right after the last class, those that frameworks take for "none", and those that become a
+    class in a byte or an int32.
     """
     classes = case.spec.classes
     none, wrapped = (-1, -100, 200, 255), (256, 2**31, 2**32, 2**32 + 1, -(2**32))
@@ -103,7 +105,7 @@ def _wrong_labels(case: Case) -> Iterator[tuple[int, Array]]:
 
 
 def _wrong_arrays(case: Case, arrays: Arrays) -> Iterator[tuple[str, str, Arrays]]:
-    """(what is wrong, the name that it is about, arrays)."""
+    """Yield (what is wrong in words, the name that the refusal must contain, arrays)."""
     names = [name for name in arrays if name != "step" and not name.startswith(VELOCITY)]
     for name in (names[0], names[-1]):
         yield f"no {name}", name, {n: a for n, a in arrays.items() if n != name}
@@ -121,7 +123,7 @@ def _batch_norm(arrays: Arrays) -> Arrays:
 
 
 def _misshapen(arrays: Arrays) -> Arrays:
-    """Arrays that a framework may well take: those that broadcast, or have as many elements."""
+    """Return arrays that a framework may accept by mistake: they broadcast, or have as many elements."""
     return {
         "fc1.weight": np.ascontiguousarray(arrays["fc1.weight"].T),
         "fc2.weight": arrays["fc2.weight"][:1],
@@ -149,26 +151,26 @@ def _learner(worker: Jobs, x: Array) -> Arrays:
     return {**worker.state(), "logits": worker.evaluate(x)}
 
 
-def _all_refused(attempts: Sequence[Attempt], seen: Callable[[], Arrays]) -> Verdict:
-    """Every attempt must raise, in its words, and leave what is ``seen`` as it was, bit for bit."""
-    before = seen()
+def _all_refused(attempts: Sequence[Attempt], state: Callable[[], Arrays]) -> Verdict:
+    """Judge whether every attempt raises an error with its words, and leaves ``state()`` the same bit for bit."""
+    before = state()
     for what, attempt, words in attempts:
         try:
             attempt()
         except VGGError as error:
-            # Any other exception may have been raised anywhere.
+            # Any other exception may come from anywhere.
             if not isinstance(error, RefusedError) or any(word not in str(error) for word in words):
                 return refused(what, f"refused by {str(error)[:200]!r}, wanted a VGGError with {', '.join(words)}")
         else:
             return refused(what, "accepted, wanted an error")
-        unharmed = compare(seen(), before, limit=EXACT)
+        unharmed = compare(state(), before, limit=EXACT)
         if not unharmed.ok:
             return refused(what, f"refused, but not without a change: {unharmed.reason}")
     return Verdict(0.0, EXACT)
 
 
 def cells() -> Iterator[tuple[str, Cell]]:
-    """Labels and parameters, by a model and by a learner."""
+    """Yield refusals of labels, parameters, images and states, by a model and by a learner."""
     for name, case in CASES.items():
         train = case.spec.batch_norm
         yield f"refusals labels {name}", Cell(on(labels, case, train), "gradients", ())

@@ -1,4 +1,4 @@
-"""``vgg check`` runs pytest so that nothing outside of this package decides what is judged."""
+"""Run pytest for ``vgg check``, so that nothing outside this package decides what is judged."""
 
 from __future__ import annotations
 
@@ -17,22 +17,29 @@ from .tally import DONE, FAILED, NOTHING
 
 DEAF = {"PYTEST_ADDOPTS": None, "PYTEST_PLUGINS": None, "PYTEST_DISABLE_PLUGIN_AUTOLOAD": "1"}
 BUG, INTERRUPTED = 70, 130
-"""Exit statuses, beside those of a tally."""
+"""Exit statuses besides those of a tally: an internal error, and Ctrl-C."""
 
 
 def run(options: Sequence[str], jobs: int = 1) -> tuple[int, Results]:
-    """Run the suite in one pytest session: (exit status of ``vgg check``, results).
+    """Run the suite in one pytest session; return the exit status of ``vgg check`` and the results.
 
-    ``jobs`` is how many backends are judged at a time, each in a process of pytest-xdist. The session reads no conftest
-    file, no settings but its own, no variable that speaks to pytest, and loads no other plugin. Several at a time share
-    the cores: see ``board.threads``.
+    ``jobs`` backends are judged at a time, each in a process of pytest-xdist; they share the cores, as in
+    ``board.threads``. The session reads no conftest file, no settings except its own and no variable that pytest reads,
+    and loads no other plugin.
     """
-    here, results = Path(__file__).parent, Results()
-    fixed = ["-c", str(here / "check.ini"), "--rootdir", str(here.parent), "--noconftest", "--import-mode=append"]
-    apart = ["-p", "xdist", "-n", str(jobs)] if jobs > 1 else []
+    folder, results = Path(__file__).parent, Results()
+    settings = [
+        "-c",
+        str(folder / "check.ini"),
+        "--rootdir",
+        str(folder.parent),
+        "--noconftest",
+        "--import-mode=append",
+    ]
+    distribution = ["-p", "xdist", "-n", str(jobs)] if jobs > 1 else []
     plugins = [results, SideBySide()] if jobs > 1 else [results]
     with _environment({**DEAF, **threads(jobs)}):
-        status = pytest.main([*fixed, *apart, str(here / "test_conformance.py"), *options], plugins=plugins)
+        status = pytest.main([*settings, *distribution, str(folder / "test_conformance.py"), *options], plugins=plugins)
     return exit_status(status, results), results
 
 

@@ -1,4 +1,4 @@
-"""What the pytest plugin does once a backend is asked for: judge cells, expect what is known, decide, print."""
+"""What the pytest plugin does once a backend is asked for: judge cells, expect known failures, decide and print."""
 
 from __future__ import annotations
 
@@ -32,30 +32,30 @@ if TYPE_CHECKING:
 
 KEY = pytest.StashKey[Board]()
 KNOWN = pytest.StashKey[dict[tuple[str, str], "Known"]]()
-"""What is known of (backend, check)."""
+"""The known failures by (backend, check)."""
 CELLS = pytest.StashKey[dict[str, Cell]]()
 LONGEST = ("jax", "tensorflow")
-"""Backends that compile, and so take longest, begin: side by side, all are through the sooner."""
+"""The backends that compile take longest, so they begin: side by side, all of them then end sooner."""
 Record = Callable[[str, object], None]
 
 
 class Results:
-    """A plugin that keeps the board and prints no count of its own: ``vgg check`` prints it last."""
+    """A plugin that keeps the board. Where it is loaded, ``vgg check`` prints the counts, after everything else."""
 
     board: Board | None = None
     interrupted = False
 
     def pytest_sessionfinish(self, session: pytest.Session) -> None:
-        """Take it along."""
+        """Keep the session's board."""
         self.board = session.config.stash.get(KEY, None)
 
     def pytest_keyboard_interrupt(self, excinfo: pytest.ExceptionInfo[BaseException]) -> None:
-        """Tell Ctrl-C from a collection that failed."""
+        """Note whether Ctrl-C interrupted the session, rather than an error in collection."""
         self.interrupted = excinfo.type is KeyboardInterrupt
 
 
 def board(config: pytest.Config) -> Board:
-    """Return the session's board; at first use, refuse names, specs and known failures that are none."""
+    """Return the session's board; at first use, raise ``pytest.UsageError`` if an option is invalid."""
     if KEY not in config.stash:
         try:
             _begin(config)
@@ -66,23 +66,23 @@ def board(config: pytest.Config) -> Board:
 
 def _begin(config: pytest.Config) -> None:
     backends = [registry.find(name).name for name in config.getoption("--vgg-backend")] or [*registry.own_names()]
-    path, out = config.getoption("--vgg-spec"), config.getoption("--vgg-json")
-    if out:
-        files.check_file("--vgg-json", Path(out))
+    path, report = config.getoption("--vgg-spec"), config.getoption("--vgg-json")
+    if report:
+        files.check_file("--vgg-json", Path(report))
     examples, seed = config.getoption("--vgg-examples") or suite.EXAMPLES, config.getoption("--vgg-seed")
     thorough = config.getoption("--vgg-thorough")
     cells = suite.given(Spec.load(path)) if path else suite.cells(examples, thorough=thorough, seed=seed)
-    asked = {name: (cell.level, cell.dtypes) for name, cell in cells.items()}
-    asked |= {} if path else {FACT + name: needs(name) for name in FACTS}
-    known, pairs = config.getoption("--vgg-known"), [(backend, check) for backend in backends for check in asked]
+    required = {name: (cell.level, cell.dtypes) for name, cell in cells.items()}
+    required |= {} if path else {FACT + name: needs(name) for name in FACTS}
+    known, pairs = config.getoption("--vgg-known"), [(backend, check) for backend in backends for check in required]
     config.stash[KNOWN] = known_failures.read(known, pairs) if known else {}
     where = {name: config.getoption(f"--vgg-{name}") for name in DEFAULTS}
     config.stash[CELLS] = cells
-    config.stash[KEY] = Board([*dict.fromkeys(backends)], asked, **where)
+    config.stash[KEY] = Board([*dict.fromkeys(backends)], required, **where)
 
 
 def parametrize(metafunc: pytest.Metafunc) -> None:
-    """One test for each backend, and one for each cell."""
+    """Make one test for each backend, cell and fact."""
     backends = sorted(board(metafunc.config).backends, key=lambda name: name not in LONGEST)
     if "vgg_backend" in metafunc.fixturenames:
         metafunc.parametrize("vgg_backend", backends, scope="session")
@@ -94,7 +94,7 @@ def parametrize(metafunc: pytest.Metafunc) -> None:
 
 
 def collected(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Note that the suite is collected, before anyone else takes items away; a spec of one's own is judged alone."""
+    """Note which cells are collected, before other plugins remove any. With ``--vgg-spec`` remove the facts."""
     state = board(config)
     if config.getoption("--vgg-spec"):
         items[:] = [item for item in items if "vgg_fact" not in _parameters(item)]
@@ -105,12 +105,12 @@ def collected(config: pytest.Config, items: list[pytest.Item]) -> None:
 
 
 def deselected(config: pytest.Config, items: list[pytest.Item]) -> None:
-    """Note what nobody asked for, as by ``-k``."""
+    """Note the cells that were deselected, for example by ``-k``."""
     board(config).left_out |= {(_backend(item), check) for item in items if (check := _check(item))}
 
 
 def judge(request: pytest.FixtureRequest, backend: str, record: Record, cell: Cell) -> None:
-    """Judge one cell and fail, skip or expect it as it turns out."""
+    """Judge one cell; then pass, fail, skip or expect its failure, according to the verdict."""
     state, check = board(request.config), _check(request.node)
     _skip_unclaimed(state, backend, check)
     known = request.config.stash[KNOWN].get((backend, check))
@@ -132,7 +132,7 @@ def judge(request: pytest.FixtureRequest, backend: str, record: Record, cell: Ce
 
 
 def measure(request: pytest.FixtureRequest, backend: str, record: Record, fact: Callable[[Jobs], Fact]) -> None:
-    """Measure one declared difference likewise."""
+    """Measure one declared difference; then pass, fail, skip or expect its failure, in the same way."""
     state, check = board(request.config), _check(request.node)
     row = state.facts.setdefault(check.removeprefix(FACT), {})
     if _unclaimed(state, backend, check):
@@ -149,7 +149,7 @@ def measure(request: pytest.FixtureRequest, backend: str, record: Record, fact: 
 
 
 def _unclaimed(state: Board, backend: str, check: str) -> str:
-    """Why the backend is not asked this cell; nothing where it claims it, or cannot say."""
+    """Return why the backend is not judged by this cell; an empty text if it claims the cell or cannot start."""
     try:
         state.worker(backend)
     except VGGError:
@@ -167,7 +167,7 @@ def _skip_unclaimed(state: Board, backend: str, check: str) -> None:
 def _conclude(
     request: pytest.FixtureRequest, backend: str, reason: str, known: Known | None, *, foretold: bool
 ) -> None:
-    """End the test as its verdict says; an empty ``reason`` is a pass."""
+    """End the test as its verdict requires; an empty ``reason`` means that it passed."""
     if foretold and known:
         pytest.xfail(known.why)
     again = f"\nto see just this: {_again(request, backend)}"
@@ -180,17 +180,17 @@ def _conclude(
 
 
 def _again(request: pytest.FixtureRequest, backend: str) -> str:
-    """The command that runs this cell alone, the way it ran."""
-    words = ["vgg", "check", backend, "-k", request.node.name.partition("[")[2]]
+    """Return the command that runs this cell alone, with the same options."""
+    command = ["vgg", "check", backend, "-k", request.node.name.partition("[")[2]]
     for option in (*DEFAULTS, "spec", "examples", "seed"):
         value = request.config.getoption(f"--vgg-{option}")
-        words += [] if value == DEFAULTS.get(option) else [f"--{option}", str(value)]
-    words += ["--thorough"] if request.config.getoption("--vgg-thorough") else []
-    return shlex.join(words)
+        command += [] if value == DEFAULTS.get(option) else [f"--{option}", str(value)]
+    command += ["--thorough"] if request.config.getoption("--vgg-thorough") else []
+    return shlex.join(command)
 
 
 def _check(node: pytest.Item) -> str:
-    """'torch-forward-plain-float64-eval' -> 'forward plain float64 eval', of a fact 'declared lrn', else ''."""
+    """Return a test's cell, as 'forward plain float64 eval', or its fact, as 'declared lrn'; '' for any other test."""
     kind = next((name for name in ("vgg_cell", "vgg_fact") if name in _parameters(node)), "")
     name = node.name.partition("[")[2].removesuffix("]")
     check = name.removeprefix(f"{_backend(node)}-").replace("-", " ")
@@ -207,7 +207,7 @@ def _parameters(node: pytest.Item) -> dict[str, Any]:
 
 @contextmanager
 def clock(item: pytest.Item) -> Iterator[None]:
-    """Add what a test takes to its backend's seconds."""
+    """Add the time that a test takes to its backend's seconds."""
     backend, start = _backend(item), time.perf_counter()
     yield
     if backend:
@@ -216,7 +216,7 @@ def clock(item: pytest.Item) -> Iterator[None]:
 
 
 def finish(session: pytest.Session, status: int) -> None:
-    """Hand the board over, or decide: what pytest calls a success is none where a cell was not judged."""
+    """Send the board to the main process, or decide there: a session in which a cell was not judged is no success."""
     from ..core.files import write_atomically
 
     state, path = board(session.config), session.config.getoption("--vgg-json")
@@ -232,7 +232,7 @@ def finish(session: pytest.Session, status: int) -> None:
 
 
 def summarise(reporter: pytest.TerminalReporter, config: pytest.Config) -> None:
-    """The matrix, the facts, what was not judged and why, and how much was."""
+    """Print the matrix, the facts, the reasons why cells were not judged, and the counts of those that were."""
     state = board(config)
     for title, rows in state.tables():
         widths = [max(map(len, column)) for column in zip(*rows, strict=True)]

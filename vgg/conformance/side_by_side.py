@@ -1,4 +1,4 @@
-"""Several backends at a time, each from its first cell to its last in one process of pytest-xdist."""
+"""Judge several backends at a time, each with all of its cells in one process of pytest-xdist."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from xdist.scheduler import LoadScopeScheduling
 
 
 class ByBackend(LoadScopeScheduling):  # type: ignore[misc] # what pytest-xdist returns is Any
-    """Hands out all cells of one backend together."""
+    """A scheduler that gives all cells of one backend to the same process."""
 
     def _split_scope(self, nodeid: str) -> str:
         """Return the backend: 'test_conformance.py::test_conformance[torch-forward-plain]' -> 'torch'."""
@@ -17,7 +17,7 @@ class ByBackend(LoadScopeScheduling):  # type: ignore[misc] # what pytest-xdist 
 
 
 class SideBySide:
-    """A plugin that lets pytest-xdist schedule so."""
+    """A plugin that makes pytest-xdist schedule tests by backend."""
 
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> ByBackend:
         """Return the scheduler."""

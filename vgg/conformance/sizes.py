@@ -1,4 +1,4 @@
-"""What real nets have and small ones do not: every architecture's numbers, depth, width, large images and batches."""
+"""What real nets have and small ones lack: all architectures, depth, width, large images and large batches."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ Cells = Iterator[tuple[str, Cell]]
 
 
 class Large(Case):
-    """A case of so many parameters that they are drawn once; those in float64 are shared, and cannot be written."""
+    """A case with so many parameters that they are drawn once; those in float64 are shared and read-only."""
 
     def params(self, dtype: str) -> Arrays:
-        """Noisy canonical parameters, rounded to ``dtype``."""
+        """Return noisy canonical parameters, rounded to ``dtype``."""
         return {name: array.astype(dtype, copy=False) for name, array in self._params.items()}
 
     def labels(self) -> Array:
-        """(batch,), int64, from the first class to the last in a mixed order."""
+        """Return labels (batch,), int64, from the first class to the last in a random order."""
         ends = np.linspace(0, self.spec.classes - 1, self.batch).astype(np.int64)
         return self._random(2).permutation(ends)
 
@@ -82,7 +82,7 @@ _NARROW: dict[str, Any] = {"input_shape": (2, 67, 101), "hidden": (13, 11), "cla
 NAMED = {name: case for name, case in STRUCTURES.items() if name != "global_pool"} | {
     name: Case(arch(name).modified(**_NARROW), batch=1) for name in ("vgg11_narrow", "vgg11_narrow_bn")
 }
-"""Every architecture by name, on images that are odd and not square; those of the chapter at their own widths."""
+"""Every architecture by name, on images with odd, unequal sides; those of the book's chapter at their own widths."""
 
 SIZES = {
     "deep": Large(_spec((2, 11, 13), (9,) * 10, 6, *_DEEP, dropout=0.25, batch_norm=True), batch=4),
@@ -101,13 +101,15 @@ SIZES = {
     "book": Large(arch("vgg11_narrow"), batch=1),
     "imagenet": Large(arch("vgg16").modified(dropout=0.0), batch=1),
 }
-"""Twelve blocks, up to eleven convolutions in one, eleven dense layers, most of one width: names sorted as text go
-unnoticed by their shapes. The paper's widths, with batch norm and LRN, then those of VGG-16; dense layers of 2051 and
-5000 units and 1000 classes; sums over 68,380 positions an image and 136,760 inputs; images of more than a thousand rows
-or columns; batches from 1 to 517, maps of 64 channels and two million numbers. Three nets have what no architecture by
-name has: kernels from 1 to 13, their strides and paddings, pools of five kinds, channels that are prime, rise and fall,
-LRN over one channel, two and a hundred, a dense layer of one unit. Last, what people run: the book's net and VGG-16,
-as they are.
+"""The large cases by name.
+
+The first have twelve blocks, up to eleven convolutions in a block, and eleven dense layers, most of one width, so
+shapes do not show if names are sorted as text. Others have the paper's widths, with batch norm and LRN, then those of
+VGG-16; dense layers of 2051 and 5000 units and 1000 classes; sums over 68,380 positions per image and 136,760 inputs;
+images of more than a thousand rows or columns; batches from 1 to 517; maps of 64 channels and two million numbers.
+Three nets have what no named architecture has: kernels from 1 to 13 with their strides and paddings, pools of five
+kinds, channels that are prime, rise and fall, LRN over one channel, two and a hundred, a dense layer of one unit. The
+last are what people run: the book's net and VGG-16, as they are.
 """
 
 DEFAULT = {
@@ -127,9 +129,9 @@ DEFAULT = {
     ("towers", "float32", False),
     ("strips", "float64", False),
 }
-"""Which cases are judged by default, in what dtype, in train mode or not. The others are thorough."""
+"""The (case, dtype, train mode) that are judged by default; the others are thorough."""
 GRADIENTS = {("widths", "float32", False), ("maps", "float32", True)}
-"""Those of which only the gradients are."""
+"""Those of which only the gradients are judged by default."""
 
 LEARNERS = {
     ("rungs", "float64"): False,
@@ -141,11 +143,11 @@ LEARNERS = {
     ("tall", "float64"): True,
     ("deep", "float64"): True,
 }
-"""Which cases a learner takes a step on, and whether that is thorough."""
+"""The (case, dtype) on which a learner takes a step, and whether that cell is thorough."""
 
 
 def cells() -> Cells:
-    """The numbers of every architecture by name, and of ``SIZES``."""
+    """Yield cells for every architecture by name, and for ``SIZES``."""
     for name, case in NAMED.items():
         yield from _forward(name, case, "float32")
         yield from _gradients(name, case, "float64", case.spec.batch_norm)
@@ -164,17 +166,17 @@ def cells() -> Cells:
 
 
 def learning(worker: Jobs, case: Case, dtype: str) -> Verdict:
-    """A learner's step and evaluation beside the oracle's: loss, whole state, logits."""
+    """Judge a learner's step and evaluation: loss, whole state and logits."""
     x, y = checks.built(worker, case, dtype), case.labels()
     worker.learner(Recipe(momentum=MOMENTUM, precision=dtype))
-    drawn = masks(case.spec, case.batch, 0, 0)
-    mode = checks.declared_mode(worker)._replace(masks=drawn or None)
-    chosen = {} if drawn else choices(case.spec, worker.trace(x, train=True))
+    neutral = masks(case.spec, case.batch, 0, 0)
+    mode = checks.declared_mode(worker)._replace(masks=neutral or None)
+    chosen = {} if neutral else choices(case.spec, worker.trace(x, train=True))
     explained = rounded(case.spec, dtype, chosen, checks.taped(case, dtype, mode))
     if not explained.ok:
         return explained
     wanted = _stepped(case, dtype, mode, chosen)
-    loss = np.array(worker.step(x, y, checks.LR, drawn), dtype)
+    loss = np.array(worker.step(x, y, checks.LR, neutral), dtype)
     state = worker.state()
     got = {"loss": loss, **{name: a for name, a in state.items() if name != "step"}, "logits": worker.evaluate(x)}
     limit = FLOAT64_LIMIT if dtype == "float64" else gradient_limit(case.spec, dtype, case.batch)
@@ -183,7 +185,7 @@ def learning(worker: Jobs, case: Case, dtype: str) -> Verdict:
 
 
 def _stepped(case: Case, dtype: str, mode: Mode, chosen: Arrays) -> Arrays:
-    """The oracle's loss, state and logits, with those signs and winners."""
+    """Return the oracle's loss, state and logits after a step with the signs and winners ``chosen``."""
     weights = {name: a.astype(np.float64) for name, a in case.params(dtype).items()}
     tape = checks.taped(case, dtype, mode)
     loss, grads = oracle.backward(case.spec, weights, switched(tape, chosen), case.labels())
@@ -196,7 +198,7 @@ def _stepped(case: Case, dtype: str, mode: Mode, chosen: Arrays) -> Arrays:
 
 
 def restored(worker: Jobs, case: Case, dtype: str) -> Verdict:
-    """A learner's state of any numbers, their names in another order, goes in and comes out bit for bit."""
+    """Judge whether a learner's state of random numbers, restored in another order of names, comes out bit for bit."""
     checks.built(worker, case, dtype)
     worker.learner(Recipe(momentum=MOMENTUM, precision=dtype))
     random, state = np.random.RandomState(0), worker.state()

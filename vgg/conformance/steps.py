@@ -1,5 +1,7 @@
-"""Several steps in each precision, every one judged from the learner's own state before it: errors do not add up, so
-gradients are held to the precision's roundoff, and what momentum, decay and rate make of them to float32's.
+"""Several steps in each precision, each judged from the learner's own state before it.
+
+Errors do not add up, so gradients must be within the precision's roundoff, and what momentum, weight decay and learning
+rate make of them within float32's.
 """
 
 from __future__ import annotations
@@ -25,16 +27,16 @@ from .life_strategies import ROUND
 from .precisions import refusal
 
 SILENT_RATE = 2.0
-"""Where nothing but decay and momentum move a weight, they may move it far."""
+"""The learning rate of steps in which only decay and momentum move weights: these may move far."""
 SURE = 1e4
-"""A logit so far above the others that softmax is exactly 1 there, and no gradient is left."""
+"""A logit so far above the others that its softmax is exactly 1 and the gradient is zero."""
 TOO_LOUD = 1e4
-"""What fp16 can hold in a mask, but not in a scaled gradient of logits that are off by it."""
+"""A factor that fp16 can hold in a mask, but not in a scaled gradient of logits that are as large."""
 
 
 @np.errstate(invalid="ignore")
 def steps(worker: Jobs, course: Course, precision: str) -> Verdict:
-    """All of a course in that precision, then a step without a gradient; in fp16 also one that overflows between."""
+    """Judge a course in that precision, then a step without a gradient; in fp16 also one that overflows before it."""
     recipe = replace(course.recipe, precision=precision)
     params = {name: array.astype(recipe.dtype) for name, array in steady(course).items()}
     place = worker.build(course.case.spec, params, dtype=recipe.dtype)
@@ -45,7 +47,7 @@ def steps(worker: Jobs, course: Course, precision: str) -> Verdict:
 
 
 def worst(verdicts: Iterable[Verdict]) -> Verdict:
-    """The first to fail, else the one nearest to its limit."""
+    """Return the first verdict that fails, else the one nearest to its limit."""
     nearest = Verdict(0.0, EXACT)
     for verdict in verdicts:
         if not verdict.ok:
@@ -75,7 +77,7 @@ class _Walk:
         yield self.dead()
 
     def taken(self, step: int) -> Verdict:
-        """An ordinary step, then evaluation."""
+        """Take an ordinary step, then evaluate, and judge both."""
         before, y = self.worker.state(), self.course.labels(step)
         loss = self.worker.step(self.course.images(step), y, self.course.rate(step), self.course.masks(step))
         after, logits = self.worker.state(), self.worker.evaluate(self.course.images(step))
@@ -100,12 +102,15 @@ class _Walk:
     def gradients(
         self, before: Arrays, after: Arrays, grads: Arrays, limit: float, floors: dict[str, float], rate: float
     ) -> tuple[Arrays, Arrays]:
-        """What the state says that the gradients were, beside the oracle's. Weights alone tell it less exactly."""
+        """Return the gradients that the state shows, and the oracle's.
+
+        Without momentum only weights show them, which is less exact, so ``floors`` are raised in place.
+        """
         old = _weights(before)
         if self.recipe.momentum:
             v, u = (_weights({n: state[VELOCITY + n] for n in grads}) for state in (before, after))
-            told = {n: u[n] - self.recipe.momentum * v[n] - self.recipe.weight_decay * old[n] for n in grads}
-            return told, grads
+            shown = {n: u[n] - self.recipe.momentum * v[n] - self.recipe.weight_decay * old[n] for n in grads}
+            return shown, grads
         new = _weights(after)
         for n in grads:
             rounding = 4 * ROUNDOFF[self.recipe.dtype] * float(np.linalg.norm(old[n])) / rate
@@ -113,24 +118,24 @@ class _Walk:
         return {n: (old[n] - new[n]) / rate - self.recipe.weight_decay * old[n] for n in grads}, grads
 
     def moved(self, before: Arrays, after: Arrays, velocity: Arrays, rate: float) -> Verdict:
-        """The weights after are those before less the velocity, to the last bits."""
+        """Judge whether weights moved by the velocity, to the last bits."""
         wanted = {n: before[n] - rate * v.astype(np.float64) for n, v in velocity.items()}
         return compare(
             {n: after[n] for n in wanted}, wanted, limit=roundings(4, self.recipe.dtype), dtype=self.recipe.dtype
         )
 
     def skipped(self, step: int) -> Verdict:
-        """A step whose gradients overflow: no parameter and no velocity changes."""
-        before, drawn = self.worker.state(), {name: TOO_LOUD * m for name, m in self.course.masks(step).items()}
-        mode = self.mode._replace(masks=drawn)
+        """Judge a step whose gradients overflow: no parameter and no velocity may change."""
+        before, loud_masks = self.worker.state(), {name: TOO_LOUD * m for name, m in self.course.masks(step).items()}
+        mode = self.mode._replace(masks=loud_masks)
         tape = oracle.forward(self.course.case.spec, _weights(before), self.course.seen(step), mode)
-        self.worker.step(self.course.images(step), tape.logits.argmin(axis=1), self.course.rate(step), drawn)
+        self.worker.step(self.course.images(step), tape.logits.argmin(axis=1), self.course.rate(step), loud_masks)
         after = self.worker.state()
         held = {n: a for n, a in before.items() if "running_" not in n} | {"step": before["step"] + 1}
         return compare({n: after[n] for n in held}, held, limit=EXACT)
 
     def silent(self) -> Verdict:
-        """A step on what the net is sure of, and right: no gradient is left, and momentum and decay are seen alone."""
+        """Judge a step on images of which the net is certain: there is no gradient, so only momentum and decay act."""
         before, last = self.worker.state(), f"{expand(self.course.case.spec)[-1].name}.bias"
         before[last] = np.where(np.arange(before[last].size) == 0, SURE, before[last]).astype(self.recipe.dtype)
         self.worker.restore(before)
@@ -148,8 +153,10 @@ class _Walk:
         return replace(verdict, reason=verdict.reason and f"a step without a gradient: {verdict.reason}")
 
     def dead(self) -> Verdict:
-        """A step with weights that are no numbers: the loss says so, and except in fp16, which skips such a step, so
-        does the last bias after it. They are those of the first layer, or of the last where ReLUs swallow such.
+        """Judge a step with weights that are NaN: the loss must be NaN, and so must the last bias after the step.
+
+        The bias is not judged in fp16, which skips such a step. The weights are those of the first layer, or of the
+        last if the backend's ReLUs swallow NaN.
         """
         rows = expand(self.course.case.spec)
         state, weight = self.worker.state(), f"{rows[-1 if swallows(self.worker) else 0].name}.weight"
@@ -165,7 +172,7 @@ class _Walk:
 
 
 def roundings(count: int, dtype: str) -> Limit:
-    """So many roundoffs of a state's dtype."""
+    """Return a limit of ``count`` roundoffs of a state's dtype."""
     basis = f"{count} roundoffs of {dtype}: of rate, momentum and decay, their products, the sums"
     return Limit(count * ROUNDOFF[dtype], basis, dtype)
 
@@ -179,17 +186,17 @@ def _norm(array: Array) -> float:
 
 
 def _weights(state: Arrays) -> Arrays:
-    """The parameters in a state, as float64."""
+    """Return the parameters in a state, as float64."""
     return {n: a.astype(np.float64) for n, a in state.items() if n != "step" and not n.startswith(VELOCITY)}
 
 
 def cells() -> Iterator[tuple[str, Cell]]:
-    """Every course in every precision."""
+    """Return a cell for every course in every precision."""
     return starmap(_cell, product(COURSES, CHOICES["precision"]))
 
 
 def _cell(name: str, precision: str) -> tuple[str, Cell]:
-    """In float64 the course with LRN says enough: trajectories are as exact."""
+    """Return a cell; in float64 all courses except the one with LRN are thorough, because trajectories are as exact."""
     judge, dtype = on(steps, COURSES[name], precision), Recipe(precision=precision).dtype
     thorough = precision == "float64" and name != "lrn"
     return f"steps {name} {precision}", Cell(judge, "training", (dtype,), thorough)

@@ -1,4 +1,4 @@
-"""Every cell of the matrix by name: the check, then its case, dtype and mode."""
+"""Every cell of the matrix by name. A name is the check, then its case, dtype and mode."""
 
 from __future__ import annotations
 
@@ -37,20 +37,20 @@ from .cell import Bench, Cell, Judge, NotJudgedError, on
 from .promises import cells as promises
 
 EXAMPLES = 10
-"""Random specs a run, unless told otherwise."""
+"""The default number of random specs per run."""
 THOROUGH = 10
-"""How often as many under ``--thorough``."""
+"""The factor by which ``--thorough`` raises the number of random specs."""
 _DTYPES = ("float64", "float32")
 _MODES = {"eval": False, "train": True}
 Checked = Mapping[Callable[..., Verdict], str]
-"""Checks of a case, and what a backend must claim to be asked."""
+"""Checks of a case, each with the level that a backend must claim."""
 _NUMBERS: Checked = {checks.forward: "inference", checks.backward: "gradients"}
 _NUMBERS_OF_REAL_NETS: Checked = {checks.forward: "inference", switches.switches: "gradients"}
-"""In float32."""
+"""The same for nets that may be as large as real ones, in float32."""
 
 
 def judged(cell: Judge, bench: Bench) -> Verdict:
-    """The verdict of a cell; of one that cannot go on, as with a trace that lacks a row, the reason."""
+    """Return the verdict of a cell. One that cannot go on, as when a trace lacks a row, fails with the reason."""
     try:
         return cell(bench)
     except VGGError as error:
@@ -60,14 +60,16 @@ def judged(cell: Judge, bench: Bench) -> Verdict:
 
 
 def cells(examples: int = EXAMPLES, *, thorough: bool = False, seed: int | None = None) -> dict[str, Cell]:
-    """The whole suite; ``thorough``: with the cells that take longer; ``seed``: of what is drawn at random, which is
-    otherwise the same in every run of an installation.
+    """Return the whole suite.
+
+    ``thorough`` adds the cells that take longer. ``seed`` is the seed of random specs and lives; without it they are
+    the same in every run of an installation.
     """
     return {name: cell for name, cell in _all(examples, seed) if thorough or not cell.thorough}
 
 
 def given(spec: Spec) -> dict[str, Cell]:
-    """The cells of a spec that a user brings, which may be as large as real nets are."""
+    """Return the cells for a spec that a user supplies, which may be as large as real nets."""
     name, case = "given " + re.sub(r"\W+", "_", spec.name), Case(spec, batch=2)
     return dict(_numbers(name, case, ("float64",))) | dict(_numbers(name, case, ("float32",), _NUMBERS_OF_REAL_NETS))
 
@@ -92,8 +94,8 @@ def _all(examples: int, seed: int | None) -> Iterator[tuple[str, Cell]]:
     yield from poisons.cells()
     for name in registry.own_names():
         for dtype in _DTYPES:
-            handed, taken = partial(checks.written, dtype=dtype), partial(checks.exchange, dtype=dtype)
-            exchanged = _received(name, handed, taken, CASES["batch_norm"])
+            export, check = partial(checks.written, dtype=dtype), partial(checks.exchange, dtype=dtype)
+            exchanged = _received(name, export, check, CASES["batch_norm"])
             yield f"exchange {name} {dtype}", Cell(exchanged, "inference", (dtype,))
         relayed = _received(name, trajectories.half_way, trajectories.relay, RELAYED)
         yield f"relay {name}", Cell(relayed, "training")
@@ -135,9 +137,9 @@ def _learners() -> Iterator[tuple[str, Cell]]:
 
 
 def _same_bits(name: str, case: Case, *, thorough: bool) -> Iterator[tuple[str, Cell]]:
-    of: dict[str, Any] = {"level": "training", "dtypes": (), "thorough": thorough}
-    yield f"repeatable {name}", Cell(on(checks.steady, case), **of)
-    yield f"resuming {name}", Cell(lambda b: checks.resumable(b.worker(), b.fresh, case), **of)
+    fields: dict[str, Any] = {"level": "training", "dtypes": (), "thorough": thorough}
+    yield f"repeatable {name}", Cell(on(checks.steady, case), **fields)
+    yield f"resuming {name}", Cell(lambda b: checks.resumable(b.worker(), b.fresh, case), **fields)
 
 
 def _numbers(
@@ -149,20 +151,20 @@ def _numbers(
 
 
 def _received(
-    name: str, handed: Callable[[Jobs, Case], Any], check: Callable[[Jobs, Any, Case], Verdict], case: Case
+    name: str, export: Callable[[Jobs, Case], Any], check: Callable[[Jobs, Any, Case], Verdict], case: Case
 ) -> Judge:
-    """``check`` on what the backend ``name`` has ``handed`` over."""
+    """Return a judge that calls ``check`` with what ``export`` gets from the backend ``name``."""
 
     def judge(bench: Bench) -> Verdict:
         worker, source = bench.worker(), None
         try:
             source = bench.source(name)
-            given = handed(source, case)
+            exported = export(source, case)
         except checks.AMISS as error:
             if source is worker:
                 raise
             reason = str(error).removeprefix(f"{name}: ")
             raise NotJudgedError(f"{name} had nothing sound to hand over: {reason}") from error
-        return check(worker, given, case)
+        return check(worker, exported, case)
 
     return judge

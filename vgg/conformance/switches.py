@@ -1,5 +1,7 @@
-"""Gradients of real nets in float32. Where one ReLU or max-pool in millions switches they jump, by more than any sum
-rounds; so the oracle takes the backend's own signs and winners, as its trace shows them, and the limit stays as it is.
+"""Gradients of real nets in float32.
+
+If one ReLU or max-pool in millions switches, gradients jump by more than any sum rounds. So the oracle uses the
+backend's own signs and winners, which its trace shows, and the limit stays as it is.
 """
 
 from __future__ import annotations
@@ -21,8 +23,9 @@ from .exact import windows
 
 
 def switches(worker: Jobs, case: Case, dtype: str, train: bool) -> Verdict:
-    """The loss and every gradient, given the backend's signs and winners; and these differ from the oracle's only
-    where rounding explains it.
+    """Judge the loss and every gradient against the oracle with the backend's signs and winners.
+
+    These may differ from the oracle's own only where rounding explains it.
     """
     x, y = built(worker, case, dtype), case.labels()
     traced = worker.trace(x, train=train)
@@ -39,7 +42,7 @@ def switches(worker: Jobs, case: Case, dtype: str, train: bool) -> Verdict:
 
 
 def choices(spec: Spec, traced: Arrays) -> Arrays:
-    """Where each ReLU of a trace was open, and which tap of its window each max-pool took: the first of equal ones."""
+    """Return where each ReLU of a trace is open, and which tap each max-pool chooses: the first of equal ones."""
     chosen = {}
     for before, row in pairwise(expand(spec)):
         if row.kind == "relu":
@@ -50,7 +53,7 @@ def choices(spec: Spec, traced: Arrays) -> Arrays:
 
 
 def switched(tape: Tape, chosen: Arrays) -> Tape:
-    """The oracle's tape as it would be with those signs and winners; activations stay."""
+    """Return the oracle's tape with those signs and winners, and with its own activations."""
     saved = dict(tape.saved)
     for name, choice in chosen.items():
         saved[name] = (choice, saved[name][1]) if isinstance(saved[name], tuple) else choice
@@ -58,8 +61,10 @@ def switched(tape: Tape, chosen: Arrays) -> Tape:
 
 
 def rounded(spec: Spec, dtype: str, chosen: Arrays, tape: Tape) -> Verdict:
-    """Judge whether rounding explains each choice that is not the oracle's own: there its value must be as near to the
-    switching point as values of that trace may be off, in units of the layer's root mean square.
+    """Judge whether rounding explains each choice that is not the oracle's own.
+
+    There the oracle's value must be as near to the switching point as values of that trace may be off, in units of the
+    layer's root mean square.
     """
     limit = forward_limit(spec, dtype)
     worst = Verdict(0.0, limit)
@@ -69,18 +74,18 @@ def rounded(spec: Spec, dtype: str, chosen: Arrays, tape: Tape) -> Verdict:
         x = tape.activations[before.name]
         error = float(_distance(row, x, chosen[row.name]).max() / np.sqrt(np.mean(x * x)))
         if not error <= limit:
-            reason = f"{row.name}: takes another side than the oracle, whose value is {error:.1e} from the switch"
+            reason = f"{row.name}: chooses otherwise than the oracle, whose value is {error:.1e} from the switch"
             return Verdict(error, limit, row.name, f"{reason}, limit {limit:.1e}")
         worst = max(worst, Verdict(error, limit, row.name), key=lambda verdict: verdict.error)
     return worst
 
 
 def _distance(row: Layer, x: Array, choice: Array) -> Array:
-    """How far the layer's input would have to move for ``choice`` to be right: each of two values in a pool half."""
+    """Return how far the input must move for ``choice`` to be right; in a pool each of two values moves half."""
     if row.kind == "relu":
         wrong: Array = np.abs(x) * (choice != (x > 0))
         return wrong
-    seen = np.array(windows(row, x))
-    taken: Array = np.take_along_axis(seen, choice[None], axis=0)[0]
-    half: Array = (seen.max(axis=0) - taken) / 2
+    values = np.array(windows(row, x))
+    chosen: Array = np.take_along_axis(values, choice[None], axis=0)[0]
+    half: Array = (values.max(axis=0) - chosen) / 2
     return half

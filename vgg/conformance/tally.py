@@ -1,4 +1,4 @@
-"""What was asked, what became of it, and whether that is well."""
+"""Which cells were to be judged, their outcomes, and the exit status that follows."""
 
 from __future__ import annotations
 
@@ -13,10 +13,10 @@ JUDGED = ("passed", "failed", "known failure", "unexpected pass")
 WRONG = ("failed", "unexpected pass")
 FACT = "declared "
 NOT_DECLARED = "not declared"
-"""The outcome of a precision that a backend does not declare, and that it refused: it is not asked more."""
+"""The outcome for a precision that a backend does not declare and rightly refused; nothing more is asked of it."""
 UNFINISHED = "did not run to its end"
 DONE, FAILED, NOTHING = 0, 1, 2
-"""Exit statuses: all is well; something failed or was not judged; nothing was judged of some backend."""
+"""Exit statuses: everything passed; something failed or was not judged; nothing was judged for some backend."""
 Row = TypeVar("Row")
 
 
@@ -24,9 +24,10 @@ Row = TypeVar("Row")
 class Tally:
     """Every cell of the suite by backend and name, and its outcome.
 
-    ``needs``: by cell and fact, in the suite's order, the level and dtypes that a backend must claim to be asked.
-    ``claims``: those of each backend, once it has said so. ``left_out``: (backend, cell) that nobody asked for, as by
-    ``-k``. ``begun``: whether cells were collected at all.
+    ``needs``: the level and dtypes that a backend must claim, by cell and fact, in the suite's order.
+    ``claims``: the level and dtypes that each backend claims, once it has started.
+    ``left_out``: (backend, cell) of those that were deselected, for example by ``-k``.
+    ``begun``: whether any cells were collected.
     """
 
     backends: list[str] = field(default_factory=list)
@@ -38,7 +39,7 @@ class Tally:
     begun: bool = False
 
     def unclaimed(self, backend: str, check: str) -> str:
-        """Why a backend is not asked a cell, by its own claim; an empty text if it is."""
+        """Return why the backend's own claim excludes a cell; an empty text if it does not."""
         from ..backends import LEVELS
 
         if backend not in self.claims or check not in self.needs:
@@ -50,7 +51,7 @@ class Tally:
         return f"not claimed: {', '.join(others)}" if others else ""
 
     def leave(self, check: str, backend: str, reason: str, outcome: str = "not judged", *, known: bool = False) -> None:
-        """Keep that a cell was not judged: no backend has failed, and none has passed."""
+        """Enter a cell that was not judged: it neither passed nor failed."""
         cell = {
             "outcome": outcome,
             **dict.fromkeys(("error", "limit", "limit_ulp")),
@@ -61,8 +62,9 @@ class Tally:
         self.cells.setdefault(check, {})[backend] = {**cell, **({"known": True} if known else {})}
 
     def outcome(self, backend: str, check: str) -> str:
-        """What became of a cell or a fact: one of ``JUDGED``, ``not claimed``, ``not declared``, ``left out`` or
-        ``not judged``.
+        """Return the outcome of a cell or a fact.
+
+        It is one of ``JUDGED``, ``not claimed``, ``not declared``, ``left out`` or ``not judged``.
         """
         if check.startswith(FACT) and backend in (row := self.facts.get(check.removeprefix(FACT), {})):
             return row[backend].outcome
@@ -74,13 +76,13 @@ class Tally:
         return "not claimed" if self.unclaimed(backend, check) else "not judged"
 
     def judged(self, backend: str) -> tuple[int, int]:
-        """How many cells and facts were judged, of how many that the backend claims and declares."""
+        """Return how many cells and facts were judged, and how many the backend claims and declares."""
         outcomes = [self.outcome(backend, check) for check in self.needs if not self.unclaimed(backend, check)]
         asked = [outcome for outcome in outcomes if outcome != NOT_DECLARED]
         return sum(outcome in JUDGED for outcome in asked), len(asked)
 
     def complete(self) -> None:
-        """Enter what was asked and never came to an end."""
+        """Enter as not judged every cell that was asked for and did not end."""
         for backend in self.backends if self.begun else ():
             for check in self.needs:
                 absent = check not in self.cells or backend not in self.cells[check]
@@ -88,7 +90,7 @@ class Tally:
                     self.leave(check, backend, UNFINISHED)
 
     def unjudged(self) -> Iterator[str]:
-        """Why what was not judged was not."""
+        """Yield a line with the reason for each cell that was not judged."""
         for backend in self.backends if self.begun else ():
             lost = [check for check in self.needs if self.outcome(backend, check) == "not judged"]
             reasons = {check: self.cells.get(check, {}).get(backend, {"reason": UNFINISHED}) for check in lost}
@@ -101,7 +103,7 @@ class Tally:
                 yield f"{backend}: {len(unfinished)} {UNFINISHED}: {', '.join(unfinished[:3])}{more}"
 
     def status(self) -> int:
-        """``DONE``, ``FAILED`` or ``NOTHING``."""
+        """Return the exit status: ``DONE``, ``FAILED`` or ``NOTHING``."""
         outcomes = {(b, check): self.outcome(b, check) for b in self.backends for check in self.needs}
         if any(outcome in WRONG for outcome in outcomes.values()):
             return FAILED
@@ -111,16 +113,16 @@ class Tally:
         return FAILED if lost else DONE
 
     def lines(self) -> Iterator[str]:
-        """For each backend, what it claims and how much of that was judged."""
+        """Yield a line for each backend: what it claims, and how much of that was judged."""
         for backend in self.backends:
             level, dtypes = self.claims.get(backend, ("training", ["float64", "float32"]))
-            less = level != "training" or len(dtypes) == 1
-            claim = f"{', '.join([level, *dtypes])}: " if less else ""
+            partial = level != "training" or len(dtypes) == 1
+            claim = f"{', '.join([level, *dtypes])}: " if partial else ""
             count, total = self.judged(backend)
             yield f"{backend}: {claim}judged {count} of {total}"
 
     def ordered(self, rows: Mapping[str, Row], prefix: str = "") -> Iterator[tuple[str, Row]]:
-        """Rows in the suite's order, whatever process they came from."""
+        """Yield the rows in the suite's order, whatever process they came from."""
         order = {check: i for i, check in enumerate(self.needs)}
         yield from sorted(rows.items(), key=lambda row: order.get(prefix + row[0], len(order)))
 

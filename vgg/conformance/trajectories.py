@@ -1,4 +1,4 @@
-"""Fifty steps of SGD beside the oracle's: momentum, weight decay, changing rates, batch norm, neutral dropout masks."""
+"""Fifty steps of SGD against the oracle: momentum, weight decay, changing rates, batch norm, neutral dropout masks."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from .checks import declared_mode
 STEPS = 50
 HALF = STEPS // 2
 RATES = {0: 0.01, 20: 0.002, 35: 0.005}
-"""Step -> learning rate from there on. A change is where MXNet's and Keras' kind of momentum parts from torch's."""
+"""Learning rates by the step from which on they hold. At a change, MXNet's and Keras' momentum differs from torch's."""
 MOMENTUM, WEIGHT_DECAY = 0.9, 5e-3
 FLOAT64_LIMIT = Limit(
     1e-10, "fixed: float64 rounding over fifty steps stays far below, any wrong rule far above", "float64"
@@ -33,13 +33,13 @@ Path = list[tuple[float, Arrays]]
 
 
 def trajectory(worker: Jobs, case: Case, dtype: str) -> Verdict:
-    """Loss and every array of the state, running statistics included, after each step."""
+    """Judge the loss and every array of the state, with running statistics, after each step."""
     _begin(worker, case, dtype)
     return _stretch(worker, case, dtype, range(STEPS), declared_mode(worker))
 
 
 def half_way(source: Jobs, case: Case) -> tuple[Arrays, Mode]:
-    """The state of ``source`` after half of the steps, and what it declares; ``VGGError`` where it has gone astray."""
+    """Return ``source``'s state after half of the steps, and its mode; raise ``VGGError`` if a step is wrong."""
     _begin(source, case, "float64")
     mode = declared_mode(source)
     verdict = _stretch(source, case, "float64", range(HALF), mode)
@@ -48,11 +48,12 @@ def half_way(source: Jobs, case: Case) -> tuple[Arrays, Mode]:
     return source.state(), mode
 
 
-def relay(worker: Jobs, handed: tuple[Arrays, Mode], case: Case) -> Verdict:
-    """The other half from there, the state's names in another order: momentum, weights, running statistics and steps
-    carry over.
+def relay(worker: Jobs, middle: tuple[Arrays, Mode], case: Case) -> Verdict:
+    """Judge the second half of the steps from another backend's state, whose names come in another order.
+
+    Momentum, weights, running statistics and the number of steps must carry over.
     """
-    state, before = handed
+    state, before = middle
     _begin(worker, case, "float64")
     worker.restore(dict(reversed(state.items())))
     return _stretch(worker, case, "float64", range(HALF, STEPS), before, declared_mode(worker))
@@ -68,10 +69,10 @@ def _stretch(worker: Jobs, case: Case, dtype: str, steps: range, *modes: Mode) -
     worst = Verdict(0.0, limit)
     for step in steps:
         (loss, state), (x, y) = path(case, tuple(dict.fromkeys(modes)))[step], _batch(case, step)
-        loss_found = worker.step(x.astype(dtype), y, _rate(step), _masks(case, step))
-        found = {"loss": np.array(loss_found, dtype), **worker.state()}
-        found["step"] = found["step"].astype(dtype)  # the one that counts
-        verdict = _judged(found, {"loss": np.array(loss), **state}, limit, dtype)
+        loss_got = worker.step(x.astype(dtype), y, _rate(step), _masks(case, step))
+        results = {"loss": np.array(loss_got, dtype), **worker.state()}
+        results["step"] = results["step"].astype(dtype)  # the only integer
+        verdict = _judged(results, {"loss": np.array(loss), **state}, limit, dtype)
         if not verdict.ok:
             return Verdict(verdict.error, limit, verdict.where, f"step {step}: {verdict.reason}")
         worst = max(worst, verdict, key=lambda one: one.error)
@@ -80,8 +81,9 @@ def _stretch(worker: Jobs, case: Case, dtype: str, steps: range, *modes: Mode) -
 
 @lru_cache(maxsize=16)
 def path(case: Case, modes: tuple[Mode, ...], noise: float = 0.0, seed: int = 0) -> Path:
-    """The oracle's steps, of two ``modes`` in the second from half way on; ``noise`` is a relative error of every
-    gradient, and weights are then rounded to float32.
+    """Return the oracle's steps. Of two ``modes``, the second holds for the second half.
+
+    ``noise`` is a relative error of every gradient; if it is not zero, weights are rounded to float32.
     """
     random = np.random.RandomState(seed)
     weights: Arrays = case.params("float64")
@@ -105,7 +107,7 @@ def path(case: Case, modes: tuple[Mode, ...], noise: float = 0.0, seed: int = 0)
 
 @lru_cache(maxsize=8)
 def band(case: Case, mode: Mode, tries: int = 3) -> Limit:
-    """For float32: how far the oracle strays when its weights are rounded and its gradients one standard error off."""
+    """Return float32's limit: how far the oracle strays with rounded weights and gradients one standard error off."""
     noise = gradient_limit(case.spec, "float32", case.batch) / CONFIDENCE
     strayed = [
         _judged({"loss": np.array(loss), **state}, {"loss": np.array(exact), **wanted}, Limit(np.inf, "")).error
@@ -122,7 +124,7 @@ def _judged(got: Arrays, wanted: Arrays, limit: Limit, dtype: str | None = None)
 
 
 def _noise(random: np.random.RandomState, grad: Array, floor: float) -> NDArray[np.float64]:
-    """As long as the gradient, or as its floor, in a random direction."""
+    """Return a random direction with the norm of the gradient, or of its floor."""
     size = max(float(np.linalg.norm(grad)), floor)
     direction: NDArray[np.float64] = random.standard_normal(grad.shape)
     return direction * (size / math.sqrt(grad.size))

@@ -1,8 +1,8 @@
-"""Read the masks that a learner draws for itself off its gradients: every layer's, for each image of a batch.
+"""Read the masks that a learner draws itself off its gradients: those of every layer, for each image of a batch.
 
-A dense weight's gradient is a sum over images: of what comes back to the layer times what has gone into it, which is
-the hidden units before it times their mask. What comes back is known, from the last layer on down, and differs from
-image to image, so the sum can be taken apart. What is read is then given to the oracle, which must take the same step.
+A dense weight's gradient is a sum over images of the gradient at the layer's output times its input, which is the
+hidden units before it times their mask. The gradient at the output is known, from the last layer backward, and differs
+between images, so the sum can be separated. The oracle then takes a step with these masks, which must be the same step.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ from .courses import prepared
 from .independence import Kept
 
 CLASSES = 35
-"""More than a batch has images: each has a label of its own, and what comes back to the last layer differs."""
+"""More than a batch has images: each has its own label, so gradients at the last layer differ between images."""
 SPREAD = 0.07
-"""The standard deviation of a hidden unit around 1: all are on, whatever is dropped before them."""
+"""The standard deviation of a hidden unit around 1: all units are above zero, whatever is dropped before them."""
 
 
 @dataclass(frozen=True)
 class Draw:
-    """What masks are read from: a net with hidden layers of these widths, a batch, a recipe's precision and seed.
+    """What masks are read from: a net with ``hidden`` layers of these widths, a batch size, and a precision and seed.
 
     ``sides`` are those of uint8 pixels; without them images are floating. ``labelling`` is the seed of the labels.
     """
@@ -51,13 +51,13 @@ class Draw:
 
     @property
     def spec(self) -> Spec:
-        """One convolution, without a pool whose winner might change, and the hidden layers."""
+        """The spec: one convolution, no pool whose winner might change, and the hidden layers."""
         blocks = (Block((Conv(3),), None),)
         return Spec(blocks, (2, 2, 3), CLASSES, Head(self.hidden, self.rate), self.batch_norm, "masked")
 
     @property
     def recipe(self) -> Recipe:
-        """With momentum, so that the state holds gradients."""
+        """The recipe, with momentum, so that the state holds gradients."""
         return Recipe(momentum=self.momentum, mean=0.5, std=0.5, precision=self.precision, seed=self.seed)
 
     @property
@@ -67,7 +67,7 @@ class Draw:
 
     @property
     def params(self) -> Arrays:
-        """Parameters in the precision's dtype, with which every unit is on: biases of 1 and weights that are small."""
+        """Parameters in the precision's dtype: biases of 1 and small weights, so that every unit is above zero."""
         return {name: array.astype(self.recipe.dtype) for name, array in self.exact.items()}
 
     @cached_property
@@ -78,14 +78,14 @@ class Draw:
             weight, bias = params[name], name.replace("weight", "bias")
             spread, kept = 1.0 if "conv" in name and self.batch_norm else SPREAD, 1.0
             if name.startswith("fc") and name != "fc1.weight":
-                kept -= self.rate  # what comes in is the larger, the fewer units are kept
+                kept -= self.rate  # the fewer units are kept, the larger the input
             size = np.sqrt(np.square(weight).mean() * math.prod(weight.shape[1:]) / kept)
             params |= {name: weight / size * spread, bias: np.ones_like(params[bias])}
         return {name: array.astype(self.recipe.dtype).astype(np.float64) for name, array in params.items()}
 
     @cached_property
     def images(self) -> Array:
-        """(batch, C, H, W), or pixels (batch, C, *sides); the first two are the same image."""
+        """Images (batch, C, H, W), or pixels (batch, C, *sides); the first two are the same image."""
         random, shape = np.random.RandomState(9), (self.batch, *self.spec.input_shape)
         images = random.standard_normal(shape).astype(self.recipe.dtype)
         if self.sides:
@@ -95,18 +95,19 @@ class Draw:
 
     @cached_property
     def seen(self) -> NDArray[np.float64]:
-        """What the net sees of the images, (batch, C, H, W)."""
+        """The images as the net gets them, (batch, C, H, W)."""
         return prepared(self.images, self.recipe, self.spec)
 
     @cached_property
     def labels(self) -> Array:
-        """(batch,), pairwise distinct, int64."""
+        """Labels (batch,), pairwise distinct, int64."""
         return np.random.RandomState(self.labelling).permutation(CLASSES)[: self.batch].astype(np.int64)
 
     @cached_property
     def back(self) -> NDArray[np.float64]:
-        """The loss' gradient by the logits (batch, classes), as it is where dropout does nothing: masks change it by
-        little, since logits are small.
+        """The loss' gradient by the logits (batch, classes) without dropout.
+
+        Masks change it little, because logits are small.
         """
         nothing = {row: np.ones((self.batch, width)) for row, width in zip(self.rows, self.hidden, strict=True)}
         logits = oracle.forward(self.spec, self.exact, self.seen, Mode(train=True, masks=nothing)).logits
@@ -114,20 +115,20 @@ class Draw:
 
 
 def unmasked(draw: Draw, grads: Arrays) -> Kept:
-    """Which units a step kept, (layers, images, units), read off its gradients.
+    """Return which units a step kept, (layers, images, units), read off its gradients.
 
-    By what a kept unit was multiplied does not matter, as long as it is far above zero.
+    The factor of kept units does not matter, as long as it is far above zero.
     """
     back, kept = draw.back, []
     for number in range(len(draw.hidden) + 1, 1, -1):
-        into = np.linalg.lstsq(back.T, grads[f"fc{number}.weight"], rcond=None)[0]
-        kept.append(into > into.max() / 4)
+        inputs = np.linalg.lstsq(back.T, grads[f"fc{number}.weight"], rcond=None)[0]
+        kept.append(inputs > inputs.max() / 4)
         back = back @ draw.exact[f"fc{number}.weight"] * kept[-1]
     return np.stack(kept[::-1])
 
 
 def stepped(draw: Draw, kept: Kept, scale: float, mode: Mode, got: tuple[float, Arrays]) -> Verdict:
-    """A step's loss and gradients against the oracle's with these masks, and what kept units were multiplied by."""
+    """Judge a step's loss and gradients against the oracle's with these masks, and the factor of kept units."""
     loss, grads = got
     masks = dict(zip(draw.rows, kept * scale, strict=True))
     exact, wanted, _ = oracle.loss_and_grads(draw.spec, draw.exact, draw.seen, draw.labels, mode._replace(masks=masks))
@@ -135,13 +136,14 @@ def stepped(draw: Draw, kept: Kept, scale: float, mode: Mode, got: tuple[float, 
     if not scales.ok:
         return scales
     limit = gradient_limit(draw.spec, draw.precision, draw.batch)
-    found = {"loss": np.array(loss), **grads}
-    return compare(found, {"loss": np.array(exact), **wanted}, limit=limit, floors=gradient_floors(wanted))
+    results = {"loss": np.array(loss), **grads}
+    return compare(results, {"loss": np.array(exact), **wanted}, limit=limit, floors=gradient_floors(wanted))
 
 
 def _scaled(draw: Draw, grads: Arrays, wanted: Arrays, scale: float) -> Verdict:
-    """The factor between the gradients and the oracle's, last layer first: with many thousand terms of either sign,
-    roundings cancel, and what remains are those of the scales.
+    """Judge the factor between the gradients and the oracle's, last layer first.
+
+    Over many thousand terms of either sign roundings cancel, except those of the scales.
     """
     limit, worst = _scale_limit(draw), 0.0
     for number, row in reversed(list(enumerate(draw.rows, 2))):

@@ -31,11 +31,11 @@ def launch(entry: Entry, env: str, home: str) -> tuple[list[str], dict[str, str]
                 f"{entry.name}: {sys.executable} has no {wanted}; install it, or leave out --env current"
             )
         path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
-        return [sys.executable], {**os.environ, "PYTHONPATH": path}
+        return [sys.executable], {**os.environ, "PYTHONPATH": path, **entry.fixed}
     environ = _uv_environ(home)
     command = _uv_command(entry.lock)
     _provision(entry, command, environ)
-    return [*command[:2], "--offline", *command[2:]], {**entry.variables, **environ}
+    return [*command[:2], "--offline", *command[2:]], {**entry.variables, **environ, **entry.fixed}
 
 
 def _uv_command(lock: Path) -> list[str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import mismatch, unknown
-from .tuning import FAST
+from .tuning import FAST, FIXED
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
@@ -28,8 +28,8 @@ class Entry:
     environment, or None for the current one. ``launcher`` holds the arguments by which ``python`` starts ``{count}``
     replicas, if each is a process of its own; the launcher's files go to ``{home}``. ``ranks`` are the environment
     variables that tell such a process its rank and the number of processes. ``variables`` make the framework faster in
-    the environment of the lock file, unless the user sets them. ``auto`` says whether the device auto tries a GPU
-    build.
+    the environment of the lock file, unless the user sets them; ``fixed`` are those without which the module does not
+    work, whatever the user sets. ``auto`` says whether the device auto tries a GPU build.
     """
 
     name: str
@@ -39,6 +39,7 @@ class Entry:
     launcher: tuple[str, ...] = ()
     ranks: tuple[str, ...] = ()
     variables: Mapping[str, str] = field(default_factory=dict)
+    fixed: Mapping[str, str] = field(default_factory=dict)
     auto: bool = True
 
     def importable(self) -> bool:
@@ -80,6 +81,7 @@ _OWN = {
         launcher,
         ranks,
         FAST.get(name, {}),
+        FIXED.get(name, {}),
         auto=name != "mxnet",  # it brings no CUDA libraries, and without them it cannot be imported
     )
     for name, imports, launcher, ranks in (

@@ -33,6 +33,9 @@ FAST: dict[str, dict[str, str]] = {
 }
 """Backend -> the variables that make it faster, as measured on two cores with AVX2: see docs/speed.md."""
 
+FIXED = {"tensorflow": {"KERAS_BACKEND": "tensorflow"}}  # Keras reads it once, at import
+"""Without which a backend's module is none, whatever the user has set."""
+
 
 UNSEEN = {"CUDA_VISIBLE_DEVICES": "-1", "JAX_PLATFORMS": "cpu"}
 """Variables for the device cpu. Without them, frameworks reserve every GPU that they see."""

@@ -1,1 +1,1 @@
-"""``vgg bench``: our native models beside what a user would otherwise run, and beside what the machine can do."""
+"""``vgg bench``: time our native models against what a user would otherwise run, and against the machine's limits."""

@@ -1,4 +1,4 @@
-"""What every figure of a result is measured under."""
+"""The conditions under which every figure of a result is measured."""
 
 from __future__ import annotations
 
@@ -10,9 +10,10 @@ from ..process.provenance import provenance
 
 @dataclass(frozen=True)
 class Conditions:
-    """What every figure of a result is measured under. ``batch_size`` None: the workload's own for the device.
+    """The conditions under which every figure of a result is measured.
 
-    ``rounds``: measurements of each contender. The rest is as in ``runs.options.Setup``.
+    ``rounds``: the number of measurements of each contender. ``batch_size``: None means the workload's own sizes for
+    the device. The rest is as in ``runs.options.Setup``.
     """
 
     device: str = "cpu"
@@ -23,5 +24,5 @@ class Conditions:
     batch_size: int | None = None
 
     def about(self) -> dict[str, Any]:
-        """What a result says of how it came about."""
+        """Return what a result records about its conditions, as a dict for JSON."""
         return provenance() | {name: getattr(self, name) for name in ("device", "precision", "rounds", "env")}

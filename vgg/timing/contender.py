@@ -1,6 +1,6 @@
-"""The worker's side of ``vgg bench``: one contender, what it is timed on, and the clock.
+"""The worker's side of ``vgg bench``: a contender, the task that it is timed on, and the clock.
 
-A contender is ours, made of any backend, or one of a framework's baselines in ``vgg.timing.baselines``.
+A contender is our own, on any backend, or one of a framework's baselines in ``vgg.timing.baselines``.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ VARIABLES = (
     *("JAX_ENABLE_COMPILATION_CACHE", "TORCHINDUCTOR_FORCE_DISABLE_CACHES"),
 )
 GRADIENT = "gradient/"
-"""In a contender's answers, the prefix of a parameter's gradient."""
+"""The prefix of a parameter's gradient in a contender's answers."""
 COPIED = 1 << 26
-"""How many float32 are copied for the ceiling: 256 MiB, which no cache holds."""
+"""The number of float32 to copy for the ceiling: 256 MiB, which no cache holds."""
 EPOCH = 100
-"""How often a textbook's data set holds each image: else its loader would start anew every four batches."""
+"""How often a textbook's data set contains each image: otherwise its loader would restart every four batches."""
 
 
 @dataclass(frozen=True)
 class Task:
-    """What every contender of a workload gets: uint8 images (N, C, h, w), labels (N,), a file of canonical weights."""
+    """What each contender of a workload gets: uint8 images (N, C, h, w), labels (N,), a file of canonical weights."""
 
     spec: Spec
     recipe: Recipe
@@ -56,22 +56,22 @@ class Task:
     labels: Array
 
     def params(self) -> Arrays:
-        """The weights to start from, in canonical order; read each time, lest they count as the contender's memory."""
-        read = load_params(self.weights)
-        return {name: read[name] for name in shapes(self.spec)}
+        """Return the first weights in canonical order, read anew each time: kept, they would count as used memory."""
+        weights = load_params(self.weights)
+        return {name: weights[name] for name in shapes(self.spec)}
 
     def batch(self, number: int) -> tuple[Array, Array]:
-        """(images, labels), round and round."""
+        """Return (images, labels) of a batch; after the last batch the first follows again."""
         size = self.recipe.batch_size
         start = number * size % len(self.labels)
         return self.images[start : start + size], self.labels[start : start + size]
 
     def first(self) -> Array:
-        """Images of the first batch as the network takes them, float32 (batch, C, H, W)."""
+        """Return the first batch's images as the network gets them, float32 (batch, C, H, W)."""
         return prepared(self.spec, self.recipe, self.batch(0)[0]).astype(np.float32)
 
     def ready(self) -> list[tuple[Array, Array]]:
-        """Every batch once: float32 images (batch, C, H, W) as the network takes them, labels."""
+        """Return every batch once: float32 images (batch, C, H, W) as the network gets them, and labels."""
         batches = map(self.batch, range(len(self.labels) // self.recipe.batch_size))
         return [(prepared(self.spec, self.recipe, x).astype(np.float32), y) for x, y in batches]
 
@@ -80,20 +80,20 @@ class Contender(Protocol):
     """A model that trains and infers in its own way."""
 
     def train(self, count: int) -> None:
-        """That many steps; ``measure`` waits for the last one."""
+        """Take ``count`` steps; ``measure`` waits for the last one."""
         ...
 
     def infer(self, count: int) -> None:
-        """Logits of that many batches, as far as the host."""
+        """Compute the logits of ``count`` batches and copy them to the host."""
         ...
 
     def answers(self) -> Arrays:
-        """``logits`` of the first batch, in eval mode and with the weights that all start from; it is asked first."""
+        """Return ``logits`` of the first batch in eval mode, before any training."""
         ...
 
 
 class Ours:
-    """A backend's learner, fed as ``vgg train`` feeds it."""
+    """A contender with a backend's learner, which gets batches as in ``vgg train``."""
 
     def __init__(self, backend: Any, task: Task) -> None:
         self.task, self.numbers = task, itertools.count()
@@ -109,45 +109,45 @@ class Ours:
             self.learner.evaluate(self.task.batch(number)[0])
 
     def answers(self) -> Arrays:
-        """The logits, and with neutral masks the gradients, as from the first weights, at any time."""
+        """Return logits, and gradients with neutral masks, from the first weights; it may be called at any time."""
         images, labels = self.task.batch(0)
-        drawn = masks_of(self.task.spec, len(images), self.task.recipe.seed)
+        neutral = masks_of(self.task.spec, len(images), self.task.recipe.seed)
         params = self.task.params()
         still = {VELOCITY + n: np.zeros_like(a) for n, a in params.items() if "running_" not in n}
         self.learner.restore({**params, **still, "step": np.array(0)})
         logits = self.learner.evaluate(images)
-        self.learner.step(images, labels, self.task.recipe.lr, drawn)
+        self.learner.step(images, labels, self.task.recipe.lr, neutral)
         moved = {n: a for n, a in self.learner.state().items() if n.startswith(VELOCITY)}
         return {"logits": logits, **{n.replace(VELOCITY, GRADIENT, 1): a for n, a in moved.items()}}
 
 
 def masks_of(spec: Spec, batch: int, seed: int) -> Arrays:
-    """Neutral ones for a batch of a workload: the same for the same image."""
-    drawn = masks(spec, batch // times(batch), seed, 0)
-    return {name: np.repeat(mask, times(batch), axis=0) for name, mask in drawn.items()}
+    """Return neutral masks for a batch of a workload; equal images get equal masks."""
+    distinct = masks(spec, batch // times(batch), seed, 0)
+    return {name: np.repeat(mask, times(batch), axis=0) for name, mask in distinct.items()}
 
 
 def noise(size: int) -> Array:
-    """(size, size) float32, for ceilings: processors run faster on matrices of ones."""
+    """Return a random matrix (size, size), float32, for ceilings: processors run faster on matrices of ones."""
     return np.random.default_rng(0).standard_normal((size, size), np.float32)
 
 
-def make(backend: Any, arrays: Mapping[str, Array], kind: str, **told: Any) -> Contender:
-    """A contender by its kind: vgg, textbook or zoo."""
-    task = _task(arrays["images"], arrays["labels"], **told)
+def make(backend: Any, arrays: Mapping[str, Array], kind: str, **fields: Any) -> Contender:
+    """Make a contender by its kind: vgg, textbook or zoo."""
+    task = _task(arrays["images"], arrays["labels"], **fields)
     return Ours(backend, task) if kind == "vgg" else getattr(_baselines(backend), kind)(task)
 
 
 def variables() -> dict[str, str]:
-    """What changes speed from outside, as far as it is set here."""
+    """Return the environment variables that affect speed and are set here."""
     return {name: os.environ[name] for name in VARIABLES if name in os.environ}
 
 
 def measure(backend: Any, contender: Contender, phase: str, count: int, warm: bool) -> dict[str, float]:
-    """Seconds for each of ``count`` steps, if ``warm`` after one that is not timed; the process' peak memory so far,
-    of the host and of a GPU (0 where the framework does not say).
+    """Return seconds per step over ``count`` steps, and the process' peak memory so far in bytes, on host and GPU.
 
-    A process that has waited gets back slowly what memory it had given up: a step that trains on has none of that.
+    If ``warm``, a step before them is not timed: a process that has waited regains its memory slowly, which does not
+    happen between steps. A GPU's peak is 0 if the framework does not report it.
     """
     work, wait = getattr(contender, phase), _known(backend, "wait", lambda: None)
     if warm:
@@ -160,35 +160,36 @@ def measure(backend: Any, contender: Contender, phase: str, count: int, warm: bo
     return {"seconds": seconds, "peak_bytes": peak_bytes(), "gpu_peak_bytes": _known(backend, "gpu_peak_bytes", int)()}
 
 
-def ceiling(backend: Any, size: int, **told: Any) -> dict[str, float]:
-    """``rates`` of the framework on the device, in the recipe's precision."""
+def ceiling(backend: Any, size: int, **fields: Any) -> dict[str, float]:
+    """Return the ``rates`` of the framework on the device, in the recipe's precision."""
     nothing = np.zeros(0)
-    task, baselines = _task(nothing, nothing, **told), _baselines(backend)
+    task, baselines = _task(nothing, nothing, **fields), _baselines(backend)
     calls = 10 if task.device == "gpu" else 1  # on a GPU a wait takes as long as a copy
     works = (_repeated(work, calls, baselines.wait) for work in baselines.ceilings(size, task))
     return {what: rate * calls for what, rate in rates(size, *works).items()}
 
 
 def rates(size: int, multiply: Callable[[], object], copy: Callable[[], object]) -> dict[str, float]:
-    """``flops``: FLOP/s of a product of two square matrices; ``bytes``: bytes/s read and written by copying
-    ``COPIED`` float32.
+    """Return ``flops``, the FLOP/s of a product of two square matrices, and ``bytes``, the bytes/s of a copy.
+
+    The copy reads and writes ``COPIED`` float32.
     """
     return {"flops": 2 * size**3 / best(multiply), "bytes": 8 * COPIED / best(copy)}
 
 
 def _repeated(work: Callable[[], object], calls: int, wait: Callable[[], object]) -> Callable[[], None]:
-    """That many calls, and one wait for all."""
+    """Return a function that makes ``calls`` calls and waits once for all of them."""
 
     def repeated() -> None:
-        kept = [work() for _ in range(calls)]  # JAX waits for what is still there
+        results = [work() for _ in range(calls)]  # JAX waits only for arrays that still exist
         wait()
-        del kept
+        del results
 
     return repeated
 
 
 def best(work: Callable[[], object], times: int = 5) -> float:
-    """Seconds, the first time aside."""
+    """Return the seconds of the fastest of ``times`` calls, after one that is not timed."""
     work()
     seconds = []
     for _ in range(times):
@@ -198,9 +199,9 @@ def best(work: Callable[[], object], times: int = 5) -> float:
     return min(seconds)
 
 
-def load_seconds(backend: Any, **told: Any) -> float:
-    """To read the weights' file into a model that is there."""
-    task, wait = _task(np.zeros(0), np.zeros(0), **told), _known(backend, "wait", lambda: None)
+def load_seconds(backend: Any, **fields: Any) -> float:
+    """Return the seconds for reading the weights' file into an existing model."""
+    task, wait = _task(np.zeros(0), np.zeros(0), **fields), _known(backend, "wait", lambda: None)
     model = backend.build(task.spec, dtype=task.recipe.dtype, device=task.device)
     start = time.perf_counter()
     model = backend.load(model, task.params())
@@ -209,14 +210,14 @@ def load_seconds(backend: Any, **told: Any) -> float:
 
 
 def prepared(spec: Spec, recipe: Recipe, images: Array) -> NDArray[np.float64]:
-    """uint8 pixels as the network takes them: scaled, normalised, resized."""
+    """Return uint8 pixels as the network gets them: scaled, normalised and resized."""
     down, across = (resize_matrix(*sides) for sides in zip(images.shape[2:], spec.input_shape[1:], strict=True))
     resized: NDArray[np.float64] = down @ ((images / 255 - recipe.mean) / recipe.std) @ across.T
     return resized
 
 
 def columns(spec: Spec) -> list[list[int]]:
-    """Widths of the convolutions, block by block; ``VGGError`` where no zoo's class could have made the network."""
+    """Return the convolutions' widths by block; raise ``VGGError`` if no zoo's class can make the network."""
     convs = {(c.kernel, c.stride, c.padding, c.lrn) for block in spec.blocks for c in block.convs}
     usual = all(block.pool == Pool() for block in spec.blocks) and convs == {(3, 1, 1, False)}
     if not usual or spec.batch_norm or spec.head != Head() or spec.input_shape[1:] != (224, 224):
@@ -229,7 +230,10 @@ def _task(images: Array, labels: Array, *, spec: Any, recipe: Any, device: str, 
 
 
 def _known(backend: Any, name: str, otherwise: Callable[[], T]) -> Callable[[], T]:
-    """That function of the framework's baselines. A plug-in has none: it is taken to have finished what it returns."""
+    """Return that function of the framework's baselines, or ``otherwise`` for a plug-in, which has none.
+
+    A plug-in is assumed to have finished what it returns.
+    """
     try:
         return cast("Callable[[], T]", getattr(_baselines(backend), name))
     except VGGError:
@@ -239,6 +243,6 @@ def _known(backend: Any, name: str, otherwise: Callable[[], T]) -> Callable[[], 
 def _baselines(backend: Any) -> Any:
     name = backend.__name__.rpartition(".")[2]
     try:
-        return importlib.import_module(f"vgg.bench.baselines.{name}")
+        return importlib.import_module(f"vgg.timing.baselines.{name}")
     except ModuleNotFoundError as error:
         raise VGGError(f"{backend.__name__}: no baselines ({error})") from error

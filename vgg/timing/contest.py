@@ -1,4 +1,4 @@
-"""The parent's side of ``vgg bench``: starts the contenders of a workload, times them in turn, asks for the parity."""
+"""The parent's side of ``vgg bench``: it starts a workload's contenders, checks their parity and times them in turn."""
 
 from __future__ import annotations
 
@@ -23,17 +23,17 @@ from .contender import COPIED, Array, noise, rates
 from .workloads import KINDS, Workload
 
 SECONDS = 2.0
-"""How long so many steps take as one measurement is made of, at least, when they are counted."""
+"""The least duration of the steps in one measurement, when they are counted."""
 STEPS = 3
-"""How many it is made of, at least, where one alone takes less than that."""
+"""The least number of steps in one measurement, if one step is shorter than that."""
 SIZE = 2048
 """Side of the square matrices whose product is the machine's ceiling on a CPU; four times that on a GPU."""
 PAUSE = 1.0
-"""Seconds in which the threads of the one before go to sleep, and its loaders have read ahead as far as they do."""
+"""Seconds before a measurement, in which the previous contender's threads go to sleep and its loaders fill up."""
 UNCACHED = {"JAX_ENABLE_COMPILATION_CACHE": "false", "TORCHINDUCTOR_FORCE_DISABLE_CACHES": "1"}
-"""So that the first step compiles."""
+"""Environment variables that make the first step compile."""
 ZOOS = {"torch": ("torchvision",)}
-"""What a framework's baselines need besides it."""
+"""The packages that a framework's baselines need besides it."""
 
 
 @dataclass(frozen=True)
@@ -47,45 +47,47 @@ class Terms:
     known: parity.Truth
 
     def told(self) -> dict[str, Any]:
-        """For a worker."""
-        told = {"spec": self.workload.spec.to_dict(), "recipe": self.plan.to_dict()}
-        return {**told, "device": self.device, "weights": str(self.weights)}
+        """Return the fields of a contender's task, for a worker."""
+        fields = {"spec": self.workload.spec.to_dict(), "recipe": self.plan.to_dict()}
+        return {**fields, "device": self.device, "weights": str(self.weights)}
 
 
 @dataclass
 class Entrant:
-    """A contender in a process of its own, and what was found about it."""
+    """A contender in its own process, and its results so far."""
 
     worker: Worker
     found: dict[str, Any]
     counts: dict[str, int] = field(default_factory=dict)
 
     def round(self) -> None:
-        """One measurement more of each phase."""
+        """Make one more measurement of each phase."""
         for phase, count in self.counts.items():
             self.found[phase].append(self.measured(phase, count)["seconds"])
 
     def measured(self, phase: str, count: int) -> dict[str, float]:
-        """What ``contender.measure`` says of so many warm steps."""
+        """Return what ``contender.measure`` returns for ``count`` warm steps."""
         return dict(self.worker.call("measure", phase=phase, count=count, warm=True)[0])
 
 
 @contextmanager
 def entered(entry: Entry, kind: str, terms: Terms, conditions: Conditions) -> Iterator[Entrant]:
-    """Start a contender, judge it, take its first step, count its steps."""
+    """Start a contender, judge it, take its first step and count the steps of a measurement."""
     entry = _home(entry, kind)
-    launch(entry.on(terms.device), conditions.env, "")  # builds the environment, which is no part of a start
+    launch(
+        entry.on(terms.device), conditions.env, ""
+    )  # builds the environment now, so that it does not count as start time
     size = terms.plan.batch_size
     batches: dict[str, Array] = {"images": terms.workload.images(size), "labels": terms.workload.labels(size)}
     start = time.perf_counter()
     where: dict[str, Any] = {"env": conditions.env, "timeout": conditions.timeout, "device": terms.device}
     with Worker(entry, **where, variables=UNCACHED) as worker:
-        told, _ = worker.call("contend", batches, kind=kind, **terms.told())
-        made = time.perf_counter() - start
+        variables_set, _ = worker.call("contend", batches, kind=kind, **terms.told())
+        start_seconds = time.perf_counter() - start
         verdict = {} if kind == "vgg" else parity.judged(worker, terms.known)
         first, _ = worker.call("measure", phase="train", count=1, warm=False)
-        entrant = Entrant(worker, {"facts": worker.facts(), "variables": told})
-        entrant.found |= {"first_step_seconds": first["seconds"], "ready_seconds": made + first["seconds"]}
+        entrant = Entrant(worker, {"facts": worker.facts(), "variables": variables_set})
+        entrant.found |= {"first_step_seconds": first["seconds"], "ready_seconds": start_seconds + first["seconds"]}
         _count(entrant, terms.workload.phases)
         entrant.found["parity"] = verdict or parity.judged(worker, terms.known)
         if kind == "vgg":
@@ -107,7 +109,7 @@ def _count(entrant: Entrant, phases: Iterable[str]) -> None:
 
 
 def contest(entry: Entry, terms: Terms, conditions: Conditions, listener: Listener) -> dict[str, Any]:
-    """``contenders`` by kind, each with what was found or an ``error``, and the ``ceiling``; all timed in turn."""
+    """Time all contenders in turn; return ``contenders`` by kind, with results or an ``error``, and the ``ceiling``."""
     if terms.device == "gpu" and entry.name not in own_names():
         raise mismatch("vgg bench --device gpu", entry.name, f"one of {', '.join(own_names())}, which know its ceiling")
     results: dict[str, Any] = {}
@@ -125,7 +127,7 @@ def contest(entry: Entry, terms: Terms, conditions: Conditions, listener: Listen
         for number in range(conditions.rounds):
             results |= _played(entrants, number)
             if "vgg" not in entrants:
-                results |= {kind: {"error": "not timed, for ours failed"} for kind in entrants}
+                results |= {kind: {"error": "not timed, because ours failed"} for kind in entrants}
                 break
             ceiling.append(_ceiling(entrants["vgg"].worker, terms))
             listener.event(entry.name, {"round": number + 1})
@@ -133,7 +135,7 @@ def contest(entry: Entry, terms: Terms, conditions: Conditions, listener: Listen
 
 
 def _played(entrants: dict[str, Entrant], number: int) -> dict[str, dict[str, str]]:
-    """A round, in which another one begins each time; who fails in it, and is out from now on."""
+    """Time one round, in which another contender begins each time; remove and return the contenders that fail."""
     failed, kinds = {}, list(entrants)
     first = number % max(len(kinds), 1)
     for kind in kinds[first:] + kinds[:first]:
@@ -148,8 +150,10 @@ def _played(entrants: dict[str, Entrant], number: int) -> dict[str, dict[str, st
 
 
 def _home(entry: Entry, kind: str) -> Entry:
-    """Where a contender runs: baselines with the framework's zoo, where that is a package of its own; the textbook's
-    without the variables that make a framework faster, of which no tutorial speaks.
+    """Return the entry, and so the environment, in which a contender runs.
+
+    Baselines get the framework's zoo if that is a separate package. The textbook's runs without the environment
+    variables that make a framework faster, because no tutorial mentions them.
     """
     if kind == "vgg":
         return entry
@@ -159,12 +163,12 @@ def _home(entry: Entry, kind: str) -> Entry:
 
 
 def _ceiling(worker: Worker, terms: Terms) -> dict[str, float]:
-    """FLOP/s of a product of matrices and bytes/s of a copy: the best that NumPy, on a CPU, or the framework does."""
-    found = [_numpy(SIZE)] if terms.device == "cpu" else []
+    """Return FLOP/s of a matrix product and bytes/s of a copy: the better of the framework's and, on a CPU, NumPy's."""
+    measured = [_numpy(SIZE)] if terms.device == "cpu" else []
     size = SIZE if terms.device == "cpu" else 4 * SIZE
     if worker.entry.name in own_names():
-        found.append(worker.call("ceiling", size=size, **terms.told())[0])
-    return {what: max(rates[what] for rates in found) for what in found[0]}
+        measured.append(worker.call("ceiling", size=size, **terms.told())[0])
+    return {what: max(rates[what] for rates in measured) for what in measured[0]}
 
 
 def _numpy(size: int) -> dict[str, float]:

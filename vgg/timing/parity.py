@@ -1,4 +1,4 @@
-"""Whether what was timed computes what it should: the configuration itself, against the oracle."""
+"""Judge whether the configuration that is timed computes what it should, against the oracle."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .contender import GRADIENT, Array, Arrays, prepared
 from .workloads import Workload, times
 
 TOGETHER = 8
-"""Images that the oracle takes at a time."""
+"""The number of images that the oracle takes at a time."""
 
 
 @dataclass(frozen=True)
@@ -39,8 +39,10 @@ class Truth:
 
 
 def truth(workload: Workload, params: Arrays, plan: Recipe) -> Truth:
-    """Once more on images that are off by what rounding does to a layer's output: so far do gradients move when ReLUs
-    and max-pools switch. What a batch holds several times is computed once.
+    """Return the oracle's answers for the first batch of a workload.
+
+    The gradients' limit comes from a second run, on images that are off by what rounding does to a layer's output: it
+    shows how far gradients move when ReLUs and max-pools switch. Equal images of a batch are computed once.
     """
     spec, batch, once = workload.spec, plan.batch_size, slice(0, plan.batch_size, times(plan.batch_size))
     x, labels = prepared(spec, plan, workload.images(batch)[once]), workload.labels(batch)[once]
@@ -59,32 +61,32 @@ def truth(workload: Workload, params: Arrays, plan: Recipe) -> Truth:
 
 
 def _slices(batch: int) -> list[slice]:
-    """A few images at a time: the oracle keeps every activation, in float64."""
+    """Return slices of a few images each, because the oracle keeps every activation in float64."""
     return [slice(start, start + TOGETHER) for start in range(0, batch, TOGETHER)]
 
 
 def _gradients(spec: Spec, params: Arrays, x: Array, labels: Array, plan: Recipe) -> Arrays:
-    """Of the batch's mean loss, with neutral masks; without batch norm it is the mean of the slices'."""
-    drawn = masks(spec, len(x), plan.seed, 0)
+    """Return gradients of the batch's mean loss, with neutral masks; without batch norm, as the mean over slices."""
+    neutral = masks(spec, len(x), plan.seed, 0)
     total: Arrays = {}
     for s in _slices(len(x)):
-        mode = oracle.Mode(train=True, masks={name: mask[s] for name, mask in drawn.items()})
+        mode = oracle.Mode(train=True, masks={name: mask[s] for name, mask in neutral.items()})
         grads = oracle.loss_and_grads(spec, params, x[s], labels[s], mode)[1]
         total = {name: total.get(name, 0) + g * (len(labels[s]) / len(x)) for name, g in grads.items()}
     return total
 
 
 def judged(worker: Worker, known: Truth) -> dict[str, Any]:
-    """Verdicts on the contender in ``worker``: on its logits and, where it can be told its masks, on its gradients."""
-    _, found = worker.call("answers")
-    grads = {n.removeprefix(GRADIENT): a for n, a in found.items() if n.startswith(GRADIENT)}
+    """Return verdicts on the contender in ``worker``: on its logits and, if it can use given masks, its gradients."""
+    _, answers = worker.call("answers")
+    grads = {n.removeprefix(GRADIENT): a for n, a in answers.items() if n.startswith(GRADIENT)}
     forward, backward = known.limits
-    verdicts = {"logits": compare({"logits": found["logits"]}, known.logits, limit=forward)}
+    verdicts = {"logits": compare({"logits": answers["logits"]}, known.logits, limit=forward)}
     if grads:
         verdicts["gradients"] = compare(grads, known.gradients, limit=backward, floors=gradient_floors(known.gradients))
-    return {"ok": all(v.ok for v in verdicts.values()), **{what: _told(v) for what, v in verdicts.items()}}
+    return {"ok": all(v.ok for v in verdicts.values()), **{what: _as_dict(v) for what, v in verdicts.items()}}
 
 
-def _told(verdict: Verdict) -> dict[str, Any]:
+def _as_dict(verdict: Verdict) -> dict[str, Any]:
     error = verdict.error if np.isfinite(verdict.error) else None
     return {"error": error, "limit": float(verdict.limit), "basis": verdict.basis, "reason": verdict.reason}

@@ -1,4 +1,4 @@
-"""What the raw seconds mean: medians, spreads, images/s, shares of the ceiling, ratios; failures and regressions."""
+"""Statistics of raw seconds: medians, spreads, images/s, shares of the ceiling, ratios; failures and regressions."""
 
 from __future__ import annotations
 
@@ -12,17 +12,17 @@ from typing import Any, NamedTuple
 from ..core.errors import VGGError, mismatch
 
 ENOUGH = 3
-"""Rounds that a comparison needs."""
+"""The least number of rounds for a comparison."""
 LEAST = 0.03
-"""Of a figure: a change that is smaller is never called a regression."""
+"""The least relative change of a figure that may be called a regression."""
 BEYOND = 3.0
-"""Standard errors of a difference: a change that is smaller is never called a regression."""
+"""The least change that may be called a regression, in standard errors of the difference."""
 PHASES = {"train": "training", "infer": "inference"}
 _Cell = tuple[str, str, str]
 
 
 class Measured(NamedTuple):
-    """A median of several, and half of what lies between the smallest and the largest, as a share of it."""
+    """A median of several values, and half of their range as a share of it."""
 
     value: float
     spread: float
@@ -32,24 +32,24 @@ class Measured(NamedTuple):
 
 
 def measured(values: Sequence[float]) -> Measured:
-    """Of at least one value."""
+    """Return the median and the spread of at least one value."""
     middle = median(values)
     return Measured(middle, (max(values) - min(values)) / 2 / middle)
 
 
 def images_per_second(workload: Mapping[str, Any], contender: Mapping[str, Any], phase: str) -> Measured:
-    """Of one contender."""
+    """Return a contender's images per second in a phase."""
     return measured([workload["batch"] / seconds for seconds in contender[phase]])
 
 
 def standard_error(values: Sequence[float]) -> float:
-    """Of the median of two or more, as a share of it; from the quartiles, as for normal noise."""
+    """Return the standard error of the median of two or more values, as a share of it, from their quartiles."""
     low, middle, high = quantiles(values, method="inclusive")
     return 0.93 * (high - low) / math.sqrt(len(values)) / middle
 
 
 def share(workload: Mapping[str, Any], backend: Mapping[str, Any], kind: str, phase: str) -> Measured:
-    """Of the ceiling's FLOP/s in the same round; a training step counts as three times the forward MACs."""
+    """Return the share of the ceiling's FLOP/s in the same round; a training step counts as three forward passes."""
     return measured(_shares(workload, backend, kind, phase))
 
 
@@ -60,8 +60,9 @@ def _shares(workload: Mapping[str, Any], backend: Mapping[str, Any], kind: str, 
 
 
 def ratio(backend: Mapping[str, Any], kind: str, phase: str) -> Measured | None:
-    """How many times as fast as the contender of that kind ours is: the ratio of the medians, with the spread of the
-    rounds' ratios; None where there is none.
+    """Return how many times as fast as the contender of that kind ours is, or None if either was not timed.
+
+    It is the ratio of the medians, with the spread of the rounds' ratios.
     """
     other, ours = backend["contenders"].get(kind, {}), backend["contenders"]["vgg"]
     if phase not in other or phase not in ours:
@@ -71,51 +72,53 @@ def ratio(backend: Mapping[str, Any], kind: str, phase: str) -> Measured | None:
 
 
 def mean(values: Sequence[float]) -> float:
-    """Geometric."""
+    """Return the geometric mean."""
     return math.exp(sum(map(math.log, values)) / len(values))
 
 
 def right(contender: Mapping[str, Any], phase: str = "train") -> bool:
-    """Whether it was timed in that phase, and computes what it should."""
+    """Return whether the contender was timed in that phase and computes what it should."""
     return phase in contender and bool(contender["parity"]["ok"])
 
 
 def computes(workload: Mapping[str, Any]) -> bool:
-    """Whether its time goes into products, so that a share of their ceiling says something."""
+    """Return whether the workload spends its time in products, so that a share of their ceiling means something."""
     return bool(workload["macs"] > 1e6)
 
 
 def failures(result: Mapping[str, Any]) -> list[str]:
-    """What could not be timed, computes something else, or imports what it should not; a line each, or an error's."""
-    told = [(" ".join(where), _failure(found)) for *where, found in contenders(result)]
-    own = result.get("ourselves", {"seam": {}, "imported": []})
-    told += [(f"ourselves {name}", _failure(seam)) for name, seam in own["seam"].items() if isinstance(seam, dict)]
-    told += [("ourselves", f"vgg show imports {name}") for name in own["imported"]]
-    return [f"{what} failed: {why}" for what, why in told if why]
+    """Return a line for each contender that could not be timed or computes something wrong, and each wrong import."""
+    reasons = [(" ".join(where), _failure(outcome)) for *where, outcome in contenders(result)]
+    ourselves = result.get("ourselves", {"seam": {}, "imported": []})
+    reasons += [
+        (f"ourselves {name}", _failure(seam)) for name, seam in ourselves["seam"].items() if isinstance(seam, dict)
+    ]
+    reasons += [("ourselves", f"vgg show imports {name}") for name in ourselves["imported"]]
+    return [f"{what} failed: {why}" for what, why in reasons if why]
 
 
-def _failure(found: Mapping[str, Any]) -> str:
-    if "error" in found:
-        return str(found["error"])
-    verdicts = [v for v in found["parity"].values() if isinstance(v, dict)]
-    return "" if found["parity"]["ok"] else "; ".join(v["reason"] for v in verdicts if v["reason"]) or "wrong"
+def _failure(outcome: Mapping[str, Any]) -> str:
+    if "error" in outcome:
+        return str(outcome["error"])
+    verdicts = [v for v in outcome["parity"].values() if isinstance(v, dict)]
+    return "" if outcome["parity"]["ok"] else "; ".join(v["reason"] for v in verdicts if v["reason"]) or "wrong"
 
 
 def ok(result: Mapping[str, Any]) -> bool:
-    """Whether everything could be timed, and computes what it should."""
+    """Return whether everything was timed and computes what it should."""
     return not failures(result)
 
 
 def contenders(result: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mapping[str, Any]]]:
-    """(workload, backend, kind, what was found) of all."""
+    """Yield (workload, backend, kind, results) of every contender."""
     for name, workload in result["workloads"].items():
         for backend, column in workload["backends"].items():
-            for kind, found in column["contenders"].items():
-                yield name, backend, kind, found
+            for kind, outcome in column["contenders"].items():
+                yield name, backend, kind, outcome
 
 
 def read(path: Path) -> dict[str, Any]:
-    """A result of ``vgg bench``; ``VGGError`` where the file holds none."""
+    """Read a result of ``vgg bench``; raise ``VGGError`` if the file is none."""
     try:
         result = json.loads(path.read_text())
         regressions(result, result)
@@ -125,7 +128,7 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def check_comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
-    """``VGGError`` where two results, of which ``new`` may not be timed yet, say nothing about each other."""
+    """Raise ``VGGError`` if two results cannot be compared; ``new`` need not have timings yet."""
     if _conditions(old) != _conditions(new):
         raise mismatch("--compare", f"a result of {_conditions(old)}", f"one of {_conditions(new)}")
     rounds = min(old["rounds"], new["rounds"])
@@ -137,9 +140,10 @@ def check_comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
 
 
 def regressions(old: Mapping[str, Any], new: Mapping[str, Any]) -> list[str]:
-    """Where ours takes a smaller share of the ceiling than in ``old``, beyond the noise of both; a line each.
+    """Return a line for each share of the ceiling in which ours is lower than in ``old``, beyond the noise of both.
 
-    Shares, since a machine that is busier today is slower in both. ``VGGError`` where the two cannot be compared.
+    Shares are compared because a busier machine slows both ours and the ceiling. Raise ``VGGError`` if the results
+    cannot be compared.
     """
     check_comparable(old, new)
     before, after = _cells(old), _cells(new)
@@ -158,7 +162,7 @@ def _worse(cell: _Cell, phase: str, *both: tuple[Mapping[str, Any], Mapping[str,
 
 
 def _cells(result: Mapping[str, Any]) -> dict[_Cell, tuple[Mapping[str, Any], Mapping[str, Any]]]:
-    """(workload, column of a backend) by (name, spec and batch, backend)."""
+    """Return (workload, column of a backend) by (name, spec and batch, backend)."""
     return {
         (name, json.dumps([workload["spec"], workload["batch"]], sort_keys=True), backend): (workload, column)
         for name, workload in result["workloads"].items()

@@ -1,4 +1,4 @@
-"""``vgg bench`` as a whole."""
+"""Run ``vgg bench``."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ Result = dict[str, Any]
 
 
 def names() -> tuple[str, ...]:
-    """Of everything that can be timed."""
+    """Return the names of everything that can be timed."""
     return tuple(workloads.WORKLOADS)
 
 
@@ -31,12 +31,12 @@ def run(
     listener: Listener,
     write: Callable[[Result], None],
 ) -> Result:
-    """Time what is ``chosen`` of ``names()`` in the backends ``named``; ``write`` gets the result as far as it is."""
+    """Time the workloads ``chosen`` from ``names()`` in the backends ``named``; call ``write`` with partial results."""
     result = {**conditions.about(), "workloads": {}}
     for key, (workload, batch) in _sized(chosen, conditions).items():
         column = result["workloads"][key] = {**workloads.about(workload, batch), "backends": {}}
-        for name, found in _timed(workload, batch, named, conditions, listener):
-            column["backends"][name] = found
+        for name, outcome in _timed(workload, batch, named, conditions, listener):
+            column["backends"][name] = outcome
             write({**result, "ok": results.ok(result)})
     result["ok"] = results.ok(result)
     write(result)
@@ -44,14 +44,14 @@ def run(
 
 
 def planned(named: Sequence[str], chosen: Sequence[str], conditions: Conditions) -> Result:
-    """The result of ``run`` as far as it is known before anything is timed."""
+    """Return the part of ``run``'s result that is known before anything is timed."""
     sized = _sized(chosen, conditions).items()
-    told = {key: {**workloads.about(*sizes), "backends": dict.fromkeys(named)} for key, sizes in sized}
-    return {**conditions.about(), "workloads": told}
+    planned_workloads = {key: {**workloads.about(*sizes), "backends": dict.fromkeys(named)} for key, sizes in sized}
+    return {**conditions.about(), "workloads": planned_workloads}
 
 
 def _sized(chosen: Sequence[str], conditions: Conditions) -> dict[str, tuple[workloads.Workload, int]]:
-    """(workload, batch size) by key in a result: the name, and where it is timed with several batch sizes that too."""
+    """Return (workload, batch size) by key in a result: the name, with the batch size if there are several."""
     sized = {}
     for workload in (workloads.find(name) for name in chosen):
         batches = (conditions.batch_size,) if conditions.batch_size else workload.batches[conditions.device]
@@ -63,7 +63,7 @@ def _sized(chosen: Sequence[str], conditions: Conditions) -> dict[str, tuple[wor
 def _timed(
     workload: workloads.Workload, batch: int, names: Sequence[str], conditions: Conditions, listener: Listener
 ) -> Iterator[tuple[str, Result]]:
-    """(backend, what ``contest`` found)."""
+    """Yield (backend, the result of ``contest``)."""
     listener.stage("oracle", workload.name)
     with agreed(workload, batch, conditions) as terms:
         for name in names:
@@ -75,7 +75,7 @@ def _timed(
 
 @contextmanager
 def agreed(workload: workloads.Workload, batch: int, conditions: Conditions) -> Iterator[Terms]:
-    """What its contenders start from, in a file that is there as long, and are judged by."""
+    """Yield the terms of a workload: the weights, in a file that exists as long, and the oracle's answers."""
     plan = workloads.recipe(batch, conditions.precision)
     with tempfile.TemporaryDirectory(prefix="vgg-") as home:
         weights, saved = init.init(workload.spec, plan.seed, plan.init), Path(home, "weights.safetensors")

@@ -1,4 +1,4 @@
-"""What is timed: networks, inputs and batch sizes."""
+"""The networks, inputs and batch sizes that are timed."""
 
 from __future__ import annotations
 
@@ -15,16 +15,16 @@ from ..core.recipe import Recipe
 from ..core.spec import Spec
 
 KINDS = ("vgg", "zoo", "textbook")
-"""Contenders: ours, the framework's own zoo at its best, and the way of its tutorials."""
+"""The kinds of contender: ours, the framework's own zoo in its fastest configuration, and its tutorials' code."""
 BATCHES = 4
-"""Different ones that a contender sees, again and again."""
+"""The number of different batches, which a contender gets again and again."""
 FEW = 32
-"""Different images in a batch: the oracle answers for each of them once."""
+"""The number of different images in a large batch: the oracle computes each of them once."""
 
 
 @dataclass(frozen=True)
 class Workload:
-    """A spec, the side in pixels of the uint8 images that it gets, and the batch sizes by device."""
+    """A spec, the side of its uint8 images in pixels, and the batch sizes by device."""
 
     name: str
     spec: Spec
@@ -35,27 +35,27 @@ class Workload:
 
     @property
     def macs(self) -> int:
-        """Multiply-adds of one image's forward pass; a training step is counted as three of them."""
+        """Multiply-adds of one image's forward pass; a training step counts as three of them."""
         return totals(expand(self.spec)).macs
 
     def images(self, batch: int) -> NDArray[np.uint8]:
-        """(BATCHES * batch, C, pixels, pixels), seeded noise; in a large batch, each image ``times(batch)`` times."""
+        """Return noise (BATCHES * batch, C, pixels, pixels), seeded; a batch has each image ``times(batch)`` times."""
         shape = (BATCHES * batch // times(batch), self.spec.input_shape[0], self.pixels, self.pixels)
         return np.repeat(np.random.RandomState(0).randint(0, 256, shape, np.uint8), times(batch), axis=0)
 
     def labels(self, batch: int) -> NDArray[np.int64]:
-        """(BATCHES * batch,), seeded noise, likewise."""
-        drawn = np.random.RandomState(1).randint(0, self.spec.classes, BATCHES * batch // times(batch))
-        return np.repeat(drawn.astype(np.int64), times(batch))
+        """Return random labels (BATCHES * batch,), repeated like the images."""
+        distinct = np.random.RandomState(1).randint(0, self.spec.classes, BATCHES * batch // times(batch))
+        return np.repeat(distinct.astype(np.int64), times(batch))
 
 
 def times(batch: int) -> int:
-    """How often a batch holds each image, one after the other."""
+    """Return how many times in a row a batch contains each image."""
     return batch // FEW if batch % FEW == 0 else 1
 
 
 def recipe(batch: int, precision: str) -> Recipe:
-    """The same plain SGD for every contender: a rate so small that noise for data does no harm."""
+    """Return the recipe of every contender: plain SGD whose learning rate is so small that training on noise is safe."""
     return Recipe("bench", "synthetic", 1, batch, lr=1e-3, momentum=0.9, precision=precision, init="he_normal")
 
 
@@ -70,14 +70,15 @@ WORKLOADS = {
         Workload("pipeline", _LITTLE, 28, {"cpu": (32,), "gpu": (1024,)}, ("train",), ("vgg", "textbook")),
     )
 }
-"""``pipeline`` is a network of almost nothing: what is left is the way of 28-pixel images to 224 on the device."""
+"""The workloads by name. ``pipeline`` is a network of almost nothing: it times how 28-pixel images get to 224 pixels on
+the device."""
 
 
 def find(name: str) -> Workload:
-    """The workload of that name."""
+    """Return the workload of that name."""
     return WORKLOADS[name]
 
 
 def about(workload: Workload, batch: int) -> dict[str, Any]:
-    """For JSON."""
+    """Return what a result records about a workload, as a dict for JSON."""
     return {"spec": workload.spec.to_dict(), "pixels": workload.pixels, "batch": batch, "macs": workload.macs}

@@ -1,5 +1,5 @@
-"""What a backend promises beyond its numbers: who owns an array, and that neighbours, threads and mistakes change
-nothing. It is judged inside the backend's process, because a process boundary copies everything on its way.
+"""What a backend promises beyond its numbers: who owns an array, and that other models, threads and mistakes change
+nothing. Promises are judged inside the backend's process, because everything that crosses a process boundary is copied.
 """
 
 from __future__ import annotations
@@ -14,8 +14,10 @@ __all__ = ["PROMISES", "BrokenError", "Promise", "Stage"]
 
 
 class Promise(NamedTuple):
-    """What judges it in a dtype, by raising ``BrokenError``; the level of a backend that must keep it, and whether it
-    is about models of both dtypes side by side.
+    """A promise.
+
+    ``judge`` judges it in a dtype and raises ``BrokenError`` if it is broken. Backends that claim ``level`` must keep
+    it. ``both``: it is about models of both dtypes side by side.
     """
 
     judge: Callable[[Stage, str], None]
@@ -42,4 +44,4 @@ PROMISES = {
     "threads": Promise(company.threads, "training"),
     "generators": Promise(company.generators, "training"),
 }
-"""By name, in the order of the matrix."""
+"""The promises by name, in the order of the matrix."""

@@ -1,4 +1,4 @@
-"""Arrays as callers have them: in every layout, reused for other numbers, overwritten after a call."""
+"""Arrays as callers use them: in every memory layout, reused for other numbers, overwritten after a call."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ def copied(arrays: Mapping[str, Array]) -> Arrays:
 
 
 def aligned(array: Array, to: int) -> Array:
-    """Return a copy that begins at a multiple of ``to`` bytes: frameworks take over such memory without copying it."""
+    """Return a copy that begins at a multiple of ``to`` bytes: frameworks may use such memory without copying it."""
     room = np.empty(array.nbytes + to, np.uint8)
     start = -room.ctypes.data % to
     view: Array = room[start : start + array.nbytes].view(array.dtype).reshape(array.shape)
@@ -28,19 +28,19 @@ def aligned(array: Array, to: int) -> Array:
 
 
 def ruin(array: Array) -> None:
-    """Overwrite all memory that a caller's ``array`` lives in, though the array be a read-only view of it."""
+    """Overwrite all memory that a caller's ``array`` lies in, even if the array is a read-only view of it."""
     while isinstance(array.base, np.ndarray):
         array = array.base
     array[...] = _GARBAGE
 
 
 def overwrite(array: Array) -> None:
-    """Overwrite an ``array`` that a backend returned: its own elements, and nothing around them."""
+    """Overwrite the elements of an ``array`` that a backend returned, and nothing around them."""
     array[...] = _GARBAGE
 
 
 def overlapping(arrays: list[tuple[str, Array]]) -> str:
-    """Name the first two arrays that share memory; an empty text if none do."""
+    """Return the names of the first two arrays that share memory, or an empty text if none do."""
     for number, (name, array) in enumerate(arrays):
         for other, another in arrays[:number]:
             if np.may_share_memory(array, another) and np.shares_memory(array, another):
@@ -61,7 +61,7 @@ def _fortran(array: Array) -> Array:
 
 
 def _channels_last(array: Array) -> Array:
-    """Of images (N, C, H, W), as many libraries keep them: N, H, W, C in memory."""
+    """Return a copy of images (N, C, H, W) that lies in memory as N, H, W, C, as in many libraries."""
     return np.moveaxis(np.array(np.moveaxis(array, 1, -1), order="C"), -1, 1) if array.ndim == 4 else np.array(array)
 
 
@@ -101,6 +101,6 @@ LAYOUTS: dict[str, Callable[[Array], Array]] = {
     "read-only": _read_only,
     "with the other byte order": _swapped,
 }
-"""How the same numbers may lie in memory."""
+"""Functions that copy an array into a memory layout, by its name."""
 REFUSABLE = "with the other byte order"
-"""A layout that a backend may refuse, but must not take for the usual one."""
+"""The layout that a backend may refuse, but must not mistake for the usual one."""

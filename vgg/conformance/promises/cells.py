@@ -1,4 +1,4 @@
-"""Cells of the promises that only a look inside the backend's process can judge."""
+"""Cells for the promises, which are judged inside the backend's process."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from . import PROMISES
 
 
 def cells() -> Iterator[tuple[str, Cell]]:
-    """One for each promise and dtype, or for both dtypes side by side."""
+    """Yield a cell for each promise and dtype, or one for both dtypes side by side."""
     for name, promise in PROMISES.items():
         if promise.both:
             yield f"promises {name}", Cell(on(kept, name, *DTYPES), promise.level, DTYPES)
@@ -23,8 +23,8 @@ def cells() -> Iterator[tuple[str, Cell]]:
 
 
 def kept(worker: Jobs, name: str, *dtypes: str) -> Verdict:
-    """Nothing that the promise of that name forbids happens inside the backend's process."""
+    """Judge whether the backend keeps the promise of that name in each dtype."""
     for dtype in dtypes:
-        if broken := worker.promise(name, dtype):
-            return Verdict(math.inf, EXACT, "", broken)
+        if reason := worker.promise(name, dtype):
+            return Verdict(math.inf, EXACT, "", reason)
     return Verdict(0.0, EXACT)

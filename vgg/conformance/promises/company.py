@@ -1,4 +1,4 @@
-"""Promises about company: other models, other learners, other threads, and other users of random generators."""
+"""Promises about other models, other learners, other threads and other users of random generators."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ from .arrays import Arrays, copied
 from .stage import CASE, LR, STEPS, BrokenError, Stage, batch, images, life, params, recipe, start
 
 _SEEDS = {"torch": "manual_seed", "tensorflow": "random.set_seed", "mxnet": "random.seed", "paddle": "seed"}
-"""By which frameworks seed the generator that all of a process share."""
+"""The functions by which frameworks seed the random generator that their process shares."""
 
 
 def models(stage: Stage, dtype: str) -> None:
-    """Models share nothing, and each computes in its own dtype, whichever was built first."""
+    """Judge whether models share nothing, and each computes in its own dtype, whichever was built first."""
     backend, other = stage.backend, {"float64": "float32", "float32": "float64"}[dtype]
     one, x = stage.model(dtype), images(0, dtype)
     logits = {"logits": np.array(backend.forward(one, x))}
@@ -46,9 +46,9 @@ def models(stage: Stage, dtype: str) -> None:
 
 
 def _apart(stage: Stage, dtype: str) -> None:
-    """The same arrays in two models are not one array."""
-    given = params(dtype)
-    one, other = (stage.backend.load(stage.model(dtype, number), given) for number in range(2))
+    """Judge whether two models that were loaded from the same arrays stay independent."""
+    arrays = params(dtype)
+    one, other = (stage.backend.load(stage.model(dtype, number), arrays) for number in range(2))
     stage.backend.load(one, params(dtype, seed=1))
     stage.same(stage.backend.dump(other), stage.dumped(dtype), "dump() after a model of the same arrays got others")
 
@@ -56,26 +56,27 @@ def _apart(stage: Stage, dtype: str) -> None:
 def _accurate(stage: Stage, model: Any, dtype: str, what: str) -> None:
     x = images(1, dtype)
     wanted = oracle.forward(CASE.spec, params(dtype, seed=1), x).logits
-    found: Verdict = compare(
+    verdict: Verdict = compare(
         {"logits": stage.backend.forward(model, x)},
         {"logits": wanted},
         limit=forward_limit(CASE.spec, dtype),
         dtype=dtype,
     )
-    if not found.ok:
-        raise BrokenError(f"{what}: {found.reason}")
+    if not verdict.ok:
+        raise BrokenError(f"{what}: {verdict.reason}")
 
 
 def _used(stage: Stage, model: Any, dtype: str, number: int = 2) -> Arrays:
-    """Ask all that a backend of any level can do of ``model``; return what it gives."""
+    """Call all functions of ``model`` that a backend of any level has; return their results."""
     x, backend = images(number, dtype), stage.backend
     traced = {f"trace() {name}": array for name, array in backend.trace(model, x, train=stage.modes[-1]).items()}
     return {"logits": backend.forward(model, x), **traced, **backend.dump(model)}
 
 
 def learners(stage: Stage, dtype: str) -> None:
-    """Whatever other models and learners do between its steps, or others ask of its model, a learner's numbers are the
-    same bits.
+    """Judge whether a learner's numbers stay the same bits whatever happens between its steps.
+
+    Other models and learners are used then, and so is the learner's own model.
     """
     other = {"float64": "float32", "float32": "float64"}[dtype]
     wanted = life(stage.learner(dtype), dtype)
@@ -108,7 +109,7 @@ def _stepped(learner: Any, dtype: str) -> None:
 
 
 def threads(stage: Stage, dtype: str) -> None:
-    """A model or a learner may be made in one thread and used in another, and threads may take turns."""
+    """Judge models and learners that are made in one thread and used in another, and threads that take turns."""
     backend, x = stage.backend, images(0, dtype)
     learner = stage.learner(dtype)
     wanted = life(learner, dtype)
@@ -117,22 +118,22 @@ def threads(stage: Stage, dtype: str) -> None:
     with ThreadPoolExecutor(1) as one, ThreadPoolExecutor(1) as other:
         losses = []
         for number, thread in zip(range(STEPS), cycle((one, other))):
-            given = batch(number, dtype)
-            losses.append(thread.submit(learner.step, given.x, given.y, LR).result())
-        got = {"losses": np.array([float(loss) for loss in losses]), "logits": learner.evaluate(given.x)}
+            step_batch = batch(number, dtype)
+            losses.append(thread.submit(learner.step, step_batch.x, step_batch.y, LR).result())
+        got = {"losses": np.array([float(loss) for loss in losses]), "logits": learner.evaluate(step_batch.x)}
         stage.same({**got, **other.submit(learner.state).result()}, wanted, "three steps of threads that take turns")
         model = one.submit(stage.build, dtype).result()
         stage.same({"logits": backend.forward(model, x)}, logits, "forward() of a model that another thread built")
         elsewhere = other.submit(backend.forward, model, x).result()
         stage.same({"logits": elsewhere}, logits, "forward() in another thread")
     if dtype == "float64":
-        made = life(stage.learner(dtype, 1), dtype)
-        stage.same(made, wanted, "three steps of a learner that another thread made")
+        results = life(stage.learner(dtype, 1), dtype)
+        stage.same(results, wanted, "three steps of a learner that another thread made")
 
 
 @contextmanager
 def _kept() -> Iterator[None]:
-    """Put the generators of Python and NumPy back afterwards: this process may have other users too."""
+    """Restore the random generators of Python and NumPy afterwards, for other users of this process."""
     states = random.getstate(), np.random.get_state()  # noqa: NPY002
     try:
         yield
@@ -143,7 +144,7 @@ def _kept() -> Iterator[None]:
 
 @_kept()
 def generators(stage: Stage, dtype: str) -> None:
-    """Random generators that a process shares are nobody's: a backend neither needs them nor moves them."""
+    """Judge whether a backend neither needs nor changes the random generators that a process shares."""
     backend, x, y = stage.backend, images(0, dtype), batch(0, dtype).y
     learner = stage.learner(dtype)
     wanted = life(learner, dtype)
@@ -201,8 +202,8 @@ def _unmoved(call: Callable[[], Any], name: str) -> None:
         before = _shared()
         call()
         changed = [what for what, was in before.items() if _shared()[what] != was]
-    drawn = random.random(), np.random.random_sample()  # noqa: NPY002, S311
+    numbers = random.random(), np.random.random_sample()  # noqa: NPY002, S311
     if changed:
         raise BrokenError(f"{name} changes {changed[0]}")
-    if drawn != (random.Random(5).random(), np.random.RandomState(5).random_sample()):  # noqa: S311
+    if numbers != (random.Random(5).random(), np.random.RandomState(5).random_sample()):  # noqa: S311
         raise BrokenError(f"{name} moves the random generator of Python or of NumPy")

@@ -1,4 +1,4 @@
-"""Promises about a learner: whose its arrays are, when it has read a batch, and what a mistake leaves behind."""
+"""Promises about a learner: who owns its arrays, when it has read a batch, and that mistakes change nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from .stage import LR, STEPS, Stage, batch, images, life, params, start
 
 
 def state(stage: Stage, dtype: str) -> None:
-    """``state`` gives copies: they stay as they are, and so does the learner when they are overwritten."""
+    """Judge whether ``state`` returns copies: they do not change, and overwriting them does not change the learner."""
     wanted = life(stage.learner(dtype), dtype)
     model, learner = stage.pair(dtype)
     stage.owned(learner.state, "state()")
@@ -28,17 +28,17 @@ def state(stage: Stage, dtype: str) -> None:
 
 
 def restore(stage: Stage, dtype: str) -> None:
-    """``restore`` copies, from any layout in memory, and keeps nothing of its caller's."""
+    """Judge whether ``restore`` copies its arrays, from any memory layout, and keeps no reference to them."""
     wanted = life(stage.learner(dtype), dtype)
     for layout, lay in LAYOUTS.items():
         learner = stage.learner(dtype)
         learner.restore(start(dtype, seed=1))
-        given = {name: lay(array) for name, array in start(dtype).items()}
-        if tried(partial(_restored, learner, MappingProxyType(given)), layout) is None:
+        arrays = {name: lay(array) for name, array in start(dtype).items()}
+        if tried(partial(_restored, learner, MappingProxyType(arrays)), layout) is None:
             continue
         kept = {name: lay(array) for name, array in start(dtype).items()}
-        stage.same(given, kept, f"arrays {layout}, after restore()")
-        for array in given.values():
+        stage.same(arrays, kept, f"arrays {layout}, after restore()")
+        for array in arrays.values():
             ruin(array)
         stage.same(learner.state(), stage.started(dtype), f"state() after restore() of arrays {layout}")
         stage.near(life(learner, dtype), wanted, f"three steps after restore() of arrays {layout}, since overwritten")
@@ -48,19 +48,20 @@ def restore(stage: Stage, dtype: str) -> None:
     stage.same(held, start(dtype), "what restore() took, three steps later")
 
 
-def _restored(learner: Any, given: Mapping[str, Array]) -> Any:
-    learner.restore(given)
+def _restored(learner: Any, arrays: Mapping[str, Array]) -> Any:
+    learner.restore(arrays)
     return learner
 
 
 def evaluate(stage: Stage, dtype: str) -> None:
-    """``evaluate`` reads its images before it returns, leaves them as they are, and gives what is the caller's: for
-    each image its own.
+    """Judge ``evaluate``: it reads its images before it returns, does not change them, and returns an array of its own.
+
+    An image's logits depend on that image alone.
     """
     learner = stage.learner(dtype)
 
-    def call(given: Mapping[str, Array]) -> Arrays:
-        return {"logits": learner.evaluate(given["x"])}
+    def call(arguments: Mapping[str, Array]) -> Arrays:
+        return {"logits": learner.evaluate(arguments["x"])}
 
     called(stage, call, dtype, "evaluate()", lambda number, dtype: {"x": batch(number, dtype).x})
     stage.same(learner.state(), stage.started(dtype), "state() after evaluate()")
@@ -72,7 +73,7 @@ def evaluate(stage: Stage, dtype: str) -> None:
 
 
 def step(stage: Stage, dtype: str) -> None:
-    """``step`` has read its batch when it returns, and leaves it as it is; a loss stays what it was."""
+    """Judge ``step``: it has read its batch when it returns, and does not change it; a loss does not change later."""
     batches = [batch(number, dtype) for number in range(STEPS)]
     learner = stage.learner(dtype)
     losses = [learner.step(x, y, LR, masks) for x, y, masks in batches]
@@ -99,7 +100,7 @@ def _flat(number: int, dtype: str) -> Arrays:
 
 
 def _reusing(learner: Any, dtype: str) -> Arrays:
-    """What three steps give if all use the same arrays, which hold garbage as soon as ``step`` has returned."""
+    """Return the results of three steps on the same arrays, which are overwritten as soon as ``step`` has returned."""
     buffers = {name: aligned(array, 64) for name, array in _flat(0, dtype).items()}
     losses = []
     for number in range(STEPS):
@@ -114,7 +115,7 @@ def _reusing(learner: Any, dtype: str) -> Arrays:
 
 
 def model(stage: Stage, dtype: str) -> None:
-    """The model is the learner's: ``dump`` and the other functions of it give the learner's parameters of now."""
+    """Judge whether ``dump`` and the model's other functions use the parameters that its learner has at that time."""
     model, learner = stage.pair(dtype)
     for when in ("before a step", "three steps later", "after restore()"):
         now = {name: array for name, array in learner.state().items() if name in params(dtype)}
@@ -136,7 +137,7 @@ def _shown(backend: Any, model: Any, dtype: str) -> Arrays:
 
 
 def mistakes(stage: Stage, dtype: str) -> None:
-    """States and batches that do not fit are refused; the learner goes on as if nobody had tried."""
+    """Judge whether states and batches that do not fit are refused, and the learner goes on unchanged."""
     wanted = life(stage.learner(dtype), dtype)
     learner, (x, y, masks) = stage.learner(dtype), batch(0, dtype)
     floats = images(0, dtype)

@@ -1,4 +1,4 @@
-"""Promises about the functions of a model: whose its arrays are, and what it refuses."""
+"""Promises about a model's functions: who owns its arrays, and what it refuses."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ Call = Callable[[Mapping[str, Array]], Arrays]
 
 
 def dump(stage: Stage, dtype: str) -> None:
-    """``dump`` gives copies: they stay as they are, and so does the model when they are overwritten."""
+    """Judge whether ``dump`` returns copies: they do not change, and overwriting them does not change the model."""
     backend, model = stage.backend, stage.model(dtype)
     x = images(0, dtype)
     logits = {"logits": np.array(backend.forward(model, x))}
@@ -28,19 +28,19 @@ def dump(stage: Stage, dtype: str) -> None:
 
 
 def load(stage: Stage, dtype: str) -> None:
-    """``load`` copies, from any layout in memory, and keeps nothing of its caller's."""
+    """Judge whether ``load`` copies its arrays, from any memory layout, and keeps no reference to them."""
     backend, x = stage.backend, images(0, dtype)
     model = stage.model(dtype)
     logits = {"logits": np.array(backend.forward(model, x))}
     for layout, lay in LAYOUTS.items():
         backend.load(model, params(dtype, seed=1))
-        given = {name: lay(array) for name, array in params(dtype).items()}
-        loaded = tried(partial(backend.load, model, MappingProxyType(given)), layout)
+        arrays = {name: lay(array) for name, array in params(dtype).items()}
+        loaded = tried(partial(backend.load, model, MappingProxyType(arrays)), layout)
         if loaded is None:
             continue
         model = loaded
-        stage.same(given, {n: lay(a) for n, a in params(dtype).items()}, f"arrays {layout}, after load()")
-        for array in given.values():
+        stage.same(arrays, {n: lay(a) for n, a in params(dtype).items()}, f"arrays {layout}, after load()")
+        for array in arrays.values():
             ruin(array)
         stage.same(backend.dump(model), stage.dumped(dtype), f"dump() after load() of arrays {layout}")
         stage.near({"logits": backend.forward(model, x)}, logits, f"forward() after load() of arrays {layout}")
@@ -49,7 +49,7 @@ def load(stage: Stage, dtype: str) -> None:
 
 
 def _reloaded(stage: Stage, model: Any, dtype: str) -> None:
-    """The same arrays loaded again with other numbers in them count."""
+    """Judge whether loading the same arrays again with other numbers takes effect."""
     buffers = {name: aligned(array, 64) for name, array in params(dtype).items()}
     model = stage.backend.load(model, buffers)
     for name, array in params(dtype, seed=1).items():
@@ -60,31 +60,30 @@ def _reloaded(stage: Stage, model: Any, dtype: str) -> None:
 
 
 def _converted(stage: Stage, model: Any, dtype: str) -> None:
-    """Numbers of another dtype are rounded to the model's."""
+    """Judge whether numbers of another dtype are rounded to the model's."""
     other = {"float64": "float32", "float32": "float64"}[dtype]
-    given = {name: aligned(array, 64) for name, array in params(other).items()}
-    model = stage.backend.load(model, {name: array.astype(dtype) for name, array in given.items()})
+    arrays = {name: aligned(array, 64) for name, array in params(other).items()}
+    model = stage.backend.load(model, {name: array.astype(dtype) for name, array in arrays.items()})
     wanted = copied(stage.backend.dump(model))
-    model = stage.backend.load(stage.backend.load(model, params(dtype, seed=1)), given)
-    for array in given.values():
+    model = stage.backend.load(stage.backend.load(model, params(dtype, seed=1)), arrays)
+    for array in arrays.values():
         ruin(array)
     stage.same(stage.backend.dump(model), wanted, f"dump() after load() of {other}")
 
 
 def forward(stage: Stage, dtype: str) -> None:
-    """``forward`` reads its images before it returns, leaves them as they are, and gives what is the caller's: for each
-    image its own, whatever is asked beside it and was asked before.
+    """Judge ``forward``: it reads its images before it returns, does not change them, and returns an array of its own.
+
+    An image's logits depend on that image alone, not on the rest of the batch or on earlier calls.
     """
     _asked(stage, dtype, "forward()", _forward)
     each_alone(stage, partial(stage.backend.forward, stage.model(dtype)), *(images(i, dtype) for i in range(2)))
 
 
 def each_alone(stage: Stage, logits: Callable[[Array], Array], one: Array, other: Array) -> None:
-    """Judge ``logits``, in eval mode, on batches that are alike in their sum or in their first image, each right after
-    the one that it is like.
-    """
-    asked = one, np.ascontiguousarray(one[::-1]), one, np.concatenate([one[:1], other[1:]]), other
-    rows, turned, again, mixed, others = (np.array(logits(x)) for x in asked)
+    """Judge ``logits``, in eval mode, on batches with the same sum or first image as the batch right before them."""
+    batches = one, np.ascontiguousarray(one[::-1]), one, np.concatenate([one[:1], other[1:]]), other
+    rows, turned, again, mixed, others = (np.array(logits(x)) for x in batches)
     stage.near({"logits": turned[::-1]}, {"logits": rows}, "logits of images in reverse order")
     stage.near({"logits": again}, {"logits": rows}, "logits of the same images as before")
     wanted = np.concatenate([rows[:1], others[1:]])
@@ -92,34 +91,34 @@ def each_alone(stage: Stage, logits: Callable[[Array], Array], one: Array, other
 
 
 def trace(stage: Stage, dtype: str) -> None:
-    """The same of ``trace``."""
+    """Judge ``trace`` in the same way, except for images alone."""
     _asked(stage, dtype, "trace()", _trace)
 
 
 def loss_and_grads(stage: Stage, dtype: str) -> None:
-    """The same of ``loss_and_grads``, its images and its labels."""
+    """Judge ``loss_and_grads`` in the same way, with its images and labels, except for images alone."""
     _asked(stage, dtype, "loss_and_grads()", _loss_and_grads)
 
 
 def _asked(stage: Stage, dtype: str, what: str, ask: Callable[..., Arrays]) -> None:
-    """``what`` in each mode, and the model after it."""
+    """Judge the call ``what`` in each mode, and the model after it."""
     for train in stage.modes if dtype == "float64" or ask is _forward else stage.modes[-1:]:
         model = stage.model(dtype)
         called(stage, partial(ask, stage.backend, model, train), dtype, what)
         stage.same(stage.backend.dump(model), stage.dumped(dtype), f"dump() after {what}")
 
 
-def _forward(backend: Any, model: Any, train: bool, given: Mapping[str, Array]) -> Arrays:
-    return {"logits": backend.forward(model, given["x"], train=train)}
+def _forward(backend: Any, model: Any, train: bool, arguments: Mapping[str, Array]) -> Arrays:
+    return {"logits": backend.forward(model, arguments["x"], train=train)}
 
 
-def _trace(backend: Any, model: Any, train: bool, given: Mapping[str, Array]) -> Arrays:
-    traced: Arrays = backend.trace(model, given["x"], train=train)
+def _trace(backend: Any, model: Any, train: bool, arguments: Mapping[str, Array]) -> Arrays:
+    traced: Arrays = backend.trace(model, arguments["x"], train=train)
     return traced
 
 
-def _loss_and_grads(backend: Any, model: Any, train: bool, given: Mapping[str, Array]) -> Arrays:
-    loss, grads = backend.loss_and_grads(model, given["x"], given["y"], train=train)
+def _loss_and_grads(backend: Any, model: Any, train: bool, arguments: Mapping[str, Array]) -> Arrays:
+    loss, grads = backend.loss_and_grads(model, arguments["x"], arguments["y"], train=train)
     return {"loss": np.array(loss), **grads}
 
 
@@ -128,15 +127,17 @@ def _labelled(number: int, dtype: str) -> Arrays:
 
 
 def called(stage: Stage, call: Call, dtype: str, what: str, batches: Callable[[int, str], Arrays] = _labelled) -> None:
-    """Judge ``call``, a function of images and labels: its results, its arguments in every layout, and reused."""
+    """Judge ``call``, a function of images and labels: its results, and its arguments in every layout and reused."""
     one, two = batches(0, dtype), batches(1, dtype)
     wanted, others = copied(call(one)), copied(call(two))
     stage.owned(partial(call, one), what)
     for layout, lay in LAYOUTS.items():
-        given = {name: lay(array) for name, array in one.items()}
-        got = tried(partial(call, given), layout)
+        arguments = {name: lay(array) for name, array in one.items()}
+        got = tried(partial(call, arguments), layout)
         if got is not None:
-            stage.same(given, {name: lay(array) for name, array in one.items()}, f"arguments {layout}, after {what}")
+            stage.same(
+                arguments, {name: lay(array) for name, array in one.items()}, f"arguments {layout}, after {what}"
+            )
             stage.near(got, wanted, f"{what} of arrays {layout}")
     buffers = {name: aligned(array, 64) for name, array in one.items()}
     first = call(buffers)
@@ -152,7 +153,7 @@ def called(stage: Stage, call: Call, dtype: str, what: str, batches: Callable[[i
 
 
 def tried(call: Callable[[], Any], layout: str) -> Any:
-    """The result; nothing where a layout that may be refused is."""
+    """Return the result of ``call``, or None if it refuses a layout that may be refused."""
     try:
         return call()
     except Exception:
@@ -162,7 +163,7 @@ def tried(call: Callable[[], Any], layout: str) -> Any:
 
 
 def refusals(stage: Stage, dtype: str) -> None:
-    """Parameters that do not fit, and images of other sizes, are refused; the model stays as it was."""
+    """Judge whether parameters that do not fit and images of other sizes are refused, and the model stays unchanged."""
     backend, model = stage.backend, stage.model(dtype)
     x = images(0, dtype)
     logits = {"logits": np.array(backend.forward(model, x))}
@@ -179,7 +180,7 @@ def refusals(stage: Stage, dtype: str) -> None:
 
 
 def labels(stage: Stage, dtype: str) -> None:
-    """Labels that are no classes are refused; the model stays as it was."""
+    """Judge whether labels that are no classes are refused, and the model stays unchanged."""
     model, x, y = stage.model(dtype), images(0, dtype), batch(0, dtype).y
     ask = stage.backend.loss_and_grads
     refused(
@@ -196,13 +197,13 @@ def refused(attempts: Mapping[str, Callable[[], Any]]) -> None:
     for what, attempt in attempts.items():
         try:
             attempt()
-        except Exception:  # noqa: BLE001, S112 - how a framework refuses is its own affair
+        except Exception:  # noqa: BLE001, S112 - a framework may refuse by any exception
             continue
         raise BrokenError(f"{what} was accepted; refuse it")
 
 
 def misfits(arrays: Arrays) -> dict[str, Arrays]:
-    """Arrays by name of which one does not fit, in the ways that go unnoticed most easily, first and last of them."""
+    """Return sets of arrays, the first or the last of which does not fit, in ways that easily go unnoticed."""
     names = [name for name, array in arrays.items() if array.ndim]
     wrong: dict[str, Arrays] = {"a name too many": {**arrays, "fc9.weight": np.ones((2, 2))}}
     for name in (names[0], names[-1]):
@@ -217,12 +218,12 @@ def misfits(arrays: Arrays) -> dict[str, Arrays]:
 
 
 def wrong_images(x: Array) -> dict[str, Array]:
-    """Images that do not fit the network."""
+    """Return images that do not fit the network, by their description."""
     return wrong_layouts(x) | {"images of more rows": np.concatenate([x, x], axis=2)}
 
 
 def wrong_layouts(x: Array) -> dict[str, Array]:
-    """Images that do not fit the network, of whatever height and width it can resize."""
+    """Return images that do not fit the network even if it can resize any height and width, by their description."""
     return {
         "images with a channel less": x[:, 1:],
         "images with a channel more": np.concatenate([x, x[:, :1]], axis=1),
@@ -234,7 +235,7 @@ def wrong_layouts(x: Array) -> dict[str, Array]:
 
 
 def wrong_labels(y: Array) -> dict[str, Array]:
-    """Labels that do not fit the network; the last ones of a batch that is right otherwise."""
+    """Return labels that do not fit the network, by their description; most are wrong only at the end of the batch."""
     others = {"the number of classes": CASE.spec.classes, "-1": -1, "200": 200, "2 to the 32nd": 2**32}
     return {f"the label {name}": np.append(y[:-1], other) for name, other in others.items()} | {
         "labels that are floats": y + 0.0,

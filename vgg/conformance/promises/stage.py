@@ -30,8 +30,8 @@ CASE = Case(
     ),
     batch=67,
 )
-"""Its last map is 1x1: to change the layout of that is to copy nothing. A weight of 160 KiB in float64, a batch of more
-than 64: allocators and frameworks handle what is large in ways of their own.
+"""The case of all promises. Its last map is 1x1, so changing that map's layout copies nothing. A weight has 160 KiB in
+float64, and the batch more than 64 images, because allocators and frameworks treat large arrays differently.
 """
 LR = 0.01
 STEPS = 3
@@ -39,11 +39,11 @@ _PIXELS = (8, 13)
 
 
 class BrokenError(Exception):
-    """A promise that was not kept, in words."""
+    """A broken promise; the message says which."""
 
 
 class Batch(NamedTuple):
-    """Images, labels and dropout masks of one step."""
+    """The images, labels and dropout masks of one step."""
 
     x: Array
     y: Array
@@ -51,10 +51,10 @@ class Batch(NamedTuple):
 
 
 class Stage:
-    """A backend with models and learners that are made once each, since some frameworks compile for seconds.
+    """A backend with its models and learners, each made once, because some frameworks compile for seconds.
 
-    Whoever asks for one gets it as new: with the case's parameters, or at the start state. ``modes`` are those that
-    the backend claims: eval mode (False), and train mode (True) if it has gradients.
+    A model is returned with the case's parameters, a learner at the start state. ``modes`` are those that the backend
+    claims: eval mode (False), and train mode (True) if it has gradients.
     """
 
     def __init__(self, backend: Any, device: str) -> None:
@@ -79,8 +79,9 @@ class Stage:
         return self._models[key]
 
     def pair(self, dtype: str, number: int = 0) -> tuple[Any, Any]:
-        """Return the model and its learner of that dtype and number, at the start state. All with a number but 0 were
-        made in another thread.
+        """Return the model and its learner of that dtype and number, at the start state.
+
+        Those with a number other than 0 were made in another thread.
         """
         key = dtype, number
         if key not in self._learners:
@@ -98,14 +99,14 @@ class Stage:
         return self.pair(dtype, number)[1]
 
     def dumped(self, dtype: str, seed: int = 0) -> Arrays:
-        """Return what ``dump`` gives of a new model with the case's parameters of that seed."""
+        """Return what ``dump`` returns for a new model with the case's parameters of that seed."""
         key = dtype, seed
         if key not in self._dumped:
             self._dumped[key] = copied(self.backend.dump(self.build(dtype, seed)))
         return self._dumped[key]
 
     def started(self, dtype: str) -> Arrays:
-        """Return what ``state`` gives of a learner at the start state."""
+        """Return what ``state`` returns for a learner at the start state."""
         if dtype not in self._started:
             self._started[dtype] = copied(self.learner(dtype).state())
         return self._started[dtype]
@@ -133,15 +134,15 @@ class Stage:
             raise BrokenError(f"{when}: error {error:.1e} is over its limit {limit:.1e}")
 
     def owned(self, call: Callable[[], Arrays], what: str) -> None:
-        """Raise ``BrokenError`` unless what ``call`` returns is the caller's own: to write into it changes nothing."""
+        """Raise ``BrokenError`` unless what ``call`` returns is the caller's: writing into it changes nothing."""
         one = call()
         kept = copied(one)
         two = call()
         again = copied(two)
         self.near(two, kept, f"{what}, called twice")
         named = [(f"{what}[{name!r}]", array) for arrays in (one, two) for name, array in arrays.items()]
-        if both := overlapping(named):
-            raise BrokenError(f"{both} share memory; return copies")
+        if names := overlapping(named):
+            raise BrokenError(f"{names} share memory; return copies")
         for name, array in named:
             if not array.flags.writeable:
                 raise BrokenError(f"{name} is read-only; return a copy")
@@ -153,14 +154,14 @@ class Stage:
 
 
 def recipe(dtype: str) -> Recipe:
-    """Return what learners of that dtype train by, of which nothing is the same in the other."""
+    """Return the recipe of learners of that dtype; the recipes of the two dtypes differ in every number."""
     if dtype == "float64":
         return Recipe(momentum=0.9, weight_decay=0.01, mean=0.3, std=0.4, seed=3, precision=dtype)
     return Recipe(momentum=0.7, weight_decay=0.002, mean=0.1, std=0.6, seed=8, precision=dtype)
 
 
 def params(dtype: str, seed: int = 0) -> Arrays:
-    """Return the case's parameters, other ones for each seed."""
+    """Return the case's parameters, different for each seed."""
     return _case(seed).params(dtype)
 
 
@@ -177,23 +178,24 @@ def start(dtype: str, seed: int = 0) -> Arrays:
 
 
 def batch(number: int, dtype: str) -> Batch:
-    """Return images, floats in float64 and pixels to be resized in float32, labels, and masks for each dropout."""
+    """Return a batch: images (floats in float64, pixels to resize in float32), labels, and masks by dropout layer."""
     random = np.random.RandomState([number, 7])
     images = random.standard_normal((CASE.batch, *CASE.spec.input_shape))
     pixels = random.randint(0, 256, (CASE.batch, CASE.spec.input_shape[0], *_PIXELS)).astype(np.uint8)
     labels = random.randint(0, CASE.spec.classes, CASE.batch).astype(np.int64)
-    drawn = {name: np.asarray(mask, dtype) for name, mask in masks(CASE.spec, CASE.batch, 0, number).items()}
-    return Batch(images if dtype == "float64" else pixels, labels, drawn)
+    neutral = {name: np.asarray(mask, dtype) for name, mask in masks(CASE.spec, CASE.batch, 0, number).items()}
+    return Batch(images if dtype == "float64" else pixels, labels, neutral)
 
 
 def images(number: int, dtype: str) -> Array:
-    """Return images (N, C, H, W) for a model, of its dtype."""
+    """Return images (N, C, H, W) in a model's dtype."""
     return batch(number, "float64").x.astype(dtype)
 
 
 def life(learner: Any, dtype: str, before: Callable[[int], object] | None = None) -> Arrays:
-    """Return all that three steps with the framework's own masks give: losses, logits, state. Before each step
-    ``before`` is called with its number.
+    """Take three steps with the framework's own masks; return losses, logits and state.
+
+    Before each step ``before`` is called with the step's number.
     """
     losses = []
     for number in range(STEPS):

@@ -1,4 +1,4 @@
-"""JAX as Flax' examples have it, and the same with donated buffers and batches on the device: Flax has no zoo."""
+"""JAX as Flax' examples use it; and the same with donated buffers and batches on the device: Flax has no zoo."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ NARROW = {"bf16": jnp.bfloat16, "fp16": jnp.float16}
 
 
 class Network(nn.Module):
-    """Stock layers and ``nn.max_pool``, as the textbook's chapter has them."""
+    """The network of stock layers and ``nn.max_pool``, as in the textbook's chapter."""
 
     spec: Spec
     dtype: Any
@@ -44,7 +44,7 @@ class Network(nn.Module):
 
 
 class Textbook:
-    """``TrainState``, one jitted step, batches from NumPy resized by ``jax.image``."""
+    """A contender with ``TrainState``, one jitted step, and batches from NumPy resized by ``jax.image``."""
 
     donated: tuple[int, ...] = ()
 
@@ -100,17 +100,17 @@ class Zoo(Textbook):
 
 
 def textbook(task: Task) -> Textbook:
-    """The tutorials' way."""
+    """Return the contender that works as tutorials show."""
     return Textbook(task)
 
 
 def zoo(task: Task) -> Zoo:
-    """What comes nearest to a zoo's model at its best."""
+    """Return the contender that comes nearest to a zoo's model in its fastest configuration."""
     return Zoo(task)
 
 
 def ceilings(size: int, task: Task) -> tuple[Callable[[], object], Callable[[], object]]:
-    """(multiplies two matrices, copies ``COPIED`` float32), begun only."""
+    """Return functions that begin a product of two matrices, and a copy of ``COPIED`` float32, without waiting."""
     narrow = NARROW.get(task.recipe.precision, jnp.float32)
     matrix = jax.device_put(noise(size), _place(task)).astype(narrow)
     source = jnp.ones(COPIED, jnp.float32, device=_place(task))
@@ -119,12 +119,12 @@ def ceilings(size: int, task: Task) -> tuple[Callable[[], object], Callable[[], 
 
 
 def wait() -> None:
-    """For every array that is there."""
+    """Wait for every array that exists."""
     jax.block_until_ready(jax.live_arrays())
 
 
 def gpu_peak_bytes() -> int:
-    """Most that its arrays took of a GPU's memory, as the framework counts; 0 where there is none."""
+    """Return the peak of a GPU's memory in arrays, as the framework counts it; 0 without a GPU."""
     return max((device.memory_stats() or {}).get("peak_bytes_in_use", 0) for device in jax.local_devices())
 
 
@@ -138,7 +138,7 @@ def _train(state: TrainState, x: jax.Array, y: jax.Array, key: jax.Array) -> tup
 
 
 def _loaded(task: Task) -> Any:
-    """Canonical weights by Flax' names, which count the layers of a kind."""
+    """Return the canonical weights by Flax' names, which number the layers of each kind."""
     params: dict[str, dict[str, Array]] = {}
     counts = {"Conv": itertools.count(), "Dense": itertools.count()}
     for name, array in task.params().items():

@@ -1,4 +1,4 @@
-"""MXNet as its tutorials have it, and ``gluon.model_zoo``'s VGG hybridized with static memory."""
+"""MXNet as its tutorials use it, and ``gluon.model_zoo``'s VGG hybridized with static memory."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from ..contender import COPIED, EPOCH, Arrays, Task, columns, noise
 
 
 class Textbook:
-    """Stock layers, not hybridized; ``gluon.data.DataLoader`` and its transforms, ``gluon.Trainer``."""
+    """A contender with stock layers (not hybridized), ``gluon.data.DataLoader``, its transforms, ``gluon.Trainer``."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -58,7 +58,7 @@ class Textbook:
 
 
 class Zoo(Textbook):
-    """The zoo's class, hybridized, on prepared batches."""
+    """A contender with the zoo's class, hybridized, on prepared batches."""
 
     def network(self) -> Any:
         widths = columns(self.task.spec)
@@ -76,29 +76,29 @@ class Zoo(Textbook):
 
 
 def textbook(task: Task) -> Textbook:
-    """The tutorials' way."""
+    """Return the contender that works as tutorials show."""
     return Textbook(task)
 
 
 def zoo(task: Task) -> Zoo:
-    """The zoo's model at its best."""
+    """Return the contender with the zoo's model in its fastest configuration."""
     return Zoo(task)
 
 
 def ceilings(size: int, task: Task) -> tuple[Callable[[], object], Callable[[], object]]:
-    """(multiplies two matrices, copies ``COPIED`` float32), begun only."""
+    """Return functions that begin a product of two matrices, and a copy of ``COPIED`` float32, without waiting."""
     matrix = mx.nd.array(noise(size), ctx=_place(task))
     source = mx.nd.ones(COPIED, ctx=_place(task))
     return lambda: mx.nd.dot(matrix, matrix), source.copy
 
 
 def wait() -> None:
-    """For the engine: the update of a step goes on when its loss is there."""
+    """Wait for the engine: a step's update still runs when its loss is known."""
     mx.nd.waitall()
 
 
 def gpu_peak_bytes() -> int:
-    """MXNet does not tell a process what it has held of a GPU's memory."""
+    """Return 0: MXNet does not report the peak of a GPU's memory."""
     return 0
 
 

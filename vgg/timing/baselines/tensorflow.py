@@ -1,4 +1,4 @@
-"""TensorFlow as its tutorials have it, and ``keras.applications``' VGG with ``jit_compile``."""
+"""TensorFlow as its tutorials use it, and ``keras.applications``' VGG with ``jit_compile``."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ NARROW = {"bf16": tf.bfloat16, "fp16": tf.float16}
 
 
 class Textbook:
-    """Stock layers, ``compile`` and ``fit``; ``tf.data`` with ``tf.image.resize``."""
+    """A contender with stock layers, ``compile`` and ``fit``, and ``tf.data`` with ``tf.image.resize``."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -45,12 +45,12 @@ class Textbook:
 
 
 class Zoo:
-    """``keras.applications``' VGG-16, which has no dropout, or where it has none our own, on prepared batches."""
+    """A contender with ``keras.applications``' VGG-16, without dropout, or else our own model, on prepared batches."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
         self.model = _network(task)
-        # XLA on a CPU leaves oneDNN aside: Keras itself turns it off there.
+        # XLA on a CPU does not use oneDNN; Keras itself turns XLA off there.
         _compile(self.model, task, jit=task.device == "gpu" or "auto")
         with _place(task):
             native = [(tf.constant(x.transpose(0, 2, 3, 1)), tf.constant(y)) for x, y in task.ready()]
@@ -73,17 +73,17 @@ class Zoo:
 
 
 def textbook(task: Task) -> Textbook:
-    """The tutorials' way."""
+    """Return the contender that works as tutorials show."""
     return Textbook(task)
 
 
 def zoo(task: Task) -> Zoo:
-    """The zoo's model at its best."""
+    """Return the contender with the zoo's model in its fastest configuration."""
     return Zoo(task)
 
 
 def ceilings(size: int, task: Task) -> tuple[Callable[[], object], Callable[[], object]]:
-    """(multiplies two matrices, copies ``COPIED`` float32), begun only."""
+    """Return functions that begin a product of two matrices, and a copy of ``COPIED`` float32, without waiting."""
     tf.config.experimental.enable_tensor_float_32_execution(task.recipe.precision == "tf32")
     with _place(task):
         matrix = tf.cast(noise(size), NARROW.get(task.recipe.precision, tf.float32))
@@ -101,12 +101,12 @@ def ceilings(size: int, task: Task) -> tuple[Callable[[], object], Callable[[], 
 
 
 def wait() -> None:
-    """For every device."""
+    """Wait for every device."""
     tf.test.experimental.sync_devices()
 
 
 def gpu_peak_bytes() -> int:
-    """Most that its arrays took of a GPU's memory, as the framework counts; 0 where there is none."""
+    """Return the peak of a GPU's memory in arrays, as the framework counts it; 0 without a GPU."""
     gpus = tf.config.list_logical_devices("GPU")
     return max((tf.config.experimental.get_memory_info(gpu.name)["peak"] for gpu in gpus), default=0)
 

@@ -1,4 +1,4 @@
-"""PyTorch as its tutorials have it, and torchvision's VGG in channels-last, compiled on a GPU."""
+"""PyTorch as its tutorials use it, and torchvision's VGG in channels-last, compiled on a GPU."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from typing import Any
 
 import torch
 from torch import nn
-from torch.nn import functional as F  # noqa: N812 - everybody calls it so
+from torch.nn import functional as F  # noqa: N812 - the usual name
 from torch.utils.data import DataLoader, Dataset
 
 from ...backends import torch as backend
@@ -20,7 +20,7 @@ NARROW = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 class Textbook:
-    """Stock layers in NCHW, eager; ``DataLoader``, torchvision's transforms, SGD."""
+    """A contender with stock layers in NCHW, eager, ``DataLoader``, torchvision's transforms and SGD."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
@@ -54,14 +54,14 @@ class Textbook:
 
 
 class Zoo:
-    """torchvision's model in channels-last, on a GPU compiled, with a fused optimizer."""
+    """A contender with torchvision's model in channels-last, compiled on a GPU, and a fused optimizer."""
 
     def __init__(self, task: Task) -> None:
         self.task = task
         _allow_tf32(task)
         torch.backends.cudnn.benchmark = True
         network = _network(task).to(memory_format=torch.channels_last)
-        # Compiled, a step took longer on two cores: docs/speed.md.
+        # On two cores a compiled step took longer: see docs/speed.md.
         self.model = torch.compile(network) if task.device == "gpu" else network
         self.optimizer = torch.optim.SGD(network.parameters(), task.recipe.lr, task.recipe.momentum, fused=True)
         self.batches = itertools.cycle([(self._native(x), self._labels(y)) for x, y in task.ready()])
@@ -96,17 +96,17 @@ class Zoo:
 
 
 def textbook(task: Task) -> Textbook:
-    """The tutorials' way."""
+    """Return the contender that works as tutorials show."""
     return Textbook(task)
 
 
 def zoo(task: Task) -> Zoo:
-    """The zoo's model at its best."""
+    """Return the contender with the zoo's model in its fastest configuration."""
     return Zoo(task)
 
 
 def ceilings(size: int, task: Task) -> tuple[Callable[[], object], Callable[[], object]]:
-    """(multiplies two matrices, copies ``COPIED`` float32), begun only."""
+    """Return functions that begin a product of two matrices, and a copy of ``COPIED`` float32, without waiting."""
     _allow_tf32(task)
     matrix = torch.from_numpy(noise(size)).to(_place(task), NARROW.get(task.recipe.precision))
     source, target = torch.ones(2, COPIED, device=_place(task))
@@ -114,18 +114,18 @@ def ceilings(size: int, task: Task) -> tuple[Callable[[], object], Callable[[], 
 
 
 def wait() -> None:
-    """For every stream."""
+    """Wait for every stream."""
     if torch.cuda.is_initialized():
         torch.cuda.synchronize()
 
 
 def gpu_peak_bytes() -> int:
-    """Most that its arrays took of a GPU's memory, as the framework counts; 0 where there is none."""
+    """Return the peak of a GPU's memory in arrays, as the framework counts it; 0 without a GPU."""
     return int(torch.cuda.max_memory_allocated())
 
 
 class Pictures(Dataset[Any]):
-    """Images one by one, ``EPOCH`` times, as torchvision's data sets give them: from PIL, resized, as floats."""
+    """A data set of the images, ``EPOCH`` times, as torchvision's return them: from PIL, resized, as floats."""
 
     def __init__(self, task: Task) -> None:
         transforms = torchvision().transforms
@@ -141,7 +141,7 @@ class Pictures(Dataset[Any]):
 
 
 def _network(task: Task) -> Any:
-    """The class of torchvision, given other channels and widths where the spec has them, as for fine-tuning."""
+    """Return torchvision's model, with the channels and widths of the spec, as for fine-tuning."""
     vgg, widths = torchvision().models.vgg, columns(task.spec)
     first, last = widths[0][0], widths[-1][-1]
     features = vgg.make_layers([part for block in widths for part in (*block, "M")])
@@ -172,8 +172,10 @@ def _forever(loader: DataLoader[Any]) -> Iterator[Any]:
 
 
 def torchvision() -> Any:
-    """As released. Its compiled operators load only beside the build of torch that they were made for; beside another,
-    a CPU-only one say, its import stops where two of them, of use in detection alone, are to be described.
+    """Import and return torchvision as released.
+
+    Its compiled operators load only with the build of torch that they were made for. With another build, for example a
+    CPU-only one, the import fails where it describes two operators that only detection uses, so these are defined here.
     """
     try:
         return importlib.import_module("torchvision")
