@@ -88,7 +88,7 @@ def _verdict(families: Iterable[Iterable[Finding]]) -> Verdict:
         rarest = min(findings, key=lambda finding: finding.log10)
         chances = len(judged) * sum(finding.numbers for finding in findings)
         error, what = max((error, what), (-rarest.log10 - math.log10(chances), rarest.what))
-    reason = f"{what}: independent units show such a thing once in 1e{error:.0f} judgements"
+    reason = f"{what}: with independent units this happens once in 1e{error:.0f} judgements"
     return Verdict(error, LIMIT, what, "" if error <= LIMIT else reason)
 
 

@@ -31,7 +31,7 @@ def _recipe(dtype: str, momentum: float, decay: float, **more: Any) -> Recipe:
 
 
 def _days(dtype: str) -> Life:
-    """Steps and evaluations in turn, on more and on fewer images, with some states kept and older ones restored."""
+    """Return a life of steps and evaluations in turn, on more and fewer images; some states are kept and restored."""
     one, other = (3, 4) if dtype == "float64" else (7, 16)
     return Life(
         (Net(_PLAIN, _recipe(dtype, 0.9, 1e-6, seed=7, **IDLE), seed=1, heavy=True),),
@@ -71,7 +71,7 @@ def _days(dtype: str) -> Life:
 
 
 def _pictures(dtype: str) -> Life:
-    """Pixels of two sizes, and floats; a fresh learner, and another recipe.
+    """Return a life with pixels of two sizes, and floats; with a fresh learner, and another recipe.
 
     The recipes have sizes above and below the network's, which a learner must ignore.
     """
@@ -110,7 +110,7 @@ def _pictures(dtype: str) -> Life:
 
 
 def _neighbours(dtype: str) -> Life:
-    """Two networks of one shape with different recipes, in turn, for more than 500 steps."""
+    """Return a life of two networks of one shape with different recipes, in turn, for more than 500 steps."""
     first = Net(_STRIDED, _recipe(dtype, 0.75, 1e-2, seed=1), seed=3)
     return Life(
         (first, Net(_STRIDED, _recipe(dtype, 0.3, 1e-5, seed=2), seed=4, heavy=True)),
@@ -144,7 +144,7 @@ def _neighbours(dtype: str) -> Life:
 
 
 def _recipes(dtype: str) -> Life:
-    """One model through several kinds of recipe, one without momentum; the last pixels have the network's size."""
+    """Return a life of one model with several recipes; one has no momentum, the last pixels the network's size."""
     kinds = ((0.9, 1e-5), (0.0, 0.7), (0.3, 1e-4), (0.05, 3e-6))
     after = [
         action
@@ -173,7 +173,7 @@ def _recipes(dtype: str) -> Life:
 
 
 def _gaps(dtype: str) -> Life:
-    """Three dropout layers at a rate that is no sum of halves, with neutral and own masks, and batches of one."""
+    """Return a life with three dropout layers at a rate of 0.1, with neutral and own masks, and with batches of one."""
     return Life(
         (Net(_DEEP, _recipe(dtype, 0.5, 3e-5, seed=3), seed=6),),
         (
@@ -196,7 +196,7 @@ def _gaps(dtype: str) -> Life:
 
 
 def _crowds(dtype: str) -> Life:
-    """Batches of so many sizes that a framework that compiles for each may keep only some of them."""
+    """Return a life with so many batch sizes that a framework that compiles for each may keep only some."""
     steps = [Step(size, lr=0.03) for size in (1, 2, 3, 6, 9, 11, 17, 20, 31, 34, 65, 130, 300, 600)]
     actions: tuple[Action, ...] = (*steps, State(), Evaluate(1100), Step(3), Step(1), State(), Evaluate(7))
     return Life((Net(_SMALL, _recipe(dtype, 0.9, 1e-4), seed=7),), actions, seed=5)

@@ -96,7 +96,7 @@ def entered(entry: Entry, kind: str, terms: Terms, conditions: Conditions) -> It
 
 
 def _count(entrant: Entrant, phases: Iterable[str]) -> None:
-    """As many steps of each phase as take ``SECONDS``, once warm; and what training takes of memory."""
+    """Count how many warm steps of each phase take ``SECONDS``; also enter the peak memory of training."""
     for phase in phases:
         count = 1
         while (warm := entrant.measured(phase, count))["seconds"] * count < SECONDS:

@@ -43,7 +43,10 @@ def images_per_second(workload: Mapping[str, Any], contender: Mapping[str, Any],
 
 
 def standard_error(values: Sequence[float]) -> float:
-    """Return the standard error of the median of two or more values, as a share of it, from their quartiles."""
+    """Return the standard error of the median of two or more values, as a share of it.
+
+    It is computed from the quartiles, as for normal noise.
+    """
     low, middle, high = quantiles(values, method="inclusive")
     return 0.93 * (high - low) / math.sqrt(len(values)) / middle
 
