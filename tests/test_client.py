@@ -400,7 +400,7 @@ def test_an_interrupt_in_another_job_leaves_at_once(start: Start, monkeypatch: p
 
 PARENT = """
 import sys
-from vgg.client import Worker
+from vgg.process.client import Worker
 from vgg.registry import Entry
 with Worker(Entry("oracle", "vgg_oracle"), env="current") as worker:
     worker.facts()

@@ -55,7 +55,7 @@ def times(batch: int) -> int:
 
 
 def recipe(batch: int, precision: str) -> Recipe:
-    """Return every contender's recipe: plain SGD whose learning rate is so small that training on noise is harmless."""
+    """Return every contender's recipe: plain SGD, with so small a learning rate that training on noise is harmless."""
     return Recipe("bench", "synthetic", 1, batch, lr=1e-3, momentum=0.9, precision=precision, init="he_normal")
 
 
