@@ -77,7 +77,7 @@ def load_works_once_in_float32(b: Any, r: Any) -> None:
     around(b, "load", once)
 
 
-@caught_by("properties", alone=True)
+@caught_by("properties")
 def wide_strides_in_float32_alone(b: Any, r: Any) -> None:
     """The gradient of a convolution that leaves pixels out is a little off, in the dtype that most people use."""
 

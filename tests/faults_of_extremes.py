@@ -99,7 +99,7 @@ def loss_cut_at_a_hundred(b: Any, r: Any) -> None:
     around(b, "loss_and_grads", lambda original, *a, **k: _first(original(*a, **k), lambda loss: min(loss, 100.0)))
 
 
-@caught_by("extremes", alone=True)
+@caught_by("extremes")
 def global_pool_swallows_nan(b: Any, r: Any) -> None:
     of_kind(r, "global_avg_pool", _on_input(np.nan_to_num))
 
@@ -251,7 +251,7 @@ def one_axis_left_alone(b: Any, r: Any) -> None:
     around(b.Learner, "_images", images)
 
 
-@caught_by("pixels", alone=True)
+@caught_by("pixels")
 def small_deviations_of_pixels_are_ignored(b: Any, r: Any) -> None:
     _with_recipe(b, lambda recipe: replace(recipe, std=1.0) if recipe.std < 0.24 else recipe)
 

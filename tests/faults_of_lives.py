@@ -249,7 +249,7 @@ def asking_for_the_state_clears_the_velocity(b: Any, r: Any) -> None:
     around(b.Learner, "state", state)
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def steps_are_counted_in_seven_bits(b: Any, r: Any) -> None:
     def state(original: Any, self: Any) -> Any:
         return {**original(self), "step": np.array(self.steps % 128)}
@@ -491,7 +491,7 @@ def large_learning_rates_are_cut(b: Any, r: Any) -> None:
     in_update(b, r, lambda learner, lr, **k: {"lr": min(lr, 0.05)})
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def the_learning_rate_halves_from_the_65th_step_on(b: Any, r: Any) -> None:
     in_update(b, r, lambda learner, lr, **k: {"lr": lr / 2 if learner.steps >= 64 else lr})
 
