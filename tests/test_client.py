@@ -401,7 +401,7 @@ def test_an_interrupt_in_another_job_leaves_at_once(start: Start, monkeypatch: p
 PARENT = """
 import sys
 from vgg.process.client import Worker
-from vgg.registry import Entry
+from vgg.process.registry import Entry
 with Worker(Entry("oracle", "vgg_oracle"), env="current") as worker:
     worker.facts()
     print(worker._process.pid, flush=True)
