@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import signal
 from argparse import ArgumentParser, Namespace
+from dataclasses import fields
 
 from .. import api
+from ..runs.options import Setup
 from .arguments import architecture, changes, environment, given, natural, print_json, replicas
 from .arguments import run as run_options
 
 ABOUT, EXAMPLE = "train one network in one backend", "vgg train torch vgg11_narrow --recipe quick --out runs/first"
-SETUP = ("device", "env", "timeout", "replicas", "deterministic", "keep", "every", "tensorboard")
+SETUP = [field.name for field in fields(Setup)]
 
 
 def add(command: ArgumentParser) -> None:

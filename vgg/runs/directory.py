@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -115,7 +114,7 @@ def read(path: Path) -> dict[str, Any]:
 
 def setup_of(run: dict[str, Any]) -> Setup:
     """Return the setup that a run was started with. Fields that ``run.json`` does not record have their defaults."""
-    return Setup().with_options({name: run[name] for name in asdict(Setup()) if name in run})
+    return Setup().with_options(run)
 
 
 def write_json(path: Path, value: Any) -> None:

@@ -128,15 +128,23 @@ def task(
     ``input_shape`` and ``classes`` set them; a spec or a file keeps its own. Raises ``VGGError`` when the network does
     not fit the dataset or the dataset cannot be read.
     """
-    from ..training import data as datasets
-
-    dataset = datasets.load(plan.dataset, data)
+    dataset, folder = read_data(plan, data)
     spec = spec_of(arch, narrow=narrow, input_shape=input_shape, classes=classes)
     if isinstance(arch, str) and not is_file(arch):
         shape = spec.input_shape if input_shape else (dataset.channels, plan.size, plan.size)
         spec = spec.modified(input_shape=shape, classes=classes or dataset.classes)
     _check_fit(spec, dataset)
-    return Task(spec, plan, dataset, str(Path(data).absolute()) if data else None)
+    return Task(spec, plan, dataset, folder)
+
+
+def read_data(plan: Recipe, folder: str | Path | None) -> tuple[Dataset, str | None]:
+    """Return the dataset of the recipe ``plan``, and the absolute path of its ``folder``, if one is given.
+
+    Raises ``VGGError`` when the dataset cannot be read.
+    """
+    from ..training import data
+
+    return data.load(plan.dataset, folder), str(Path(folder).absolute()) if folder else None
 
 
 def _check_fit(spec: Spec, dataset: Dataset) -> None:

@@ -70,8 +70,6 @@ def resumed(
     fields of the recipe, of which only ``epochs`` may change; ``others`` are the other options of ``vgg.train``. Raises
     ``VGGError`` when ``source`` cannot be continued in this way.
     """
-    from ..training import data
-
     run = directory.read(source)
     changed = {*(n for n, value in changes.items() if value is not None), *(n for n in FIXED if others.get(n))} - {
         "epochs"
@@ -82,8 +80,7 @@ def resumed(
     entry, plan = registry.find(backend or run["backend"]), run["recipe"]
     plan = replace(plan, epochs=changes.get("epochs") or plan.epochs)
     _check_place(source, run, plan)
-    folder = others.get("data") or run["data"]
-    task = Task(run["spec"], plan, data.load(plan.dataset, folder), str(Path(folder).absolute()) if folder else None)
+    task = Task(run["spec"], plan, *options.read_data(plan, others.get("data") or run["data"]))
     prepared = Prepared(entry, source, task, directory.setup_of(run).with_options(others), resume=True)
     _check_replicas(prepared)
     if (entry.name != run["backend"] or out) and prepared.first:

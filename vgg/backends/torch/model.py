@@ -18,6 +18,7 @@ from ...core.init import init
 from ...core.params import check_params
 from ...core.spec import Spec
 from .. import Array, Arrays, check_build
+from .numbers import numpy
 
 
 def vgg_block(
@@ -90,4 +91,4 @@ def load(model: nn.Sequential, params: Mapping[str, Array]) -> nn.Sequential:
 def dump(model: nn.Sequential) -> Arrays:
     """Return copies of the parameters, ``{canonical name: array}``."""
     state = {name: t for name, t in model.state_dict().items() if not name.endswith("num_batches_tracked")}
-    return {name: np.array(tensor.cpu().numpy(), order="C") for name, tensor in state.items()}
+    return {name: numpy(tensor) for name, tensor in state.items()}
