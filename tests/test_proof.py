@@ -17,7 +17,7 @@ from vgg.conformance import proof
 from vgg.core.blocks import Block, Conv, Head, Pool
 from vgg.process import registry
 from vgg.process.registry import Entry
-from vgg.report.rows import ROWS, rows_of
+from vgg.report.rows import ROWS, texts
 
 TINY = Spec.from_blocks(((1, 4), (1, 8)), input_shape=(1, 8, 8), classes=10, head=Head((16,)), name="tiny")
 SEVEN = Spec.from_blocks(((1, 2),) * 7, input_shape=(1, 128, 128), classes=3, head=Head((5,)), name="seven")
@@ -130,9 +130,12 @@ def test_numbers_that_are_not_finite_are_no_error_that_json_lacks() -> None:
 
 
 def test_rows_are_called_what_they_are() -> None:
-    book = {"backends": {"a": {"structure_at": [1, 224, 224]}, "b": {"error": "no such module"}}}
-    assert list(rows_of(book)) == list(rows_of({"backends": {"a": {}}})) == list(ROWS)
-    own = rows_of({"backends": {"a": {"structure_at": [1, 8, 8]}}})
+    def rows(**columns: Any) -> dict[str, list[str]]:
+        return texts({"ok": True, "backends": columns})
+
+    book = rows(a={"structure_at": [1, 224, 224]}, b={"error": "no such module"})
+    assert list(book) == list(rows(a={})) == list(ROWS)
+    own = rows(a={"structure_at": [1, 8, 8]})
     assert {"layers as in the table", "parameters"} == own.keys() - ROWS.keys()
 
 

@@ -13,10 +13,11 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from vgg.conformance.tally import cell_text
 from vgg.core.errors import VGGError
 from vgg.core.files import write_atomically
 from vgg.report import timings
-from vgg.report.rows import rows_of
+from vgg.report.rows import texts
 from vgg.timing.results import contenders
 
 
@@ -60,10 +61,6 @@ def _matrix(result: Mapping[str, Any]) -> str:
     return _lines([["", *backends], ["---"] * (1 + len(backends)), *rows]) + f"\n\n{frameworks}. {_machine(result)}.\n"
 
 
-LOUD = ("failed", "unexpected pass", "known failure", "not judged")
-"""The outcomes that are printed in bold, because something is wrong."""
-
-
 def _fact(fact: Mapping[str, Any] | None) -> str:
     if fact is None or fact["wrong"]:
         return f"**{'failed' if fact else 'not judged'}**"
@@ -71,18 +68,12 @@ def _fact(fact: Mapping[str, Any] | None) -> str:
 
 
 def _cell(cell: Mapping[str, Any] | None) -> str:
-    outcome = cell["outcome"] if cell else "not judged"
-    if cell is None or outcome in LOUD:
-        return f"**{outcome}**"
-    if outcome != "passed":
-        return str(outcome)
-    return f"{cell['error']:.0e} / {cell['limit']:.0e}" if cell["limit"] else "exact"
+    return cell_text(cell or {"outcome": "not judged"}, "**{}**".format)
 
 
 def _comparison(result: Mapping[str, Any]) -> str:
-    columns = result["backends"].values()
-    lines = [["", *result["backends"]], ["---"] * (1 + len(columns))]
-    lines += [[row, *(text(column).replace("\n", ", ") for column in columns)] for row, text in rows_of(result).items()]
+    lines = [["", *result["backends"]], ["---"] * (1 + len(result["backends"]))]
+    lines += [[row, *(cell.replace("\n", ", ") for cell in cells)] for row, cells in texts(result).items()]
     plan = result["recipe"]
     epochs = f"{plan['epochs']} epoch{'s' * (plan['epochs'] > 1)}"
     note = f"{plan['dataset']}, {epochs} of batch {plan['batch_size']} at {plan['size']} px; {_machine(result)}."

@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from .tally import NOT_DECLARED, Tally
+from .tally import NOT_DECLARED, Tally, cell_text
 
 if TYPE_CHECKING:
     from ..core.comparator import Verdict
@@ -146,7 +146,9 @@ class Board(Tally):
         """Yield (title, rows) of the matrix, then of the declared differences."""
         backends = [name for name in self.backends if name in self.seconds]
         if self.cells:
-            rows = [[check, *(_text(row.get(name)) for name in backends)] for check, row in self.ordered(self.cells)]
+            rows = [
+                [check, *(cell_text(row.get(name)) for name in backends)] for check, row in self.ordered(self.cells)
+            ]
             times = ["time", *(f"{self.seconds[name]:.0f} s" for name in backends)]
             yield "conformance: error / limit", [["", *backends], *rows, times]
         if self.facts:
@@ -205,16 +207,6 @@ def _fact(fact: Fact) -> str:
     if fact.wrong:
         return "KNOWN FAILURE" if fact.known else "FAILED"
     return f"{fact.text} {fact.size:.0e}" if math.isfinite(fact.size) else fact.text
-
-
-def _text(cell: dict[str, Any] | None) -> str:
-    if cell is None:
-        return "-"
-    if cell["outcome"] != "passed":
-        return str(cell["outcome"] if cell["outcome"] in (NOT_DECLARED, "not claimed") else cell["outcome"].upper())
-    if not cell["limit"]:
-        return "exact"
-    return f"{cell['error']:.0e} / {cell['limit']:.0e}"
 
 
 def _finite(number: float) -> float | None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -11,6 +11,8 @@ if TYPE_CHECKING:
 
 JUDGED = ("passed", "failed", "known failure", "unexpected pass")
 WRONG = ("failed", "unexpected pass")
+LOUD = (*WRONG, "known failure", "not judged")
+"""The outcomes that tables print so that nobody overlooks them."""
 FACT = "declared "
 NOT_DECLARED = "not declared"
 """The outcome for a precision that a backend does not declare and rightly refused; nothing more is asked of it."""
@@ -18,6 +20,16 @@ UNFINISHED = "did not run to its end"
 DONE, FAILED, NOTHING = 0, 1, 2
 """Exit statuses: everything passed; something failed or was not judged; nothing was judged for some backend."""
 Row = TypeVar("Row")
+
+
+def cell_text(cell: Mapping[str, Any] | None, emphasis: Callable[[str], str] = str.upper) -> str:
+    """Return the error and limit of a cell that passed, or its outcome, with ``emphasis`` if it is loud."""
+    if cell is None:
+        return "-"
+    outcome = str(cell["outcome"])
+    if outcome != "passed":
+        return emphasis(outcome) if outcome in LOUD else outcome
+    return f"{cell['error']:.0e} / {cell['limit']:.0e}" if cell["limit"] else "exact"
 
 
 @dataclass

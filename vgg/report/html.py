@@ -14,7 +14,7 @@ from typing import Any
 from ..core import layers
 from ..core.spec import Spec
 from . import template
-from .rows import PLACE, TRAINED, rows_of
+from .rows import texts
 
 WIDTH, HEIGHT, MARGIN = 560, 240, 40
 CHARTS = {
@@ -40,10 +40,7 @@ def page(result: Mapping[str, Any], runs: Mapping[str, Path]) -> str:
         spec=spec,
         table=table,
         totals=layers.totals(table),
-        rows={
-            row: [text(c) if "facts" in c else "failed" for c in result["backends"].values()]
-            for row, text in (rows_of(result) if "ok" in result else PLACE | TRAINED).items()
-        },
+        rows=texts(result),
         evaluations=_evaluations(runs),
         colours=dict(zip(result["backends"], COLOURS * 9, strict=False)),
         charts={

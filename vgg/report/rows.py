@@ -37,8 +37,14 @@ OWN_INPUT = {
 """Other names of rows, used when the structure was compared at the input of the training, and not at 224 px."""
 
 
-def rows_of(result: Mapping[str, Any]) -> Rows:
-    """Return the rows of a comparison."""
+def texts(result: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return ``{row: one text per backend}`` of a comparison, or of one run, which lacks ``ok`` and the proof."""
+    rows = _rows_of(result) if "ok" in result else PLACE | TRAINED
+    columns = result["backends"].values()
+    return {row: [text(column) if "facts" in column else "failed" for column in columns] for row, text in rows.items()}
+
+
+def _rows_of(result: Mapping[str, Any]) -> Rows:
     inputs = [column["structure_at"] for column in result["backends"].values() if "structure_at" in column]
     names = {} if all(shape[1:] == [224, 224] for shape in inputs) else OWN_INPUT
     return {names.get(row, row): text for row, text in ROWS.items()}

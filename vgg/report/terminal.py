@@ -16,7 +16,7 @@ from rich.table import Table
 
 from ..core.layers import Layer, Totals
 from ..core.spec import Spec
-from .rows import rows_of, size
+from .rows import size, texts
 
 FLOAT32 = 4
 """Bytes per number."""
@@ -70,8 +70,7 @@ def layer_table(spec: Spec, rows: Sequence[Layer], totals: Totals) -> None:
 def comparison(result: Mapping[str, Any]) -> None:
     """Print the table of ``vgg compare``, and the errors of backends that failed."""
     table = _table("", *result["backends"])
-    for row, text in rows_of(result).items():
-        cells = (text(column) if "facts" in column else "-" for column in result["backends"].values())
+    for row, cells in texts(result).items():
         table.add_row(row, *cells)
     _print(table)
     for name, column in result["backends"].items():

@@ -8,9 +8,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from ..conformance.tally import cell_text
 from ..core.params import Params, load_params
 from ..report import notebook
-from ..report.rows import PLACE, TRAINED, rows_of
+from ..report.rows import texts
 
 
 @dataclass(frozen=True)
@@ -49,9 +50,10 @@ class Run:
 
     def _repr_html_(self) -> str:
         about = json.loads((self.path / "run.json").read_text())
-        column = {"facts": about["facts"], **self.summary}
-        rows = [[row, text(column)] for row, text in (PLACE | TRAINED).items()]
-        return notebook.table(["", self.backend], rows)
+        columns = {self.backend: {"facts": about["facts"], **self.summary}}
+        return notebook.table(
+            ["", self.backend], [[row, *cells] for row, cells in texts({"backends": columns}).items()]
+        )
 
 
 @dataclass(frozen=True)
@@ -93,11 +95,7 @@ class Comparison:
         return f"Comparison({', '.join(self)}; ok={self.ok}, {str(self.path)!r})"
 
     def _repr_html_(self) -> str:
-        columns = self.result["backends"].values()
-        cells = {
-            row: [text(c) if "facts" in c else "failed" for c in columns] for row, text in rows_of(self.result).items()
-        }
-        return notebook.table(["", *self], [[row, *texts] for row, texts in cells.items()])
+        return notebook.table(["", *self], [[row, *cells] for row, cells in texts(self.result).items()])
 
 
 @dataclass(frozen=True)
@@ -137,7 +135,7 @@ class Check:
 
     def _repr_html_(self) -> str:
         backends = list(self.judged)
-        rows = [[check, *(_text(row.get(name)) for name in backends)] for check, row in self.cells.items()]
+        rows = [[check, *(cell_text(row.get(name)) for name in backends)] for check, row in self.cells.items()]
         return notebook.table(["", *backends], rows)
 
 
@@ -168,9 +166,3 @@ class Timings:
         from ..report.timings import tables
 
         return "".join(notebook.table(t.columns, t.rows, t.title) for t in tables(self.result))
-
-
-def _text(cell: Mapping[str, Any] | None) -> str:
-    if cell is None or cell["outcome"] != "passed":
-        return str(cell["outcome"]) if cell else "-"
-    return f"{cell['error']:.0e} / {cell['limit']:.0e}" if cell["limit"] else "exact"
