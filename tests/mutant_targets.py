@@ -179,7 +179,7 @@ def _inner_cells() -> dict[str, Judge]:
 _LEFT_OUT = {
     *("module", "forward", "trace", "loss_and_grads", "_pure", "facts", "learner", "setup"),
     *("_replicated", "_mean", "tf32"),  # a GPU's and replicas'
-    *("_layout", "near_channels", "with_order"),  # what is fast, and what other frameworks use
+    "_layout",  # what is fast
 }
 """Of torch's backend, what does not build, load, dump or learn on a CPU."""
 

@@ -19,7 +19,7 @@ and for parameters and states that do not have exactly the names and shapes of t
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, Protocol, SupportsFloat
 
 import numpy as np
@@ -209,11 +209,16 @@ class Backend(Protocol):
         ...
 
 
-def check_build(dtype: str, device: str) -> None:
-    """Raise ``VGGError`` unless ``dtype`` is in ``DTYPES`` and ``device`` in ``DEVICES``."""
+def check_build(dtype: str, device: str, gpus: Callable[[], int] = lambda: 1) -> None:
+    """Raise ``VGGError`` unless ``dtype`` is in ``DTYPES`` and ``device`` in ``DEVICES`` and there.
+
+    ``gpus`` returns the number of GPUs that the framework sees.
+    """
     for what, value, choices in (("dtype", dtype, DTYPES), ("device", device, DEVICES)):
         if value not in choices:
             raise mismatch(what, repr(value), " or ".join(choices))
+    if device == "gpu" and not gpus():
+        raise mismatch("device", "'gpu'", "'cpu', since the framework sees no GPU")
 
 
 def check_labels(y: Array, classes: int) -> None:

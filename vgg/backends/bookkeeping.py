@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -51,16 +51,3 @@ def resizing(sides: tuple[int, ...], spec: Spec) -> tuple[NDArray[np.float64], N
         return None
     down, across = (resize_matrix(*pair) for pair in zip(sides, spec.input_shape[1:], strict=True))
     return down, across
-
-
-def near_channels(channels: int, size: int) -> NDArray[np.bool_]:
-    """Return the boolean matrix (channels, channels) of local response normalisation.
-
-    It is True where two channels lie in the same window of ``size`` channels.
-    """
-    return np.abs(np.subtract.outer(range(channels), range(channels))) <= size // 2
-
-
-def with_order(array: Array, dtype: Any = None) -> Array:
-    """Return a contiguous copy in the byte order of this machine, converted to ``dtype`` unless that is None."""
-    return np.array(array, dtype or array.dtype.newbyteorder("="), order="C")

@@ -1,4 +1,4 @@
-"""VGG in JAX, from top to bottom: ``model`` is what a student reads first, then ``numbers``, then ``learner``."""
+"""VGG in JAX/Flax. Read ``model`` first, then ``numbers``, then ``learner``."""
 
 from __future__ import annotations
 

@@ -18,9 +18,9 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 from ...core.recipe import LOSS_SCALE, Recipe
 from ...core.replicas import group
 from .. import Array, Arrays, check_batch
-from ..bookkeeping import resizing, state_of, taken_apart, with_order
+from ..bookkeeping import resizing, state_of, taken_apart
 from .model import VGG, dump, load
-from .numbers import MATMUL, Model, canonical, differentiated, filled, hasty_options, key, numerics
+from .numbers import MATMUL, Model, canonical, differentiated, filled, hasty_options, key, numerics, with_order
 
 _NARROW = {"bf16": "bfloat16", "fp16": "float16"}
 _GROUP = group()
@@ -37,7 +37,7 @@ def setup() -> None:
 
 
 def learner(model: Model, recipe: Recipe) -> Learner:
-    """SGD on ``model``."""
+    """Return a learner that trains ``model`` by SGD; see ``vgg.backends``."""
     return Learner(model, recipe)
 
 
@@ -61,7 +61,7 @@ class Learner:
         self._step, self._evaluate = _compiled(training, self.whole)
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> jax.Array:
-        """Forward, backward, update; the loss before it."""
+        """Do a forward pass, a backward pass and an update, and return the loss before the update."""
         check_batch(x, y, self.model.spec)
         seed = np.uint32(self.recipe.mask_seed(self.steps))
         with self.numerics():
@@ -71,12 +71,12 @@ class Learner:
         return loss
 
     def evaluate(self, x: Array) -> Array:
-        """Logits (N, classes) in eval mode."""
+        """Return the logits (N, classes) of images ``x`` (N, C, H, W) in eval mode."""
         with self.numerics():
             return np.array(self._evaluate(self.model.variables, self._shared(x))[: len(x)])
 
     def state(self) -> Arrays:
-        """Parameters, velocities and the number of steps."""
+        """Return parameters, velocities and the number of steps."""
         velocity = canonical(self.model.spec, {"params": optax.tree.get(self.moments, "trace")})
         return state_of(dump(self.model), velocity, self.steps)
 
@@ -88,8 +88,9 @@ class Learner:
         self.moments = optax.tree.set(self.moments, trace=moving["params"])
 
     def _shared(self, batch: Any) -> Any:
-        """Copies of a batch's arrays, padded until the replicas divide it, each replica with its rows. JAX may read
-        what it gets long after this returns.
+        """Return copies of a batch's arrays, padded so that the replicas divide it, with each replica's rows on it.
+
+        They are copies because JAX may read its arguments long after this returns.
         """
         batch = jax.tree.map(lambda array: with_order(_GROUP.pad(array)), batch)
         if _GROUP.processes == 1:
@@ -103,28 +104,31 @@ class Learner:
 
 @dataclass(frozen=True)
 class Training:
-    """What a learner compiles: a step and an evaluation; of its recipe, what ``_arithmetic`` keeps."""
+    """Holds what a learner compiles: a step and an evaluation.
+
+    It keeps only the part of the recipe that ``_arithmetic`` returns.
+    """
 
     module: VGG
     recipe: Recipe
 
     @property
     def optimizer(self) -> optax.GradientTransformation:
-        """Coupled weight decay, then momentum, then the learning rate, which comes with each step."""
+        """The chain of coupled weight decay, momentum and the learning rate, which comes with each step."""
         rate = optax.inject_hyperparams(optax.scale_by_learning_rate)(0.0)
         return optax.chain(optax.add_decayed_weights(self.recipe.weight_decay), optax.trace(self.recipe.momentum), rate)
 
     @property
     def scale(self) -> float:
-        """What the loss is multiplied by on its way back."""
+        """The factor of the loss in the backward pass."""
         return LOSS_SCALE if self.recipe.precision == "fp16" else 1.0
 
     def initial(self, params: Any) -> Any:
-        """The optimizer's state before the first step: zeros, by NumPy, since JAX would compile for every shape."""
+        """Return the optimizer's first state: NumPy zeros, because JAX would compile for every shape."""
         return jax.tree.map(lambda s: np.zeros(s.shape, s.dtype), jax.eval_shape(self.optimizer.init, params))
 
     def step(self, variables: Any, moments: Any, batch: Any, lr: Any, seed: Any) -> tuple[Any, Any, jax.Array]:
-        """Variables and moments after a step, and the loss before it."""
+        """Return the variables and moments after a step, and the loss before it."""
         x, y, masks, real = batch
         with nn.intercept_methods(partial(_masked, masks, real)):
             (loss, moved), grads = differentiated(
@@ -134,7 +138,7 @@ class Training:
         return {**variables, **moved, "params": params}, moments, loss
 
     def evaluate(self, variables: Any, x: jax.Array) -> jax.Array:
-        """Logits (N, classes) in eval mode."""
+        """Return the logits (N, classes) in eval mode."""
         return self.module.apply(variables, self._images(x))
 
     def _updated(self, params: Any, moments: Any, grads: Any, lr: Any) -> Any:
@@ -144,7 +148,7 @@ class Training:
         return jax.lax.cond(_finite(grads), lambda: new, lambda: (params, moments)) if self.scale > 1 else new
 
     def _images(self, x: jax.Array) -> jax.Array:
-        """Normalised, in the network's size, and NHWC."""
+        """Return the images normalised, resized to the network's size, as NHWC."""
         if x.dtype == np.uint8:
             x = (x.astype(self.recipe.dtype) / 255 - self.recipe.mean) / self.recipe.std
             if matrices := resizing(x.shape[2:], self.module.spec):
@@ -156,7 +160,7 @@ class Training:
 
 @lru_cache(maxsize=64)
 def _compiled(training: Training, whole: Sharding) -> tuple[Callable[..., Any], Callable[..., Any]]:
-    """(step, evaluate) under ``jax.jit``, the same for every learner of one network and arithmetic."""
+    """Return (step, evaluate) under ``jax.jit``; learners of one network and arithmetic share them."""
     on_cpu = {device.platform for device in whole.device_set} == {"cpu"}
     # The suite asks for it: it compiles many small nets in float64, each for a few steps.
     hasty = "VGG_HASTY" in os.environ and on_cpu and training.recipe.dtype == "float64"
@@ -166,13 +170,13 @@ def _compiled(training: Training, whole: Sharding) -> tuple[Callable[..., Any], 
 
 
 def _arithmetic(recipe: Recipe) -> Recipe:
-    """What of ``recipe`` is compiled; seeds and rates come with each step."""
+    """Return the part of ``recipe`` that is compiled; seeds and rates come with each step."""
     names = ("mean", "std", "momentum", "weight_decay", "precision")
     return Recipe(**{name: getattr(recipe, name) for name in names})
 
 
 def _shardings(sharding: Sharding) -> tuple[Sharding, Sharding]:
-    """Where parameters go, whole to every replica, and where batches go, to each replica its rows."""
+    """Return the shardings of parameters, whole on every replica, and of batches, split by rows."""
     if _GROUP.size == 1:
         return sharding, sharding
     mesh = Mesh(_replicas(next(iter(sharding.device_set)).platform), "batch")
@@ -180,7 +184,7 @@ def _shardings(sharding: Sharding) -> tuple[Sharding, Sharding]:
 
 
 def _replicas(platform: str) -> list[jax.Device]:
-    """The devices of all processes that hold a replica."""
+    """Return the devices of all processes that hold a replica."""
     if platform != "cpu":
         _GROUP.fit(len(jax.local_devices(backend=platform)))
     devices = [jax.local_devices(process, platform)[: _GROUP.replicas] for process in range(_GROUP.processes)]
@@ -200,8 +204,10 @@ def _finite(tree: Any) -> jax.Array:
 
 
 def max_pool(x: jax.Array, window: tuple[int, int], strides: tuple[int, int]) -> jax.Array:
-    """``nn.max_pool``; windows that do not overlap by a way that is several times as fast on a CPU, there and back, but
-    knows no ``jax.jvp``.
+    """Do what ``nn.max_pool`` does.
+
+    Windows that do not overlap take a way that is several times as fast on a CPU, forward and backward, but has no
+    ``jax.jvp``.
     """
     if window != strides:
         return nn.max_pool(x, window, strides)
@@ -215,13 +221,14 @@ def _max_of_tiles(x: jax.Array, kernel: int) -> jax.Array:
 
 
 def _places(x: jax.Array, kernel: int) -> list[jax.Array]:
-    """For each place in a window, in order, what all windows have there."""
+    """Return, for each place in a window in order, the values that all windows have there."""
     return [x[:, i::kernel, j::kernel] for i in range(kernel) for j in range(kernel)]
 
 
 def _with_winners(x: jax.Array, kernel: int) -> tuple[jax.Array, jax.Array]:
-    """Also which place holds the maximum, the first of equals. To find it on the way back, by comparing, would not do:
-    XLA computes ``x`` anew there, and may round otherwise.
+    """Return the maxima, and the place of each, the first of equals.
+
+    Comparing in the backward pass would not do, since XLA computes ``x`` anew there and may round differently.
     """
     top, *others = _places(x, kernel)
     winner = jnp.zeros(top.shape, np.min_scalar_type(kernel * kernel))

@@ -1,7 +1,7 @@
-"""VGG in JAX: a ``flax.linen.Module`` of stock layers, and apart from it the variables that ``module.apply`` takes.
+"""VGG in JAX, as a ``flax.linen.Module`` of stock layers; the variables for ``module.apply`` are apart from it.
 
-Images are NHWC, convolutions HWIO, dense layers (in, out), and what is flattened is in H,W,C order: ``load`` and
-``dump`` move axes, and permute the inputs of ``fc1``.
+Images are NHWC, weights of convolutions HWIO, those of dense layers (in, out), and maps are flattened in the order
+H,W,C. ``load`` and ``dump`` move axes, and permute the inputs of ``fc1``.
 """
 
 from __future__ import annotations
@@ -18,12 +18,19 @@ from ...core.init import init
 from ...core.params import check_params
 from ...core.spec import Spec
 from .. import Array, Arrays, check_build
-from ..bookkeeping import near_channels
-from .numbers import Model, blank, canonical, exact, filled, shown
+from .numbers import Model, blank, canonical, exact, filled, gpus, shown
+
+
+def _lrn(x: jax.Array) -> jax.Array:
+    """Normalise over near channels, which no layer of Flax does."""
+    wide = x.astype(jnp.promote_types(x.dtype, jnp.float32))  # 256 squared is too large for float16
+    squares = jax.lax.reduce_window(wide * wide, 0.0, jax.lax.add, (1, 1, 1, LRN_SIZE), (1, 1, 1, 1), "SAME")
+    # torch divides alpha by the size of the window; Krizhevsky does not.
+    return (wide * (LRN_K + LRN_ALPHA * squares) ** -LRN_BETA).astype(x.dtype)
 
 
 class VGGBlock(nn.Module):
-    """What ``vgg_block`` makes. It computes in ``dtype``; its parameters are float64 where that is, else float32."""
+    """The module that ``vgg_block`` returns. It computes in ``dtype``."""
 
     block: Block
     batch_norm: bool
@@ -35,18 +42,19 @@ class VGGBlock(nn.Module):
             window, types = (conv.kernel, conv.kernel), exact(self.dtype)
             x = nn.Conv(conv.channels, window, conv.stride, conv.padding, name=f"conv{i}", **types)(x)
             if self.batch_norm:
-                # Flax' momentum is the share kept of the old statistic. The fast variance, E[x^2] - E[x]^2, which Flax
-                # takes by default, cancels in float32; nobody else takes it.
+                # Momentum is the share of the old statistic. Flax's fast variance, E[x^2] - E[x]^2, cancels in float32.
                 running = {"momentum": BATCH_NORM_MOMENTUM, "epsilon": BATCH_NORM_EPSILON, "use_fast_variance": False}
-                x = nn.BatchNorm(not train, name=f"bn{i}", **running, **types)(x)
+                x = nn.BatchNorm(use_running_average=not train, name=f"bn{i}", **running, **types)(x)
             x = shown(self, f"relu{i}", nn.relu(x))
-            x = shown(self, f"lrn{i}", _lrn(x)) if conv.lrn else x
-        size = self.block.pool
-        return shown(self, "pool", pool(x, (size.kernel,) * 2, (size.stride,) * 2)) if size else x
+            if conv.lrn:
+                x = shown(self, f"lrn{i}", _lrn(x))
+        if size := self.block.pool:
+            x = shown(self, "pool", pool(x, (size.kernel,) * 2, (size.stride,) * 2))
+        return x
 
 
 class VGG(nn.Module):
-    """Images (N, H, W, C) to logits (N, classes). ``pool`` may be another function that is called as this one is."""
+    """Maps images (N, H, W, C) to logits (N, classes). ``pool`` takes the arguments of ``nn.max_pool``."""
 
     spec: Spec
     dtype: str = "float32"
@@ -57,8 +65,10 @@ class VGG(nn.Module):
         head, types = self.spec.head, exact(self.dtype)
         for i, block in enumerate(self.spec.blocks, 1):
             x = vgg_block(block, x.shape[-1], self.spec.batch_norm, self.dtype, f"block{i}")(x, train, self.pool)
-        pooled, flat = head.global_pool, "global_avg_pool" if head.global_pool else "flatten"
-        x = shown(self, flat, x.mean(axis=(1, 2)) if pooled else x.reshape(len(x), -1))  # in H,W,C order
+        if head.global_pool:
+            x = shown(self, "global_avg_pool", x.mean(axis=(1, 2)))
+        else:
+            x = shown(self, "flatten", x.reshape(len(x), -1))  # in H,W,C order
         for i, hidden in enumerate(head.hidden, 1):
             x = shown(self, f"fc{i}.relu", nn.relu(nn.Dense(hidden, name=f"fc{i}", **types)(x)))
             if head.dropout:
@@ -68,30 +78,27 @@ class VGG(nn.Module):
 
 
 def vgg_block(
-    block: Block,
-    channels: int,  # noqa: ARG001 - Flax infers them from what a module is called with
-    batch_norm: bool = False,
-    dtype: str = "float32",
-    name: str = "block",
+    block: Block, channels: int, batch_norm: bool = False, dtype: str = "float32", name: str = "block"
 ) -> VGGBlock:
-    """One block: convolutions with ReLU, then a max-pool; (N, H, W, C) throughout."""
+    """Return one block for (N, H, W, ``channels``): convolutions, each with ReLU, then a max-pool."""
+    del channels  # Flax infers them
     return VGGBlock(block, batch_norm, dtype, name=name)
 
 
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> Model:
-    """``module, variables = build(spec)``: ``spec`` as a Flax module, and variables that hold ``vgg.init(spec)``.
+    """Return ``(module, variables)``: ``spec`` as a Flax module, and variables with the parameters ``vgg.init(spec)``.
 
-    ``dtype`` is float32 or float64, ``device`` cpu or gpu; ``VGGError`` for others.
+    ``dtype`` is float32 or float64, ``device`` cpu or gpu. Raises ``VGGError`` for others.
     """
-    check_build(dtype, device)
+    check_build(dtype, device, gpus)
     module = VGG(spec, dtype)
     return load(Model(module, blank(module, device)), init(spec, dtype=dtype))
 
 
 def load(model: Model, params: Mapping[str, Array]) -> Model:
-    """``model`` itself, its variables new ones: copies of these canonical parameters, rounded to its dtype.
+    """Give ``model`` new variables, copies of these canonical parameters rounded to its dtype, and return ``model``.
 
-    ``VGGError`` unless they have exactly the names and shapes of its spec.
+    Raises ``VGGError`` unless they have exactly the names and shapes of its spec.
     """
     check_params(params, model.spec)
     model.variables = filled(model.spec, model.variables, params)
@@ -99,11 +106,5 @@ def load(model: Model, params: Mapping[str, Array]) -> Model:
 
 
 def dump(model: Model) -> Arrays:
-    """``{canonical name: array}``, copies."""
+    """Return copies of the parameters, ``{canonical name: array}``."""
     return canonical(model.spec, model.variables)
-
-
-def _lrn(x: jax.Array) -> jax.Array:
-    """Flax has no LRN. The sum over a window of channels is a product with a band matrix, 1 where two are near."""
-    near = jnp.asarray(near_channels(x.shape[-1], LRN_SIZE), x.dtype)
-    return x * (LRN_K + LRN_ALPHA * (x * x @ near)) ** -LRN_BETA

@@ -20,7 +20,7 @@ from jax.sharding import Sharding, SingleDeviceSharding
 from ...core.layouts import activation_from_hwc, from_hwc, to_hwc
 from ...core.spec import Spec
 from .. import Array, Arrays, check_batch
-from ..bookkeeping import SLOTS, with_order
+from ..bookkeeping import SLOTS
 
 MATMUL = "float32"  # float32 means float32
 
@@ -41,40 +41,43 @@ class Model:
 
     @property
     def spec(self) -> Spec:
-        """What it was built from."""
+        """The spec that the module was built from."""
         return self.module.spec
 
     @property
     def sharding(self) -> Sharding:
-        """Where its variables are."""
+        """The place of the variables."""
         return jax.tree.leaves(self.variables)[0].sharding
 
     def __getstate__(self) -> Any:
         return self.module, jax.tree.map(np.asarray, self.variables)
 
     def __setstate__(self, state: Any) -> None:
-        """On JAX' default device, where arrays are unpickled; but those would become float32 there."""
+        """Put the variables on JAX's default device, with float64 enabled if they need it."""
         self.module, variables = state
         with numerics(self.module.dtype):
             self.variables = jax.device_put(variables)
 
 
 def forward(model: Model, x: Array, *, train: bool = False) -> Array:
-    """Logits (N, classes) of images (N, C, H, W)."""
+    """Return the logits (N, classes) of images (N, C, H, W)."""
     with numerics(model.module.dtype):
         logits, _ = _forward(*model, _nhwc(model, x), key(0), train)
         return np.array(logits)
 
 
 def trace(model: Model, x: Array, *, train: bool = False) -> Arrays:
-    """Every layer's output, by layer name, as NCHW."""
+    """Return the output of every layer by layer name, as NCHW; the logits are the last."""
     with numerics(model.module.dtype):
         outputs = _traced(*model, _nhwc(model, x), key(0), train)
     return {name: activation_from_hwc(model.spec, name, np.asarray(out)) for name, out in outputs.items()}
 
 
 def loss_and_grads(model: Model, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
-    """Mean cross-entropy and the gradient of every parameter."""
+    """Return the mean cross-entropy of images (N, C, H, W) and labels (N,), and the gradient of every parameter.
+
+    Raises ``VGGError`` when images or labels do not fit the network.
+    """
     check_batch(x, y, model.spec)
     with numerics(model.module.dtype):
         (loss, _), grads = _gradient(*model, _nhwc(model, x), with_order(y), key(0), train)
@@ -82,17 +85,27 @@ def loss_and_grads(model: Model, x: Array, y: Array, *, train: bool = False) -> 
 
 
 def facts() -> dict[str, Any]:
-    """Versions, devices, flags that change numbers."""
+    """Return versions, devices, and options that change numbers."""
     return {
         "framework": f"jax {jax.__version__}, flax {flax.__version__}",
         "versions": {m.__name__: m.__version__ for m in (jax, flax, optax, np)},
         "devices": [d.device_kind for d in jax.devices()],
-        "gpus": sum(d.platform == "gpu" for d in jax.devices()),
+        "gpus": gpus(),
         "flags": {
             "default_matmul_precision": MATMUL,
             "xla_flags": os.environ.get("XLA_FLAGS", ""),
         },
     }
+
+
+def gpus() -> int:
+    """Return the number of GPUs that JAX sees."""
+    return sum(device.platform == "gpu" for device in jax.devices())
+
+
+def with_order(array: Array, dtype: Any = None) -> Array:
+    """Return a contiguous copy in the byte order of this machine, converted to ``dtype`` unless that is None."""
+    return np.array(array, dtype or array.dtype.newbyteorder("="), order="C")
 
 
 @contextmanager
@@ -105,24 +118,30 @@ def numerics(dtype: str, matmul: str = MATMUL) -> Iterator[None]:
 
 
 def exact(dtype: str) -> dict[str, Any]:
-    """What Flax' layers are told: to compute in ``dtype``, with parameters of float64 where it is, else float32."""
+    """Return the dtypes for Flax's layers.
+
+    They compute in ``dtype``; their parameters are float64 if ``dtype`` is, otherwise float32.
+    """
     return {"dtype": jnp.dtype(dtype), "param_dtype": jnp.dtype("float64" if dtype == "float64" else "float32")}
 
 
 def shown(module: nn.Module, name: str, x: jax.Array) -> jax.Array:
-    """``x``, which is no module's output, shown to ``trace`` and to all who make ``intermediates`` mutable."""
+    """Return ``x``, which is no module's output, recorded for all who make ``intermediates`` mutable, as ``trace``
+    does.
+    """
     module.sow("intermediates", name, x)
     return x
 
 
 def key(seed: Any) -> jax.Array:
-    """Of XLA's own generator: JAX' default one takes a second more to compile for each draw on a CPU."""
+    """Return a key of XLA's own generator. JAX's default one takes a second more to compile for each draw on a CPU."""
     return jax.random.key(seed, impl="rbg")
 
 
 def blank(module: Any, device: str) -> Any:
-    """Variables without values, as Flax infers their shapes, where they are to be: ``module.init`` itself would compile
-    for seconds.
+    """Return variables without values: the shapes that Flax infers, and the device.
+
+    ``module.init`` would compile for seconds.
     """
     (channels, *sides), where = module.spec.input_shape, SingleDeviceSharding(jax.local_devices(backend=device)[0])
     with numerics(module.dtype):
@@ -134,8 +153,9 @@ def blank(module: Any, device: str) -> Any:
 
 
 def filled(spec: Spec, variables: Any, arrays: Mapping[str, Array]) -> Any:
-    """Like ``variables``, and where they are, with copies of canonical arrays: on a CPU ``device_put`` may take over
-    the memory that it gets.
+    """Return variables like ``variables``, in the same place, with copies of canonical arrays.
+
+    On a CPU ``device_put`` may take over the memory that it gets.
     """
 
     def fill(path: Any, old: Any) -> jax.Array:
@@ -147,7 +167,7 @@ def filled(spec: Spec, variables: Any, arrays: Mapping[str, Array]) -> Any:
 
 
 def canonical(spec: Spec, variables: Any) -> Arrays:
-    """Copies of what collections of Flax hold, under canonical names."""
+    """Return copies of the arrays in Flax collections, under canonical names."""
     leaves, _ = jax.tree_util.tree_flatten_with_path(variables)
     return {_name(path): from_hwc(spec, _name(path), np.asarray(leaf)) for path, leaf in leaves}
 
@@ -162,9 +182,9 @@ def differentiated(
     scale: float = 1.0,
     real: Any = None,
 ) -> Any:
-    """((loss, moved running statistics), gradients); only examples that are ``real`` count.
+    """Return ((loss, moved running statistics), gradients), over the examples that are ``real``.
 
-    On their way back the gradients are ``scale`` times as large.
+    In the backward pass the gradients are ``scale`` times as large.
     """
 
     def scaled(params: Any) -> tuple[jax.Array, Any]:
@@ -177,18 +197,18 @@ def differentiated(
 
 
 def hasty_options() -> dict[str, Any]:
-    """What makes XLA compile for a CPU in a fraction of the time: LLVM's level 0, and no fusion emitters."""
+    """Return XLA's options for compiling for a CPU in a fraction of the time: LLVM's level 0, no fusion emitters."""
     emitters = {} if jax.__version_info__ >= (0, 11) else {"xla_cpu_use_fusion_emitters": False}  # later: no others
     return {"xla_backend_optimization_level": 0, **emitters}
 
 
 def _apply(module: Any, variables: Any, x: jax.Array, dropout: jax.Array, train: bool) -> tuple[jax.Array, Any]:
-    """Logits, and the moved running statistics."""
+    """Return the logits and the moved running statistics."""
     return module.apply(variables, x, train, rngs={"dropout": dropout}, mutable=["batch_stats"])
 
 
 def _captured(module: Any, variables: Any, x: jax.Array, dropout: jax.Array, train: bool) -> OrderedDict[str, Any]:
-    """Every layer's output, in the order of computation, which a plain dict loses under ``jit``."""
+    """Return the output of every layer in the order of computation, which a plain dict loses under ``jit``."""
     wanted = {"mutable": ["intermediates", "batch_stats"], "capture_intermediates": _is_layer}
     _, state = module.apply(variables, x, train, rngs={"dropout": dropout}, **wanted)
     return OrderedDict(_outputs(state["intermediates"]))
@@ -199,7 +219,7 @@ def _is_layer(module: nn.Module, _: str) -> bool:
 
 
 def _outputs(state: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """(layer name, output) of everything captured, in the order of computation."""
+    """Yield (layer name, output) for everything captured, in the order of computation."""
     for name, value in state.items():
         if name == "__call__":
             yield prefix, value[0]
@@ -210,7 +230,7 @@ def _outputs(state: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, 
 
 
 def _hastily(function: Callable[..., Any], *static: int) -> Callable[..., Any]:
-    """``function``, compiled; on a CPU hastily, since unlike a step it is called but a few times on a net."""
+    """Return ``function`` compiled; on a CPU it is compiled hastily, because it is called only a few times per net."""
     hasty = jax.jit(function, static_argnums=static, compiler_options=hasty_options())
     steady = jax.jit(function, static_argnums=static)
 
@@ -227,7 +247,7 @@ _initial = jax.jit(lambda module, x: module.init(jax.random.key(0), x), static_a
 
 
 def _name(path: Any) -> str:
-    """(collection, 'block1', 'conv1', 'kernel') -> 'block1.conv1.weight'."""
+    """Return the canonical name of a path: (collection, 'block1', 'conv1', 'kernel') becomes 'block1.conv1.weight'."""
     *layer, slot = (part.key for part in path[1:])
     return ".".join((*layer, SLOTS.get(slot, slot)))
 

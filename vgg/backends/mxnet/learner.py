@@ -31,7 +31,7 @@ def setup() -> None:
 
 
 def learner(model: nn.HybridSequential, recipe: Recipe) -> Learner:
-    """SGD on ``model``."""
+    """Return a learner that trains ``model`` by SGD; see ``vgg.backends``."""
     return Learner(model, recipe)
 
 
@@ -51,7 +51,7 @@ class Learner:
         self.nets: dict[Any, nn.HybridSequential] = {}
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> mx.np.ndarray:
-        """Forward, backward, update; the loss before it."""
+        """Do a forward pass, a backward pass and an update, and return the loss before the update."""
         check_batch(x, y, self.model.spec)
         seeded(self.model, self.recipe.mask_seed(_GROUP.numbers(self.steps)[0]))
         self.optimizer.set_learning_rate(lr)
@@ -73,11 +73,11 @@ class Learner:
         return self._total(shares).as_np_ndarray()  # an NDArray has no float()
 
     def evaluate(self, x: Array) -> Array:
-        """Logits (N, classes) in eval mode."""
+        """Return the logits (N, classes) of images ``x`` (N, C, H, W) in eval mode."""
         return self._logits(x, self.places[0], {}).asnumpy()
 
     def state(self) -> Arrays:
-        """Parameters, velocities and the number of steps."""
+        """Return parameters, velocities and the number of steps."""
         velocity = {name: v.asnumpy() for name, (v, *_) in self.velocity.items()}
         return state_of(dump(self.model), velocity, self.steps)
 
@@ -90,7 +90,7 @@ class Learner:
                 v[:] = tensor(self.model, velocity[name], v.context)
 
     def _loss(self, where: mx.Context, x: Array, y: Array, masks: Mapping[str, Array]) -> mx.nd.NDArray:
-        """Sum over the examples of one replica."""
+        """Return the sum of the losses of one replica's examples."""
         return losses(self._logits(x, where, masks), tensor(self.model, y, where)).sum()
 
     def _logits(self, x: Array, where: mx.Context, masks: Mapping[str, Array]) -> mx.nd.NDArray:
@@ -102,7 +102,7 @@ class Learner:
             self.store.pushpull(name, arrays)
 
     def _total(self, shares: list[mx.nd.NDArray]) -> mx.nd.NDArray:
-        """Sum over all replicas of all processes."""
+        """Return the sum over all replicas of all processes."""
         here = [loss.as_in_context(self.places[0]) for loss in shares] or [tensor(self.model, np.zeros(1))]
         total = mx.nd.add_n(*here)
         if _GROUP.processes > 1:
@@ -110,7 +110,7 @@ class Learner:
         return total
 
     def _net(self, x: Array) -> nn.HybridSequential:
-        """What takes in images like ``x``, then the model: one compiled graph."""
+        """Return one compiled graph: the entry for images like ``x``, then the model."""
         sides = x.shape[2:] if x.dtype == np.uint8 else None
         if sides not in self.nets:
             net = self.nets[sides] = nn.HybridSequential(prefix="")
@@ -129,11 +129,7 @@ class Learner:
 
 @mx.optimizer.Optimizer.register
 class HeavyBall(mx.optimizer.Optimizer):
-    """SGD whose momentum holds gradients: v = m v + g + decay w, then w -= lr v.
-
-    The momentum of MXNet's own ``sgd`` holds steps, which is another trajectory as soon as the learning rate changes.
-    ``gluon.Trainer`` takes this optimizer under the name ``heavyball``.
-    """
+    """Does SGD whose momentum sums gradients: v = m v + g + decay w, then w -= lr v."""
 
     def __init__(
         self, learning_rate: float = 0.01, momentum: float = 0.0, wd: float = 0.0, param_dict: Any = None
@@ -162,7 +158,9 @@ class HeavyBall(mx.optimizer.Optimizer):
 
 
 class Pixels(nn.HybridBlock):
-    """uint8 (N, C, h, w) to normalised (N, C, H, W) of that dtype, resized by matrices (h, H) and (w, W), if any."""
+    """Turns uint8 (N, C, h, w) into normalised (N, C, H, W) of ``dtype``, resized by matrices (h, H) and (w, W), if
+    any.
+    """
 
     def __init__(self, recipe: Recipe, dtype: Any, matrices: Mapping[str, mx.nd.NDArray]) -> None:
         super().__init__(prefix="pixels_")
@@ -178,7 +176,7 @@ class Pixels(nn.HybridBlock):
 
 
 def _masked(net: nn.HybridSequential, x: mx.nd.NDArray, masks: Mapping[str, Array]) -> mx.nd.NDArray:
-    """Logits; dropout layers multiply by ``masks``, layer by layer."""
+    """Return the logits; dropout layers multiply by ``masks``, layer by layer."""
     if not masks:
         return net(x)
     entry, model = net
@@ -191,7 +189,7 @@ def _masked(net: nn.HybridSequential, x: mx.nd.NDArray, masks: Mapping[str, Arra
 
 
 def _replicas(model: nn.HybridSequential) -> list[mx.Context]:
-    """The devices of this process that hold a replica, now with the model's parameters."""
+    """Copy the model's parameters to every replica's device of this process, and return these devices."""
     first = place(model).list_ctx()[0]
     if _GROUP.replicas == 1:
         return [first]
@@ -203,7 +201,7 @@ def _replicas(model: nn.HybridSequential) -> list[mx.Context]:
 
 
 def _store(own: Mapping[str, gluon.Parameter]) -> mx.kvstore.KVStore | None:
-    """What adds up over replicas, if there are several; first told what shapes to expect."""
+    """Return the store that sums over replicas, told the shapes to expect, or None for one replica."""
     if _GROUP.size == 1:
         return None
     store = mx.kv.create("dist_sync" if _GROUP.processes > 1 else "device")

@@ -19,13 +19,13 @@ from ...core.init import init
 from ...core.params import check_params
 from ...core.spec import Spec
 from .. import Array, Arrays, check_build
-from .numbers import parameters
+from .numbers import gpus, parameters
 
 
 class LRN(nn.HybridBlock):
-    """Local response normalisation, made of basic operators because MXNet's own fails in float64.
+    """Normalises over near channels with basic operators, because MXNet's own layer fails in float64.
 
-    Alpha is Krizhevsky's here; MXNet's own operator divides it by the size of the window.
+    Alpha is not divided by the size of the window, as MXNet's own layer would.
     """
 
     def hybrid_forward(self, F: Any, x: Any) -> Any:  # noqa: N803 - its name in Gluon
@@ -38,34 +38,33 @@ class LRN(nn.HybridBlock):
 def vgg_block(
     block: Block, channels: int, batch_norm: bool = False, dtype: str = "float32", name: str = "block"
 ) -> nn.HybridSequential:
-    """One block on ``channels`` input channels: convolutions with ReLU, then a max-pool; (N, C, H, W) throughout."""
+    """Return one block for (N, ``channels``, H, W): convolutions, each with ReLU, then a max-pool."""
     layers = nn.HybridSequential(prefix=f"{name}_")
     with layers.name_scope():  # which puts ``block1_`` before the names of parameters
         for i, conv in enumerate(block.convs, 1):
             window = (conv.kernel, conv.stride, conv.padding)
             setattr(layers, f"conv{i}", nn.Conv2D(conv.channels, *window, in_channels=channels, prefix=f"conv{i}_"))
             if batch_norm:
-                # Momentum is what is kept of the old statistic; running statistics move with the backward pass.
+                # MXNet's momentum is the share of the old statistic that is kept; the backward pass moves statistics.
                 # cuDNN takes no epsilon below 1e-5.
-                momentum, epsilon = BATCH_NORM_MOMENTUM, BATCH_NORM_EPSILON
-                stock = nn.BatchNorm(1, momentum, epsilon, in_channels=conv.channels, prefix=f"bn{i}_")
-                setattr(layers, f"bn{i}", stock)
+                numbers = {"momentum": BATCH_NORM_MOMENTUM, "epsilon": BATCH_NORM_EPSILON}
+                setattr(layers, f"bn{i}", nn.BatchNorm(in_channels=conv.channels, prefix=f"bn{i}_", **numbers))
             setattr(layers, f"relu{i}", nn.Activation("relu", prefix=f"relu{i}_"))
             if conv.lrn:
                 setattr(layers, f"lrn{i}", LRN(prefix=f"lrn{i}_"))
             channels = conv.channels
         if block.pool:
             layers.pool = nn.MaxPool2D(block.pool.kernel, block.pool.stride, prefix="pool_")
-    layers.cast(dtype)  # before there are values, as no convolution can be told when it is made
+    layers.cast(dtype)  # before there are values, because Conv2D takes no dtype
     return layers
 
 
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> nn.HybridSequential:
-    """``spec`` as ``gluon.nn.HybridSequential`` that holds ``vgg.init(spec)``.
+    """Return ``spec`` as a ``gluon.nn.HybridSequential`` with the parameters ``vgg.init(spec)``.
 
-    ``dtype`` is float32 or float64, ``device`` cpu or gpu; ``VGGError`` for others.
+    ``dtype`` is float32 or float64, ``device`` cpu or gpu. Raises ``VGGError`` for others.
     """
-    check_build(dtype, device)
+    check_build(dtype, device, gpus)
     model = nn.HybridSequential()  # Gluon numbers it: no two models have parameters of one name
     with model.name_scope():
         channels = spec.input_shape[0]
@@ -86,15 +85,16 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> nn.Hybr
             width = hidden
         last = f"fc{len(spec.head.hidden) + 1}"
         setattr(model, last, nn.Dense(spec.classes, dtype=dtype, in_units=width, prefix=f"{last}_"))
-    model.initialize(mx.init.Zero(), mx.gpu() if device == "gpu" else mx.cpu())  # others draw from a generator
+    where = mx.gpu() if device == "gpu" else mx.cpu()
+    model.initialize(mx.init.Zero(), where)  # any other initialiser would draw from MXNet's generator
     model.spec = spec
     return load(model, init(spec, dtype=dtype))
 
 
 def load(model: nn.HybridSequential, params: Mapping[str, Array]) -> nn.HybridSequential:
-    """``model`` itself, with copies of these canonical parameters in it, rounded to its dtype.
+    """Copy these canonical parameters into ``model``, rounded to its dtype, and return ``model``.
 
-    ``VGGError`` unless they have exactly the names and shapes of its spec.
+    Raises ``VGGError`` unless they have exactly the names and shapes of its spec.
     """
     check_params(params, model.spec)
     for name, parameter in parameters(model).items():
@@ -103,5 +103,5 @@ def load(model: nn.HybridSequential, params: Mapping[str, Array]) -> nn.HybridSe
 
 
 def dump(model: nn.HybridSequential) -> Arrays:
-    """``{canonical name: array}``, copies."""
+    """Return copies of the parameters, ``{canonical name: array}``."""
     return {name: parameter.list_data()[0].asnumpy() for name, parameter in parameters(model).items()}

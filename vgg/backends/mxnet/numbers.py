@@ -19,13 +19,13 @@ _cross_entropy = gluon.loss.SoftmaxCrossEntropyLoss()
 
 
 def forward(model: nn.HybridSequential, x: Array, *, train: bool = False) -> Array:
-    """Logits (N, classes) of images (N, C, H, W)."""
+    """Return the logits (N, classes) of images (N, C, H, W)."""
     with _pure(model, train), _mode(train):
         return model(tensor(model, x)).asnumpy()
 
 
 def trace(model: nn.HybridSequential, x: Array, *, train: bool = False) -> Arrays:
-    """Every layer's output, by layer name."""
+    """Return the output of every layer by layer name, as NCHW; the logits are the last."""
     activations: Arrays = {}
     with _pure(model, train), _mode(train):
         out = tensor(model, x)
@@ -36,7 +36,10 @@ def trace(model: nn.HybridSequential, x: Array, *, train: bool = False) -> Array
 
 
 def loss_and_grads(model: nn.HybridSequential, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
-    """Mean cross-entropy and the gradient of every parameter."""
+    """Return the mean cross-entropy of images (N, C, H, W) and labels (N,), and the gradient of every parameter.
+
+    Raises ``VGGError`` when images or labels do not fit the network.
+    """
     check_batch(x, y, model.spec)
     with _pure(model, train):
         with autograd.record(train_mode=train):
@@ -51,12 +54,12 @@ def loss_and_grads(model: nn.HybridSequential, x: Array, y: Array, *, train: boo
 
 
 def facts() -> dict[str, Any]:
-    """Versions, devices, flags that change numbers."""
+    """Return versions, devices, and options that change numbers."""
     return {
         "framework": f"mxnet {mx.__version__}",
         "versions": {"mxnet": mx.__version__, "numpy": np.__version__},
         "devices": ["cpu", *(f"gpu({i})" for i in range(mx.context.num_gpus()))],
-        "gpus": _gpus(),
+        "gpus": gpus(),
         "no_gpu": f"MXNet sees {mx.context.num_gpus()}, and can use those of compute capability 8.6 at most",
         "flags": {
             "onednn": mx.runtime.Features().is_enabled("MKLDNN"),
@@ -65,25 +68,42 @@ def facts() -> dict[str, Any]:
     }
 
 
+def gpus() -> int:
+    """Return the number of GPUs that this build has code for; its newest code is for compute capability 8.6."""
+    try:
+        return sum(mx.nd.ones(1, ctx=mx.gpu(i)).asscalar() == 1 for i in range(mx.context.num_gpus()))
+    except mx.MXNetError:
+        return 0
+
+
 def place(model: nn.HybridSequential) -> gluon.Parameter:
-    """A parameter: on the model's devices, in its dtype."""
+    """Return a parameter, which has the model's devices and dtype."""
     return next(parameter for _, layer in layers(model) for _, parameter in _slots(layer))
 
 
 def tensor(model: nn.HybridSequential, x: Array, where: mx.Context | None = None, keep: bool = False) -> mx.nd.NDArray:
-    """``x`` on that device, or the model's first, in its dtype unless ``keep``; labels become floats only there."""
+    """Return ``x`` on the device ``where``, by default the model's first.
+
+    It gets the model's dtype unless ``keep``. Labels become floats only on the device.
+    """
     p = place(model)
     found = mx.nd.array(x, ctx=where or p.list_ctx()[0], dtype=x.dtype)
     return found if keep else found.astype(p.dtype)
 
 
 def losses(logits: mx.nd.NDArray, y: mx.nd.NDArray) -> mx.nd.NDArray:
-    """In float64: oneDNN's ``log_softmax`` in float32 is off by 1e-6 and more, where there is one class too."""
+    """Return the cross-entropy of every example.
+
+    It is computed in float64, because oneDNN's float32 ``log_softmax`` is off by 1e-6 and more, even with one class.
+    """
     return _cross_entropy(logits.astype("float64"), y).astype(logits.dtype)
 
 
 def layers(model: nn.HybridSequential) -> Iterator[tuple[str, nn.HybridBlock]]:
-    """(name in the layer table, layer), in order. The names are those of attributes, whatever Gluon's prefixes are."""
+    """Yield (name in the layer table, layer) in the order of computation.
+
+    The names are those of attributes, whatever Gluon's prefixes are.
+    """
     for name, child in _children(model):
         if name.startswith("block"):
             yield from ((f"{name}.{part}", layer) for part, layer in _children(child))
@@ -92,7 +112,7 @@ def layers(model: nn.HybridSequential) -> Iterator[tuple[str, nn.HybridBlock]]:
 
 
 def parameters(model: nn.HybridSequential) -> dict[str, gluon.Parameter]:
-    """Canonical name -> parameter, running statistics included."""
+    """Return ``{canonical name: parameter}``, with the running statistics."""
     return {
         f"{name}.{SLOTS.get(slot, slot)}": parameter
         for name, layer in layers(model)
@@ -101,7 +121,7 @@ def parameters(model: nn.HybridSequential) -> dict[str, gluon.Parameter]:
 
 
 def trained(model: nn.HybridSequential) -> dict[str, gluon.Parameter]:
-    """Canonical name -> parameter that has a gradient."""
+    """Return ``{canonical name: parameter}`` for the parameters that have a gradient."""
     return {name: p for name, p in parameters(model).items() if p.grad_req != "null"}
 
 
@@ -116,21 +136,13 @@ def seeded(model: nn.HybridSequential, seed: int) -> None:
 
 
 def _children(block: nn.HybridSequential) -> Iterator[tuple[str, nn.HybridBlock]]:
-    """(attribute, layer), in order."""
-    return ((name, child) for name, child in vars(block).items() if isinstance(child, nn.HybridBlock))
+    """Yield (attribute, layer) in order."""
+    return iter(block._children.items())  # noqa: SLF001 - Gluon tells nowhere else what it calls, in which order
 
 
 def _slots(layer: nn.HybridBlock) -> Iterator[tuple[str, gluon.Parameter]]:
-    """(attribute, parameter), in order."""
+    """Yield (attribute, parameter) in order."""
     return ((slot, parameter) for slot, parameter in vars(layer).items() if isinstance(parameter, gluon.Parameter))
-
-
-def _gpus() -> int:
-    """How many this build has code for: its newest is for compute capability 8.6."""
-    try:
-        return sum(mx.nd.ones(1, ctx=mx.gpu(i)).asscalar() == 1 for i in range(mx.context.num_gpus()))
-    except mx.MXNetError:
-        return 0
 
 
 def _mode(train: bool) -> AbstractContextManager[None]:

@@ -1,4 +1,4 @@
-"""VGG in Keras, from top to bottom: ``model`` is what a student reads first, then ``numbers``, then ``learner``."""
+"""VGG in TensorFlow/Keras. Read ``model`` first, then ``numbers``, then ``learner``."""
 
 from __future__ import annotations
 

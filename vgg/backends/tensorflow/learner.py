@@ -42,7 +42,7 @@ def setup() -> None:
 
 
 def learner(model: keras.Sequential, recipe: Recipe) -> Learner:
-    """SGD on ``model``."""
+    """Return a learner that trains ``model`` by SGD; see ``vgg.backends``."""
     return Learner(model, recipe)
 
 
@@ -63,7 +63,7 @@ class Learner:
         self._evaluate = tf.function(self._logits)
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> tf.Tensor:
-        """Forward, backward, update; the loss before it."""
+        """Do a forward pass, a backward pass and an update, and return the loss before the update."""
         check_batch(x, y, self.spec)
         seed(self.model, [self.recipe.mask_seed(number) for number in _GROUP.numbers(self.steps)])
         with tf.device(self.place), tf32(self.recipe.precision == "tf32"):
@@ -76,12 +76,12 @@ class Learner:
         return loss
 
     def evaluate(self, x: Array) -> Array:
-        """Logits (N, classes) in eval mode."""
+        """Return the logits (N, classes) of images ``x`` (N, C, H, W) in eval mode."""
         with tf.device(self.place), tf32(self.recipe.precision == "tf32"):
             return self._evaluate(tf.constant(x)).numpy()
 
     def state(self) -> Arrays:
-        """Parameters, velocities and the number of steps."""
+        """Return parameters, velocities and the number of steps."""
         return state_of(dump(self.model), canonical(self.model, self.velocity), self.steps)
 
     def restore(self, state: Mapping[str, Array]) -> None:
@@ -92,7 +92,7 @@ class Learner:
             v.assign(to_hwc(self.spec, name, velocity[name]))
 
     def _placed(self, shards: list[Any]) -> Any:
-        """One shard on each replica of this process."""
+        """Give each replica of this process one shard."""
         if len(shards) == 1:
             return shards[0]
         return self.strategy.experimental_distribute_values_from_function(
@@ -132,7 +132,7 @@ class Learner:
             tf.raw_ops.ResourceApplyMomentum(**handles, lr=lr, grad=decayed, momentum=momentum)
 
     def _wide(self, logits: tf.Tensor) -> tf.Tensor:
-        """As wide as the parameters, for the loss."""
+        """Convert logits to the parameters' dtype, for the loss."""
         return tf.cast(logits, self.dtype)
 
     def _images(self, x: tf.Tensor) -> tf.Tensor:
@@ -163,7 +163,7 @@ def _narrowed(model: keras.Sequential, precision: str) -> Iterator[None]:
 
 
 def _masked(model: keras.Sequential, x: tf.Tensor, masks: Mapping[str, tf.Tensor]) -> tf.Tensor:
-    """Logits in train mode; dropout layers multiply by ``masks``."""
+    """Return the logits in train mode; dropout layers multiply by ``masks``."""
     for name, layer in layers(model) if masks else ():
         mask = masks.get(name)
         if mask is not None:
@@ -179,12 +179,12 @@ def _finite(tensors: list[tf.Tensor]) -> tf.Tensor:
 
 @lru_cache
 def _across() -> tf.distribute.Strategy:
-    """The processes that train together meet once."""
+    """Return the strategy over all processes, which is made once."""
     return tf.distribute.MultiWorkerMirroredStrategy()
 
 
 def _strategy(where: str) -> tf.distribute.Strategy:
-    """TensorFlow's default one, which does nothing, for one replica."""
+    """Return the strategy for this group; for one replica it is TensorFlow's default, which does nothing."""
     if _GROUP.size == 1:
         return tf.distribute.get_strategy()
     if _GROUP.processes > 1:
@@ -199,8 +199,12 @@ def _strategy(where: str) -> tf.distribute.Strategy:
 
 
 def _mirrored(model: keras.Sequential) -> keras.Sequential:
-    """``model`` with variables of the strategy in whose scope this is called."""
+    """Return ``model``, or with several replicas a copy whose variables belong to the strategy in scope."""
     if _GROUP.size == 1:
         return model
     device = "gpu" if "GPU" in place(model) else "cpu"
-    return load(build(spec_of(model), dtype=dtype(model), device=device), dump(model))
+    copy = build(spec_of(model), dtype=dtype(model), device=device)
+    for _, layer in layers(copy):
+        if isinstance(layer, keras.layers.BatchNormalization):
+            layer.synchronized = True
+    return load(copy, dump(model))

@@ -1,6 +1,7 @@
-"""VGG in TensorFlow: ``keras.Sequential`` of stock layers, and one of our own for local response normalisation.
+"""VGG in TensorFlow, as a ``keras.Sequential`` of stock layers and one of our own for local response normalisation.
 
-NHWC, HWIO, dense (in, out): ``load`` and ``dump`` turn axes, and fc1's inputs, which Keras flattens in H,W,C order.
+Images are NHWC, weights of convolutions HWIO, those of dense layers (in, out). ``load`` and ``dump`` move axes, and
+permute the inputs of ``fc1``, which Keras flattens in the order H,W,C.
 """
 
 from __future__ import annotations
@@ -9,6 +10,7 @@ import re
 from collections.abc import Mapping
 
 import keras
+import numpy as np
 import tensorflow as tf
 from keras import layers
 
@@ -16,48 +18,42 @@ from ...core.blocks import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, L
 from ...core.init import init
 from ...core.layouts import from_hwc, to_hwc
 from ...core.params import check_params
-from ...core.replicas import group
 from ...core.spec import Spec
 from .. import Array, Arrays, check_build
-from ..bookkeeping import near_channels
-from .numbers import VGG, spec_of, variables
+from .numbers import VGG, gpus, spec_of, variables
 
-_DRAWN = {"kernel_initializer": "zeros"}  # none: ``load`` brings the values
+_EMPTY = {"kernel_initializer": "zeros"}  # ``load`` brings the values
 _LAST = {"data_format": "channels_last"}  # whatever the user's keras.json says
 
 
 @keras.saving.register_keras_serializable(package="vgg")
 class LRN(layers.Layer):
-    """Local response normalisation. ``tf.nn`` has none in float64; a window over channels is a band matrix."""
+    """Normalises over near channels. ``tf.nn`` has no such layer in float64; a sum is a product with a band matrix."""
 
     def call(self, x: tf.Tensor) -> tf.Tensor:
-        near = tf.constant(near_channels(x.shape[-1], LRN_SIZE), x.dtype)
-        return x * (LRN_K + LRN_ALPHA * (x * x @ near)) ** -LRN_BETA  # alpha is not divided by the size, as torch's is
-
-    def compute_output_shape(self, input_shape: tuple[int | None, ...]) -> tuple[int | None, ...]:
-        return input_shape
+        near = np.abs(np.subtract.outer(range(x.shape[-1]), range(x.shape[-1]))) <= LRN_SIZE // 2
+        wide = tf.cast(x, self.variable_dtype)  # 256 squared is too large for float16
+        squares = tf.tensordot(wide * wide, tf.constant(near, wide.dtype), 1)
+        # torch divides alpha by the size of the window; Krizhevsky does not.
+        return tf.cast(wide * (LRN_K + LRN_ALPHA * squares) ** -LRN_BETA, x.dtype)
 
 
 def vgg_block(
-    block: Block,
-    channels: int,  # noqa: ARG001 - Keras infers it
-    batch_norm: bool = False,
-    dtype: str = "float32",
-    name: str = "block",
+    block: Block, channels: int, batch_norm: bool = False, dtype: str = "float32", name: str = "block"
 ) -> keras.Sequential:
-    """One block on ``channels`` input channels: convolutions with ReLU, then a max-pool; (N, H, W, C) throughout."""
-    stack: list[layers.Layer] = []
+    """Return one block for (N, H, W, ``channels``): convolutions, each with ReLU, then a max-pool."""
+    stack: list[layers.Layer] = [layers.Input((None, None, channels), dtype=dtype)]
     for i, conv in enumerate(block.convs, 1):
         # Keras knows "same" and "valid": other padding is a layer. With a stride, "same" pads one side more.
         same = conv.stride == 1 and conv.kernel == 2 * conv.padding + 1
         if conv.padding and not same:
             stack.append(layers.ZeroPadding2D(conv.padding, name=f"pad{i}", dtype=dtype, **_LAST))
-        window = conv.kernel, conv.stride, "same" if same else "valid"
-        stack.append(layers.Conv2D(conv.channels, *window, name=f"conv{i}", dtype=dtype, **_LAST, **_DRAWN))
+        window = {"kernel_size": conv.kernel, "strides": conv.stride, "padding": "same" if same else "valid"}
+        stack.append(layers.Conv2D(conv.channels, **window, name=f"conv{i}", dtype=dtype, **_LAST, **_EMPTY))
         if batch_norm:
             # Keras' momentum is the share of the old statistic that is kept, and its default epsilon is 1e-3.
             numbers = {"momentum": BATCH_NORM_MOMENTUM, "epsilon": BATCH_NORM_EPSILON, "dtype": dtype}
-            stack.append(layers.BatchNormalization(name=f"bn{i}", synchronized=group().size > 1, **numbers))
+            stack.append(layers.BatchNormalization(name=f"bn{i}", **numbers))
         stack.append(layers.ReLU(name=f"relu{i}", dtype=dtype))
         if conv.lrn:
             stack.append(LRN(name=f"lrn{i}", dtype=dtype))
@@ -67,11 +63,12 @@ def vgg_block(
 
 
 def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> VGG:
-    """``spec`` as ``keras.Sequential`` that holds ``vgg.init(spec)``; its layers carry the layer table's names.
+    """Return ``spec`` as a ``keras.Sequential`` with the parameters ``vgg.init(spec)`` and the layer table's names.
 
-    ``dtype`` is float32 or float64, ``device`` cpu or gpu; ``VGGError`` for others.
+    ``dtype`` is float32 or float64, ``device`` cpu or gpu. Raises ``VGGError`` for others. A clone of the model starts
+    from zeros.
     """
-    check_build(dtype, device)
+    check_build(dtype, device, gpus)
     with tf.device(f"/{device.upper()}:0"):
         channels, *sides = spec.input_shape
         stack: list[layers.Layer] = [layers.Input((*sides, channels), name="images", dtype=dtype)]
@@ -83,20 +80,21 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> VGG:
         else:
             stack.append(layers.Flatten(name="flatten", dtype=dtype, **_LAST))  # in H,W,C order
         for i, hidden in enumerate(spec.head.hidden, 1):
-            dense = layers.Dense(hidden, name=f"fc{i}", dtype=dtype, **_DRAWN)
+            dense = layers.Dense(hidden, name=f"fc{i}", dtype=dtype, **_EMPTY)
             stack += [dense, layers.ReLU(name=f"fc{i}.relu", dtype=dtype)]
             if spec.head.dropout:
+                # Without a seed Keras would draw one from Python's generator.
                 stack.append(layers.Dropout(spec.head.dropout, seed=i, name=f"fc{i}.dropout", dtype=dtype))
-        stack.append(layers.Dense(spec.classes, name=f"fc{len(spec.head.hidden) + 1}", dtype=dtype, **_DRAWN))
+        stack.append(layers.Dense(spec.classes, name=f"fc{len(spec.head.hidden) + 1}", dtype=dtype, **_EMPTY))
         model = VGG(stack, name=re.sub(r"[^A-Za-z0-9.-]+", "_", spec.name).lstrip("_-") or "vgg")  # Keras takes no "/"
     model.spec = spec
     return load(model, init(spec, dtype=dtype))
 
 
 def load(model: keras.Sequential, params: Mapping[str, Array]) -> keras.Sequential:
-    """``model`` itself, with copies of these canonical parameters in it, rounded to its dtype.
+    """Copy these canonical parameters into ``model``, rounded to its dtype, and return ``model``.
 
-    ``VGGError`` unless they have exactly the names and shapes of its spec.
+    Raises ``VGGError`` unless they have exactly the names and shapes of its spec.
     """
     spec = spec_of(model)
     check_params(params, spec)
@@ -106,5 +104,5 @@ def load(model: keras.Sequential, params: Mapping[str, Array]) -> keras.Sequenti
 
 
 def dump(model: keras.Sequential) -> Arrays:
-    """``{canonical name: array}``, copies."""
+    """Return copies of the parameters, ``{canonical name: array}``."""
     return {name: from_hwc(spec_of(model), name, v.numpy()) for name, v in variables(model).items()}

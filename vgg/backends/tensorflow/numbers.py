@@ -23,17 +23,17 @@ if keras.backend.backend() != "tensorflow":
     raise mismatch("keras.backend.backend()", keras.backend.backend(), "tensorflow", do)
 
 MODAL = (keras.layers.BatchNormalization, keras.layers.Dropout)
-"""Layers that do something else in training."""
+"""Layers that act differently in training."""
 
 
 def forward(model: keras.Sequential, x: Array, *, train: bool = False) -> Array:
-    """Logits (N, classes) of images (N, C, H, W)."""
+    """Return the logits (N, classes) of images (N, C, H, W)."""
     with _pure(model):
         return model(tensor(model, x), training=train).numpy()
 
 
 def trace(model: keras.Sequential, x: Array, *, train: bool = False) -> Arrays:
-    """Every layer's output, by layer name, as NCHW."""
+    """Return the output of every layer by layer name, as NCHW; the logits are the last."""
     activations: Arrays = {}
     spec = spec_of(model)
     with _pure(model):
@@ -46,7 +46,10 @@ def trace(model: keras.Sequential, x: Array, *, train: bool = False) -> Arrays:
 
 
 def loss_and_grads(model: keras.Sequential, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
-    """Mean cross-entropy and the gradient of every parameter."""
+    """Return the mean cross-entropy of images (N, C, H, W) and labels (N,), and the gradient of every parameter.
+
+    Raises ``VGGError`` when images or labels do not fit the network.
+    """
     check_batch(x, y, spec_of(model))
     with _pure(model), tf.GradientTape() as tape:
         loss = tf.reduce_mean(losses(model(tensor(model, x), training=train), y))
@@ -55,12 +58,12 @@ def loss_and_grads(model: keras.Sequential, x: Array, y: Array, *, train: bool =
 
 
 def facts() -> dict[str, Any]:
-    """Versions, devices, flags that change numbers."""
+    """Return versions, devices, and options that change numbers."""
     return {
         "framework": f"tensorflow {tf.__version__}",
         "versions": {"tensorflow": tf.__version__, "keras": keras.__version__, "numpy": np.__version__},
         "devices": ["cpu", *(gpu.name for gpu in tf.config.list_physical_devices("GPU"))],
-        "gpus": len(tf.config.list_physical_devices("GPU")),
+        "gpus": gpus(),
         "flags": {
             "tf32": tf.config.experimental.tensor_float_32_execution_enabled(),
             "inter_op_threads": tf.config.threading.get_inter_op_parallelism_threads() or "default",
@@ -69,26 +72,34 @@ def facts() -> dict[str, Any]:
     }
 
 
+def gpus() -> int:
+    """Return the number of GPUs that TensorFlow sees."""
+    return len(tf.config.list_physical_devices("GPU"))
+
+
 @keras.saving.register_keras_serializable(package="vgg")
 class VGG(keras.Sequential):
-    """Layers in a row, and the spec that they were made of, which Keras saves with them."""
+    """Applies layers in a row, and keeps the spec that they were made from; Keras saves both."""
 
     spec: Spec
 
     def get_config(self) -> dict[str, Any]:
-        """What Keras writes into a file."""
+        """Return what Keras writes into a file."""
         return {**super().get_config(), "spec": self.spec.to_dict()}
 
     @classmethod
     def from_config(cls, config: dict[str, Any], custom_objects: dict[str, Any] | None = None) -> VGG:
-        """What Keras makes of that."""
+        """Return the model that ``get_config`` described."""
         model = super().from_config(config, custom_objects)
         model.spec = Spec.from_dict(config["spec"])
         return model
 
 
 def spec_of(model: keras.Sequential) -> Spec:
-    """What ``build`` was given. ``keras.models.clone_model`` makes a plain ``Sequential``: its layers tell the rest."""
+    """Return the spec that ``build`` was given.
+
+    ``keras.models.clone_model`` makes a plain ``Sequential``; its layers tell the spec.
+    """
     if isinstance(model, VGG):
         return model.spec
     found = [layer for _, layer in layers(model)]
@@ -114,7 +125,7 @@ def _block(stack: keras.Sequential) -> Block:
 
 
 def layers(model: keras.Sequential) -> Iterator[tuple[str, keras.layers.Layer]]:
-    """(name in the layer table, layer), in order."""
+    """Yield (name in the layer table, layer) in the order of computation."""
     for child in model.layers:
         if isinstance(child, keras.Sequential):
             yield from ((f"{child.name}.{layer.name}", layer) for layer in child.layers)
@@ -123,40 +134,40 @@ def layers(model: keras.Sequential) -> Iterator[tuple[str, keras.layers.Layer]]:
 
 
 def variables(model: keras.Sequential) -> dict[str, keras.Variable]:
-    """Canonical name -> variable, running statistics included."""
+    """Return ``{canonical name: variable}``, with the running statistics."""
     owned = ((name, v) for name, layer in layers(model) for v in layer.weights)
     return {f"{name}.{SLOTS.get(v.name, v.name)}": v for name, v in owned}
 
 
 def trained(model: keras.Sequential) -> list[str]:
-    """Canonical names of ``model.trainable_variables``, in their order."""
+    """Return the canonical names of ``model.trainable_variables``, in their order."""
     return [name for name, v in variables(model).items() if v.trainable]
 
 
 def canonical(model: keras.Sequential, tensors: Any) -> Arrays:
-    """Canonical arrays of tensors that stand beside ``model.trainable_variables``."""
+    """Return ``{canonical name: array}`` for tensors in the order of ``model.trainable_variables``."""
     spec = spec_of(model)
     return {n: from_hwc(spec, n, t.numpy()) for n, t in zip(trained(model), tensors, strict=True)}
 
 
 def place(model: keras.Sequential) -> str:
-    """The model's device, as TensorFlow writes it."""
+    """Return the model's device, as TensorFlow writes it."""
     return "/GPU:0" if "GPU" in model.weights[0].value.device else "/CPU:0"
 
 
 def dtype(model: keras.Sequential) -> str:
-    """The parameters' dtype, which Keras does not save with a ``Sequential`` but with its layers."""
+    """Return the parameters' dtype, which Keras saves with the layers, not with a ``Sequential``."""
     return model.layers[-1].variable_dtype
 
 
 def tensor(model: keras.Sequential, x: Array) -> tf.Tensor:
-    """``x`` as NHWC on the model's device, in its dtype."""
+    """Return ``x`` as NHWC on the model's device, in its dtype."""
     with tf.device(place(model)):
         return tf.constant(np.transpose(x, (0, 2, 3, 1)), dtype(model))
 
 
 def losses(logits: tf.Tensor, y: Any) -> tf.Tensor:
-    """Cross-entropy of every example."""
+    """Return the cross-entropy of every example."""
     return tf.nn.sparse_softmax_cross_entropy_with_logits(y, logits)
 
 
