@@ -10,16 +10,18 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from vgg import Block, Conv, Head, Pool, Spec
+from vgg import Block, Conv, Head, Pool, Recipe, Spec, VGGError
 
 Check = Callable[[Spec], None]
 _BLOCKS = (Block((Conv(4), Conv(5)), Pool()), Block((Conv(6),), Pool(3, 2)))
 _LRN = (Block((Conv(4, lrn=True), Conv(5)), Pool()), Block((Conv(6),), None))
 _HEAD = Head((9,), 0.5)
+WIDTHS = ("float32", "fp16")
 NETS = {
     "plain": Spec(_BLOCKS, (2, 13, 11), 5, _HEAD, name="plain"),
     "bn": Spec(_BLOCKS, (2, 13, 11), 5, _HEAD, batch_norm=True, name="plain_bn"),
@@ -35,6 +37,22 @@ def images(spec: Spec, count: int = 3) -> NDArray[np.float32]:
 def labels(spec: Spec, count: int = 3) -> NDArray[np.int64]:
     """(count,), every class in turn."""
     return np.arange(count, dtype=np.int64) % spec.classes
+
+
+def refused(build: Callable[..., object], spec: Spec) -> None:
+    """``build`` refuses devices and dtypes that it does not know, and a GPU on a machine without one."""
+    for wrong in ({"device": "cuda"}, {"device": "tpu"}, {"device": "gpu"}, {"dtype": "float16"}, {"dtype": "bf16"}):
+        try:
+            build(spec, **wrong)
+        except VGGError:
+            continue
+        raise AssertionError(wrong)
+
+
+def narrow_as_wide(build: Callable[..., Any], learner: Callable[..., Any], spec: Spec) -> None:
+    """A learner in float16 evaluates activations above 256, whose squares exceed float16, as one in float32 does."""
+    wide, narrow = (learner(build(spec), Recipe(precision=name)).evaluate(1000 * images(spec)) for name in WIDTHS)
+    np.testing.assert_allclose(narrow, wide, rtol=0.02, atol=0.02 * np.abs(wide).max())
 
 
 def main(module: str) -> None:

@@ -13,12 +13,12 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from citizens import Check, images, labels
+from citizens import Check, images, labels, narrow_as_wide, refused
 from flax import linen as nn
 from flax.training.train_state import TrainState
 from jax import export
 
-from vgg import Block, Conv, Pool, Spec, VGGError
+from vgg import Block, Conv, Pool, Spec
 from vgg.backends.jax import build, dump, forward, learner, load, loss_and_grads, trace, vgg_block
 from vgg.core.recipe import Recipe
 
@@ -223,12 +223,11 @@ def blocks_are_modules_of_their_own(spec: Spec) -> None:
 
 
 def refuses_other_devices_and_dtypes(spec: Spec) -> None:
-    for wrong in ({"device": "cuda"}, {"dtype": "bfloat16"}):
-        try:
-            build(spec, **wrong)
-        except VGGError:
-            continue
-        raise AssertionError(wrong)
+    refused(build, spec)
+
+
+def squares_in_float32(spec: Spec) -> None:
+    narrow_as_wide(build, learner, spec)
 
 
 def leaves_the_process_alone(spec: Spec) -> None:
@@ -284,6 +283,7 @@ CHECKS: dict[str, Check] = {
         keeps_what_a_user_unpacked_when_a_learner_takes_it_over,
         blocks_are_modules_of_their_own,
         refuses_other_devices_and_dtypes,
+        squares_in_float32,
         leaves_the_process_alone,
         is_float64_where_jax_is,
     )

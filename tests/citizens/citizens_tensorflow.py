@@ -14,11 +14,11 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from citizens import Check, images, labels
+from citizens import Check, images, labels, narrow_as_wide, refused
 from numpy.typing import NDArray
 
-from vgg import Recipe, Spec, VGGError, init
-from vgg.backends.tensorflow import build, dump, forward, learner, load, loss_and_grads, trace
+from vgg import Recipe, Spec, init
+from vgg.backends.tensorflow import build, dump, forward, learner, load, loss_and_grads, trace, vgg_block
 
 Arrays = dict[str, NDArray[Any]]
 THROWN = (
@@ -158,13 +158,23 @@ def two_live_side_by_side(spec: Spec) -> None:
     assert forward(other, images(spec)).dtype == np.float64
 
 
+def blocks_know_their_channels(spec: Spec) -> None:
+    block = vgg_block(spec.blocks[0], 2, spec.batch_norm)
+    assert block.built
+    assert block(np.ones((1, 7, 6, 2), np.float32)).shape == (1, 3, 3, 5)
+    try:
+        block(np.ones((1, 7, 6, 3), np.float32))
+    except ValueError:
+        return
+    raise AssertionError
+
+
 def refuses_other_devices_and_dtypes(spec: Spec) -> None:
-    for wrong in ({"device": "cuda"}, {"dtype": "float16"}):
-        try:
-            build(spec, **wrong)
-        except VGGError:
-            continue
-        raise AssertionError(wrong)
+    refused(build, spec)
+
+
+def squares_in_float32(spec: Spec) -> None:
+    narrow_as_wide(build, learner, spec)
 
 
 def no_setting_of_the_users_changes_a_number(spec: Spec) -> None:
@@ -265,7 +275,9 @@ CHECKS: dict[str, Check] = {
         has_the_specs_name_and_known_layers,
         any_name_will_do,
         two_live_side_by_side,
+        blocks_know_their_channels,
         refuses_other_devices_and_dtypes,
+        squares_in_float32,
         no_setting_of_the_users_changes_a_number,
         throws_no_switch_when_imported,
         refuses_another_keras,
