@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import VGGError, mismatch
+from ..core.errors import VGGError, mismatch, within
 from ..core.files import read_object, unwritable, write_atomically
 from ..core.recipe import Recipe
 from ..core.spec import Spec
@@ -127,10 +127,8 @@ def read(path: Path) -> dict[str, Any]:
     Raises ``VGGError``, which names the field, when ``path`` is not a run directory.
     """
     run = DEFAULTS | load(path)
-    try:
+    with within(path / "run.json"):
         return run | {"spec": Spec.from_dict(run["spec"]), "recipe": Recipe.from_dict(run["recipe"])}
-    except VGGError as error:
-        raise VGGError(f"{path / 'run.json'}: {error}") from error
 
 
 def load(path: Path) -> dict[str, Any]:

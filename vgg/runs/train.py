@@ -8,7 +8,7 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import mismatch
+from ..core.errors import mismatch, within
 from ..core.files import write_atomically
 from ..process import registry
 from ..process.client import Listener, Worker
@@ -76,9 +76,11 @@ def resumed(
     if changed:
         names = sorted("input" if name == "input_shape" else name for name in changed)
         raise mismatch("vgg train --resume", f"another {', '.join(names)}", "at most other epochs")
-    entry, plan = registry.find(backend or run["backend"]), run["recipe"]
-    plan = replace(plan, epochs=changes.get("epochs") or plan.epochs)
-    task = Task(run["spec"], plan, *options.read_data(plan, others.get("data") or run["data"]))
+    plan = replace(run["recipe"], epochs=changes.get("epochs") or run["recipe"].epochs)
+    entry = registry.find(backend) if backend else _entry(source, run)
+    with within(source / "run.json"):
+        task = Task(run["spec"], plan, *options.read_data(plan, others.get("data") or run["data"]))
+        options.check_fit(task.spec, plan, task.dataset)
     _check_past(source, run, task)
     prepared = Prepared(entry, source, task, directory.setup_of(run).with_options(others), resume=True)
     _check_replicas(prepared)
@@ -86,6 +88,11 @@ def resumed(
         place = Path(out or options.new_path(f"{entry.name}-{run['spec'].name}"))
         prepared = replace(prepared, place=directory.continued(source, place, entry.name))
     return prepared
+
+
+def _entry(source: Path, run: Mapping[str, Any]) -> Entry:
+    with within(f"{source / 'run.json'}: backend"):
+        return registry.find(run["backend"])
 
 
 def _check_replicas(run: Prepared) -> None:

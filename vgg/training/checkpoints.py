@@ -121,13 +121,14 @@ class Checkpoints:
         paths = self.paths()
         if not paths:
             return None
-        check_kind(paths[-1])
+        for path in paths:
+            check_kind(path)
         try:
             with safe_open(paths[-1], framework="numpy") as file:
                 about = dict(file.metadata() or {})
             epoch, step = json.loads(about["place"])
             state = load_file(paths[-1])
-        except (SafetensorError, OSError, LookupError, TypeError, ValueError, RecursionError) as error:
+        except (SafetensorError, OSError, LookupError, AttributeError, TypeError, ValueError, RecursionError) as error:
             raise VGGError(f"{paths[-1]}: not a readable checkpoint ({error}); {_DO}") from error
         self._check(paths[-1], state, about, (epoch, step))
         return state, place_of(paths[-1].name) or (epoch, step)

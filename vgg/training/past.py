@@ -8,7 +8,7 @@ from pathlib import Path
 
 from ..backends import check_state
 from ..core import files
-from ..core.errors import VGGError, mismatch
+from ..core.errors import mismatch, within
 from ..core.layers import STATISTICS
 from ..core.params import Params
 from ..core.recipe import Recipe
@@ -55,10 +55,8 @@ def _check(where: str, state: Params, place: Place, spec: Spec, recipe: Recipe, 
     last = (recipe.epochs, 0)
     if not ((0, 0) < place <= last and place[1] <= steps.per_epoch):
         raise mismatch(f"{where}: place", list(place), f"one in {recipe.epochs} epochs of {steps.per_epoch} steps")
-    try:
+    with within(where):
         check_state(state, spec)
-    except VGGError as error:
-        raise VGGError(f"{where}: {error}") from error
     for name, array in state.items():
         kinds = ("float32", "float64") if name.endswith(STATISTICS) else (recipe.dtype,)
         if array.dtype.kind not in "iu" if name == "step" else array.dtype.name not in kinds:
