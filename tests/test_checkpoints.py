@@ -119,7 +119,7 @@ def test_dtypes_that_numpy_has_not_are_refused(tmp_path: Path, kind: str) -> Non
 
 
 RECIPE = Recipe("quick", "digits", lr_drops=((3, 0.1),))
-DATA = {"train_images": np.arange(12, dtype=np.uint8).reshape(3, 1, 2, 2), "train_labels": np.arange(3)}
+DATA: dict[str, Any] = {"train_images": np.arange(12, dtype=np.uint8).reshape(3, 1, 2, 2), "train_labels": np.arange(3)}
 
 
 def test_any_flipped_bit_is_noticed(tmp_path: Path) -> None:

@@ -32,7 +32,8 @@ def classes(evaluations: Mapping[str, Mapping[str, Any]]) -> dict[int, str]:
 
 
 def _checked(path: Path, found: dict[str, Any]) -> dict[str, Any]:
-    count = len(found["classes"]) if isinstance(found.get("classes"), list) else -1
+    names = found.get("classes")
+    count = len(names) if _list(names, lambda name: isinstance(name, str)) else 0
     fits = {
         "classes": count > 0,
         "class_accuracy": _list(found.get("class_accuracy"), _share, count),

@@ -106,7 +106,7 @@ def _check_past(source: Path, run: Mapping[str, Any], task: Task) -> None:
     done = Checkpoints(source, 0).place()
     if done is None and run.get("summary"):
         raise mismatch(str(source), "a finished run without checkpoints", "one with --keep 1 or more")
-    if done and run["recipe"].epochs >= done[0] and done > (task.recipe.epochs, 0):
+    if done and task.recipe.epochs < run["recipe"].epochs and done > (task.recipe.epochs, 0):
         raise mismatch("--epochs", task.recipe.epochs, f"at least {done[0]}, which the run has behind it")
     steps = Steps.of(task.recipe, len(task.dataset.train_labels))
     past(source, task.spec, task.recipe, steps, fingerprint(task.spec, task.recipe, _arrays(task)))

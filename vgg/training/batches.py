@@ -67,7 +67,7 @@ def untrainable(spec: Spec, steps: Steps) -> VGGError | None:
     points = [row.name for row in expand(spec) if row.kind == "batch_norm" and math.prod(row.output_shape[1:]) == 1]
     if smallest > 1 or not points:
         return None
-    got = f"{steps.batch_size}, so that a batch of {steps.examples} images has only 1"
+    got = f"{steps.batch_size}, which leaves a batch of 1 of the {steps.examples} images"
     wanted = f"2 images or more in every batch, because {points[0]} normalises maps of 1x1"
     return mismatch("--batch-size", got, wanted, "take another batch size")
 
