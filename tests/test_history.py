@@ -187,6 +187,30 @@ def test_losses_are_weighed_by_images_and_by_epoch(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
+    ("starts", "images", "seconds", "epoch_seconds"),
+    [
+        ([0], 48, 28 / 32 + 20 / 16, 5.25),
+        ([0, 6], 36, 28 / 32 + 8 / 16, 5.25),
+        ([6], 8, 8 / 16, 9.0),
+        ([9], 48, 28 / 32 + 20 / 16, 5.25),
+    ],
+    ids=["one process", "two processes", "a run that continues another", "nothing left to do"],
+)
+def test_speeds_are_those_of_the_run_itself_without_what_compiles(
+    tmp_path: Path, starts: list[int], images: int, seconds: float, epoch_seconds: float
+) -> None:
+    """32 images/s in two epochs, 16 in the last."""
+    rows = [dict(row) for row in ROWS]
+    for row in rows:
+        rate = 16 if row["epoch"] == 2 else 32
+        row.update({"seconds": STEPS.images(row["step"]) / rate} if "step" in row else {})
+    rows[-1]["epoch_seconds"] = 9.0
+    told = loaded(tmp_path, [json.dumps(row).encode() + b"\n" for row in rows], (3, 0)).summary(starts)
+    assert told["images_per_second"] == pytest.approx(images / seconds)
+    assert told["epoch_seconds"] == epoch_seconds
+
+
+@pytest.mark.parametrize(
     ("examples", "batch", "sizes"),
     [(20, 8, [8, 8, 4]), (16, 8, [8, 8]), (5, 8, [5]), (1440, 1439, [1439, 1]), (3, 1, [1] * 3)],
 )

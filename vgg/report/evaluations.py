@@ -32,7 +32,7 @@ def classes(evaluations: Mapping[str, Mapping[str, Any]]) -> dict[int, str]:
 
 
 def _checked(path: Path, found: dict[str, Any]) -> dict[str, Any]:
-    names = found.get("classes")
+    names = found.get("classes", ())
     count = len(names) if _list(names, lambda name: isinstance(name, str)) else 0
     fits = {
         "classes": count > 0,

@@ -103,8 +103,8 @@ def continued(source: Path, place: Path, backend: str) -> Path:
 
     It continues from the last checkpoint of ``source``. Raises ``VGGError`` when there is none or it cannot be copied.
     """
-    about = load(source) | {"backend": backend, "continues": str(source.absolute()), "summary": None}
-    checkpoints = Checkpoints(source, 0).paths()
+    about: dict[str, Any] = {"backend": backend, "continues": str(source.absolute()), "summary": None, "starts": []}
+    run, checkpoints = load(source), Checkpoints(source, 0).paths()
     if not checkpoints:
         raise mismatch(str(source), "no checkpoint", "a run with one")
     with alone_in(directory(place)):
@@ -117,7 +117,7 @@ def continued(source: Path, place: Path, backend: str) -> Path:
             raise VGGError(
                 f"{source}: cannot be copied to {place} ({error}); choose another place with --out"
             ) from error
-        write_json(place / "run.json", about)
+        write_json(place / "run.json", run | about)
     return place
 
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import sys
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Collection, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -138,23 +138,26 @@ class History:
         """Return the validation accuracies of the epochs so far."""
         return [row["validation_accuracy"] for row in self.rows if "validation_accuracy" in row]
 
-    def summary(self, starts: Iterable[int]) -> dict[str, Any]:
+    def summary(self, starts: Sequence[int]) -> dict[str, Any]:
         """Return the first loss, the mean loss of the last epoch, and speeds.
 
-        ``starts`` are the numbers of steps that were behind the run when a process began.
+        ``starts`` are the numbers of steps that were behind the run when each of its processes began. Speeds are those
+        of the steps since the first of these, if there are any.
         """
         steps = list(self._steps())
-        epochs = [row["epoch_seconds"] for row in self.rows if row.get("epoch_seconds")]
+        own = steps[starts[0] :] or steps
+        times = [(row["epoch"], row.get("epoch_seconds")) for row in self.rows]
+        epochs = [seconds for epoch, seconds in times if seconds and epoch >= own[0]["epoch"]]
         losses = {"first_loss": steps[0]["loss"], "last_loss": self.training_loss(steps[-1]["epoch"])}
-        return {**losses, **speed(list(self._timed(steps, set(starts))), epochs)}
+        return {**losses, **speed(list(self._timed(own, starts)), epochs)}
 
     def _steps(self) -> Iterator[Row]:
         return (row for row in self.rows if "step" in row)
 
-    def _timed(self, rows: Iterable[Mapping[str, Any]], starts: set[int]) -> Iterator[Step]:
+    def _timed(self, rows: Iterable[Row], starts: Collection[int]) -> Iterator[Step]:
         sizes = set[int]()
-        for number, row in enumerate(rows):
-            if number in starts:
+        for row in rows:
+            if self.steps.before((row["epoch"], row["step"])) in starts:
                 sizes.clear()
             images = self.steps.images(row["step"])
             yield Step(images, row["seconds"], images not in sizes)

@@ -297,11 +297,18 @@ class Loop:
             return
         path = self.out / "run.json"
         about = files.read_object(path) if path.exists() else {}
-        if summary is None:  # the run begins, and what it compiles does not count for its speed
-            begun = self.steps.before(self.place)
-            about["starts"] = self.starts = sorted({0, begun, *(n for n in about.get("starts", []) if n < begun)})
+        if summary is None:
+            about["starts"] = self.starts = self._starts(about)
         if about.get("facts") not in (None, facts):  # the run continues in another environment or on another device
             about["earlier_facts"] = [*about.get("earlier_facts", []), about["facts"]]
         about = {"device": self.device, **about, "placed": self.device, "facts": facts, "summary": summary}
         about |= {"spec": self.spec.to_dict(), "recipe": self.recipe.to_dict(), "examples": self.steps.examples}
         files.write_atomically(path, json.dumps(about, indent=1).encode())
+
+    def _starts(self, about: dict[str, Any]) -> list[int]:
+        """Return the numbers of steps that were behind this run when each of its processes began.
+
+        What a process compiles does not count for the speed, and neither do steps of a run that this one continues.
+        """
+        earlier, begun = about.get("starts", [] if "continues" in about else [0]), self.steps.before(self.place)
+        return [*(start for start in earlier if start < begun), begun]
