@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import json
+import tracemalloc
 
 import numpy as np
 import pytest
 
+from vgg.core.oracle import cross_entropy
 from vgg.training.evaluation import MATRIX, SAMPLES, evaluation
 
 LABELS = np.array([0, 0, 1, 2])
@@ -63,3 +65,17 @@ def test_the_matrix_is_whole_up_to_a_number_of_classes(classes: int, whole: bool
     assert [(c["label"], c["predicted"]) for c in found["confusions"]][:2] == [("dog", "3"), ("owl", "6")]
     assert len(json.dumps(found)) < 20 * classes + 3 * MATRIX**2 + 5000
     assert [found["class_accuracy"][i] for i in (0, 1, 7)] == [1.0, 0.0, None]
+
+
+def test_memory_grows_with_the_classes_and_not_with_their_square() -> None:
+    peaks = []
+    for classes in (10_000, 40_000):
+        logits, labels = np.zeros((5, classes)), np.arange(5)
+        tracemalloc.start()
+        loss, _ = cross_entropy(logits, labels)
+        evaluation(logits, labels, NAMES)
+        peaks.append(tracemalloc.get_traced_memory()[1])
+        tracemalloc.stop()
+        assert loss == pytest.approx(np.log(classes))
+    assert peaks[1] < 4.5 * peaks[0]
+    assert peaks[1] < 40_000 * 800

@@ -137,8 +137,8 @@ def load(path: Path) -> dict[str, Any]:
     Raises ``VGGError``, which names the field, when there is none or a field has a wrong type.
     """
     file = path / "run.json"
-    if not file.exists():
-        raise VGGError(f"{path}: not a run directory (it has no run.json); name one that vgg train made")
+    if not os.path.lexists(file):
+        raise VGGError(f"{path}: not a run directory (no run.json in it can be read); name one that vgg train made")
     run = read_object(file)
     for name, (wanted, fits) in _FIELDS.items():
         if name in NEEDED - run.keys() or (name in run and not fits(run[name])):

@@ -12,7 +12,7 @@ import json
 import os
 import re
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
@@ -100,13 +100,16 @@ class Checkpoints:
         return self.folder.exists() and not self.paths() and not drafts(self.folder, _is_ours)
 
     def sweep(self) -> None:
-        """Remove what a killed process left of a checkpoint that it was writing."""
+        """Remove what a killed process left of a checkpoint that it was writing, and nothing else."""
+        sweep(self.folder, _is_ours)
         for folder in self.folder.parent.glob(f".{self.folder.name}.*"):
             if folder.name.rpartition(".")[2].isdecimal() and folder.is_dir():
-                for path in folder.iterdir():
-                    path.unlink()
-                folder.rmdir()
-        sweep(self.folder, _is_ours)
+                sweep(folder, _is_ours)
+                for path in folder.glob("epoch-*"):
+                    if _is_ours(path.name):
+                        path.unlink()
+                with suppress(OSError):  # somebody else's files are in it
+                    folder.rmdir()
 
     def place(self) -> Place | None:
         """Return the place of the newest checkpoint, from its name, or None when there is no checkpoint."""
