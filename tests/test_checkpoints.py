@@ -218,6 +218,14 @@ def test_a_checkpoint_will_do(tmp_path: Path) -> None:
     assert {name: a.tobytes() for name, a in started.items()} == {name: a.tobytes() for name, a in params.items()}
 
 
+def test_a_checkpoint_that_was_changed_will_not_do(tmp_path: Path) -> None:
+    Checkpoints(tmp_path, 1).save({**init(A, seed=9), "step": np.array(7)}, (1, 0), A)
+    path = Checkpoints(tmp_path, 1).paths()[-1]
+    path.write_bytes(path.read_bytes()[:-1] + b"?")
+    with pytest.raises(VGGError, match=r"checksum: got [0-9a-f]{12}, wanted [0-9a-f]{12}; its contents were changed"):
+        initial(A, Recipe(init_from=str(path)))
+
+
 def test_a_deeper_net_starts_from_the_first_four_convolutions_and_the_dense_layers_of_a(weights: str) -> None:
     """Section 3.1 of the paper."""
     convs = {"block1.conv1", "block2.conv1", "block3.conv1", "block3.conv2"}

@@ -19,7 +19,7 @@ import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
-from ..core.errors import VGGError, mismatch
+from ..core.errors import VGGError, mismatch, unknown
 from ..core.files import check_kind, drafts, sweep, unwritable, write_atomically
 from ..core.init import init
 from ..core.params import Params, load_params
@@ -29,7 +29,7 @@ from .batches import Place
 from .fingerprint import checksum, differences
 
 _NAME = re.compile(r"epoch-([0-9]{4,})-step-([0-9]{6,})\.safetensors")
-_METADATA = {"spec", "recipe", "data", "place", "checksum"}
+_METADATA = {"spec", "recipe", "data", "place"}
 _DO = "remove it to go on from the one before, or start a new run if there is none"
 
 
@@ -126,33 +126,41 @@ class Checkpoints:
             return None
         for path in paths:
             check_kind(path)
-        try:
-            with safe_open(paths[-1], framework="numpy") as file:
-                about = dict(file.metadata() or {})
-            epoch, step = json.loads(about["place"])
-            state = load_file(paths[-1])
-        except (SafetensorError, OSError, LookupError, AttributeError, TypeError, ValueError, RecursionError) as error:
-            raise VGGError(f"{paths[-1]}: not a readable checkpoint ({error}); {_DO}") from error
-        self._check(paths[-1], state, about, (epoch, step))
-        return state, place_of(paths[-1].name) or (epoch, step)
+        state, about = read(paths[-1])
+        place = place_of(paths[-1].name) or (0, 0)
+        self._check(paths[-1], about, place)
+        return state, place
 
-    def _check(self, path: Path, state: Params, about: dict[str, str], place: Place) -> None:
-        """Raise ``VGGError`` unless a checkpoint is as it was written, under its own name, and of this run.
-
-        An earlier version wrote no checksum.
-        """
-        got = about.pop("checksum", None)
-        wanted = checksum(state, about)
-        if about.keys() - _METADATA or got not in (None, wanted):
-            raise mismatch(f"{path}: checksum", str(got)[:12], wanted[:12], f"its contents were changed; {_DO}")
-        if place != place_of(path.name):
-            raise mismatch(f"{path}: place", list(place), list(place_of(path.name) or ()), _DO)
+    def _check(self, path: Path, about: dict[str, str], place: Place) -> None:
+        """Raise ``VGGError`` unless the metadata of a checkpoint are those of this run and of ``place``."""
         try:
-            lines = differences(about, self.fingerprint)
-        except (VGGError, LookupError, TypeError, ValueError) as error:
+            for name in about.keys() - _METADATA:
+                raise unknown("key in the metadata", name, _METADATA)
+            got, lines = json.loads(about["place"]), differences(about, self.fingerprint)
+        except (VGGError, LookupError, TypeError, ValueError, RecursionError) as error:
             raise VGGError(f"{path}: not a readable checkpoint ({error}); {_DO}") from error
+        if got != list(place):
+            raise mismatch(f"{path}: place", got, list(place), _DO)
         if lines:
             raise VGGError(f"{path}: {lines}; it belongs to another run, so move it elsewhere")
+
+
+def read(path: Path) -> tuple[Params, dict[str, str]]:
+    """Return the arrays and the metadata of a checkpoint.
+
+    Raises ``VGGError`` when it cannot be read, or when it is not what its checksum says; earlier versions wrote none.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = dict(file.metadata() or {})
+        state = load_file(path)
+    except (SafetensorError, OSError, LookupError, AttributeError, TypeError, ValueError) as error:
+        raise VGGError(f"{path}: not a readable checkpoint ({error}); {_DO}") from error
+    got = about.pop("checksum", None)
+    wanted = checksum(state, about)
+    if got not in (None, wanted):
+        raise mismatch(f"{path}: checksum", str(got)[:12], wanted[:12], f"its contents were changed; {_DO}")
+    return state, about
 
 
 @contextmanager
@@ -186,12 +194,13 @@ def initial(spec: Spec, recipe: Recipe) -> Params:
     """Return the parameters that a run starts from, ``{canonical name: array}`` of the recipe's dtype.
 
     They are drawn; if ``recipe.init_from`` names a file of weights or a checkpoint, some are replaced by those in it.
-    Raises ``VGGError`` when that file is not readable or no layer in it fits.
+    Raises ``VGGError`` when that file is not readable, was changed, or no layer in it fits.
     """
     fresh = init(spec, recipe.seed, recipe.init, recipe.dtype)
     if not recipe.init_from:
         return fresh
     stored = load_params(recipe.init_from, among=True)
+    read(Path(recipe.init_from))
     weights = {n.removesuffix(".weight"): a.shape for n, a in stored.items() if n.endswith(".weight")}
     convs = [layer for layer, shape in weights.items() if len(shape) == 4][: recipe.init_convs or None]
     wanted = {*convs, *(layer.replace("conv", "bn") for layer in convs), *(n for n in weights if n.startswith("fc"))}
