@@ -14,6 +14,8 @@ import numpy as np
 
 from vgg.core.files import write_atomically
 from vgg.runs import directory
+from vgg.training import history
+from vgg.training.batches import Steps
 
 KEPT = ("vgg", "commit", "date", "machine", "backend", "facts", "spec", "recipe", "summary")
 COLUMNS = ("epoch", "learning rate", "training loss", "test loss", "test accuracy")
@@ -25,12 +27,12 @@ def main(run: Path, out: Path) -> None:
     Raises ``VGGError`` when ``run`` is not a run directory.
     """
     directory.read(run)
-    about = json.loads((run / "run.json").read_text())
-    lines = [json.loads(line) for line in (run / "metrics.jsonl").read_text().splitlines()]
+    about, lines = directory.load(run), history.read(run / history.NAME)
+    batches = Steps(about["examples"], about["recipe"]["batch_size"])
     rows = []
     for test in (line for line in lines if "test_loss" in line):
         steps = [line for line in lines if "loss" in line and line["epoch"] == test["epoch"]]
-        loss = float(np.mean([step["loss"] for step in steps]))
+        loss = np.average([step["loss"] for step in steps], weights=[batches.images(step["step"]) for step in steps])
         figures = (loss, test["test_loss"], test["test_accuracy"])
         rows.append([str(test["epoch"] + 1), f"{steps[0]['lr']:g}", *(f"{figure:.4f}" for figure in figures)])
     result = {name: about[name] for name in KEPT} | {"columns": COLUMNS, "rows": rows}

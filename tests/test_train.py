@@ -35,6 +35,8 @@ RECIPE = Recipe(epochs=3, batch_size=8, lr=0.05, momentum=0.9, weight_decay=1e-3
 TIMES = ("seconds", "epoch_seconds")
 TRAIN, TEST = 20, 11
 STEPS = math.ceil(TRAIN / RECIPE.batch_size)
+SIZES = [8, 8, 4]
+"""Images of the steps of an epoch."""
 SETTINGS: dict[str, Any] = {"device": "cpu", "facts": {"framework": "numpy"}}
 
 Train = Callable[..., dict[str, Any]]
@@ -198,7 +200,8 @@ def test_metrics_tell_the_learning_rate_of_each_epoch(train: Train, out: Path) -
 def test_every_row_is_emitted_with_the_images_of_its_step(train: Train, out: Path) -> None:
     events: list[dict[str, Any]] = []
     train(emit=events.append)
-    assert [{k: v for k, v in event.items() if k not in ("images", "number", *TIMES)} for event in events] == rows(out)
+    own = ("images", "number", "training_loss", *TIMES)
+    assert [{k: v for k, v in event.items() if k not in own} for event in events] == rows(out)
     assert [event["images"] for event in events if "step" in event] == [8, 8, 4] * RECIPE.epochs
     assert [event["number"] for event in events] == [1, 2, 3, 3, 4, 5, 6, 6, 7, 8, 9, 9]
 
@@ -207,18 +210,39 @@ def test_the_summary_agrees_with_the_metrics(train: Train, out: Path) -> None:
     summary = train()
     losses = [row["loss"] for row in rows(out) if "loss" in row]
     assert summary["first_loss"] == losses[0]
-    assert summary["last_loss"] == np.mean(losses[-STEPS:])
+    assert summary["last_loss"] == pytest.approx(np.dot(losses[-STEPS:], SIZES) / TRAIN, rel=1e-12)
     assert summary["test_accuracy"] == rows(out)[-1]["test_accuracy"]
 
 
-def test_speed_is_that_of_the_median_step_after_the_first(train: Train, out: Path) -> None:
+def test_speed_is_images_by_time_without_the_first_step_of_each_size(train: Train, out: Path) -> None:
     summary = train()
     lines = map(json.loads, (out / "metrics.jsonl").read_text().splitlines())
-    first, *others = [row["seconds"] for row in lines if "seconds" in row]
-    steady = np.median(others)
-    assert summary["step_seconds"] == steady
-    assert summary["images_per_second"] == RECIPE.batch_size / steady
-    assert summary["compile_seconds"] == max(first - steady, 0.0)
+    seconds = [row["seconds"] for row in lines if "seconds" in row]
+    sizes = SIZES * RECIPE.epochs
+    images, time = (sum(some[1:2] + some[3:]) for some in (sizes, seconds))
+    assert summary["images_per_second"] == pytest.approx(images / time, rel=1e-12)
+    assert summary["step_seconds"] == pytest.approx(RECIPE.batch_size * time / images, rel=1e-12)
+    longer = [max(seconds[i] - sizes[i] * time / images, 0.0) for i in (0, 2)]
+    assert summary["compile_seconds"] == pytest.approx(sum(longer), rel=1e-9)
+
+
+@pytest.mark.parametrize("place", [(0, 1), (1, 0), (1, STEPS - 1), (2, None)])
+def test_a_resumed_run_tells_of_each_epoch_what_an_undisturbed_one_tells(
+    train: Train, tmp_path: Path, place: tuple[int, int | None]
+) -> None:
+    told: dict[str, list[dict[str, Any]]] = {"calm": [], "rough": []}
+
+    def tells(name: str) -> Callable[[dict[str, Any]], None]:
+        return lambda event: None if "step" in event else told[name].append(event)
+
+    train(into=tmp_path / "calm", emit=tells("calm"))
+    with pytest.raises(KeyboardInterrupt):
+        train(into=tmp_path / "rough", every=1, emit=stop_at(*place))
+    train(into=tmp_path / "rough", every=1, emit=tells("rough"))
+    calm, rough = ({event["epoch"]: event["training_loss"] for event in told[name]} for name in told)
+    assert {**calm, **rough} == calm
+    losses = [row["loss"] for row in rows(tmp_path / "calm") if "loss" in row]
+    assert calm[2] == pytest.approx(np.dot(losses[-STEPS:], SIZES) / TRAIN, rel=1e-12)
 
 
 def test_an_epochs_seconds_are_its_steps_and_what_is_between(train: Train, out: Path) -> None:
@@ -404,12 +428,72 @@ def test_a_run_may_keep_no_checkpoints(train: Train, out: Path) -> None:
     ]
 
 
-def test_a_run_without_checkpoints_starts_over(train: Train, out: Path, tmp_path: Path) -> None:
+def test_a_run_without_checkpoints_begins_again_in_its_first_epoch_and_keeps_what_it_cuts(
+    train: Train, out: Path, tmp_path: Path
+) -> None:
     with pytest.raises(KeyboardInterrupt):
-        train(keep=0, emit=stop_at(2))
+        train(keep=0, emit=stop_at(0, 2))
+    before = (out / "metrics.jsonl").read_text()
     train(keep=0)
+    assert (out / "metrics.jsonl.cut").read_text() == before
     train(keep=0, into=tmp_path / "undisturbed")
     assert files(out) == files(tmp_path / "undisturbed")
+
+
+def test_a_run_without_checkpoints_does_not_begin_again_after_its_first_epoch(train: Train, out: Path) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(keep=0, emit=stop_at(1))
+    before = (out / "metrics.jsonl").read_bytes()
+    with pytest.raises(VGGError, match=r"run: got 5 rows of metrics and no checkpoint, wanted a checkpoint to go on"):
+        train(keep=0)
+    assert (out / "metrics.jsonl").read_bytes() == before
+
+
+def test_what_a_resumed_run_takes_again_is_kept_aside(train: Train, out: Path) -> None:
+    for place in ((1, 1), (2, None)):
+        with pytest.raises(KeyboardInterrupt):
+            train(emit=stop_at(*place))
+    with (out / "metrics.jsonl").open("a") as metrics:
+        metrics.write('{"epoch": 2, "st')
+    train()
+    cut = (out / "metrics.jsonl.cut").read_text().splitlines()
+    places = [(row["epoch"], row.get("step")) for row in map(json.loads, cut[:-1])]
+    assert places == [(1, 0), (1, 1), (2, 0), (2, 1), (2, 2), (2, None)]
+    assert cut[-1] == '{"epoch": 2, "st'
+
+
+@pytest.mark.parametrize("mine", [".draft.2", ".weights.safetensors.old", "notes.txt", ".run.json.2/note"])
+def test_only_what_the_program_made_is_removed(train: Train, out: Path, mine: str) -> None:
+    with pytest.raises(KeyboardInterrupt):
+        train(emit=stop_at(2))
+    paths = [out / mine, out / "checkpoints" / mine, out / "checkpoints" / "epoch-0000-best.safetensors"]
+    for path in paths:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"mine")
+    train(keep=1)
+    assert [path.read_bytes() for path in paths] == [b"mine"] * 3
+
+
+@pytest.mark.parametrize("kill", ["empty", "half"])
+def test_a_run_killed_at_its_first_checkpoint_begins_again(
+    train: Train, out: Path, tmp_path: Path, kill: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In its first epoch nothing is lost but time."""
+
+    def killed(path: Path, data: bytes) -> None:
+        if kill == "half":
+            (path.parent / f".{path.name}.77").write_bytes(data[:9])
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vgg.training.checkpoints.write_atomically", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train()
+    monkeypatch.undo()
+    assert not (out / "checkpoints").exists()
+    train()
+    train(into=tmp_path / "undisturbed")
+    assert files(out) == files(tmp_path / "undisturbed")
+    assert [path.name for path in out.iterdir() if path.name.startswith(".")] == []
 
 
 def test_a_checkpoint_holds_parameters_velocities_and_the_place(train: Train, out: Path) -> None:

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 
 
 class VGGError(Exception):
@@ -28,6 +29,15 @@ class UnavailableError(BackendError):
 def mismatch(what: str, got: object, wanted: object, do: str = "", kind: type[VGGError] = VGGError) -> VGGError:
     """Return an error of class ``kind`` with the message ``what: got X, wanted Y; do``."""
     return kind(f"{what}: got {got}, wanted {wanted}" + (f"; {do}" if do else ""))
+
+
+@contextmanager
+def within(where: object) -> Iterator[None]:
+    """Let every ``VGGError`` of the block say ``where`` it comes from, such as a file."""
+    try:
+        yield
+    except VGGError as error:
+        raise type(error)(f"{where}: {error}") from error
 
 
 def unknown(kind: str, name: str, known: Iterable[str], aliases: dict[str, str] | None = None) -> VGGError:

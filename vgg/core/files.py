@@ -1,4 +1,4 @@
-"""Files: written completely or not at all, and checked before the work for whether they can be written."""
+"""Files: written completely or not at all, and checked before they are read or written."""
 
 from __future__ import annotations
 
@@ -6,10 +6,13 @@ import contextlib
 import errno
 import io
 import os
+import re
 import stat
 import sys
 import tempfile
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 from .errors import VGGError, mismatch
 
@@ -65,10 +68,59 @@ def write_atomically(path: Path, data: bytes) -> None:
             temporary.unlink()
 
 
-def sweep(folder: Path) -> None:
-    """Remove the temporary files that a killed process left in ``folder``. No other process may be writing there."""
-    for temporary in folder.glob(".*.[0-9]*"):
-        temporary.unlink()
+def drafts(folder: Path, ours: Callable[[str], bool]) -> list[Path]:
+    """Return the temporary files in ``folder`` that ``write_atomically`` made for files whose names are ``ours``."""
+    names = {path: re.fullmatch(r"\.(.+)\.[0-9]+", path.name) for path in folder.iterdir()} if folder.is_dir() else {}
+    return [path for path, name in names.items() if name and ours(name[1]) and path.is_file()]
+
+
+def sweep(folder: Path, ours: Callable[[str], bool]) -> None:
+    """Remove the ``drafts`` that a killed process left in ``folder``. No other process may be writing there."""
+    for draft in drafts(folder, ours):
+        draft.unlink()
+
+
+def check_kind(path: Path, wanted: str = "a file") -> None:
+    """Raise ``VGGError`` when ``path`` is there and is neither missing nor what is ``wanted``: a file or a directory.
+
+    A FIFO or a device would block whoever reads it, or never end.
+    """
+    try:
+        mode = path.stat().st_mode
+    except FileNotFoundError:
+        return
+    except OSError as error:
+        raise VGGError(f"{path}: cannot be read ({error.strerror}); put {wanted} there, or nothing") from error
+    kind = next((name for name, test in _KINDS.items() if test(mode)), "something else")
+    if kind != wanted:
+        raise mismatch(str(path), kind, wanted, "move it elsewhere")
+
+
+_KINDS: dict[str, Callable[[int], bool]] = {
+    "a file": stat.S_ISREG,
+    "a directory": stat.S_ISDIR,
+    "a FIFO": stat.S_ISFIFO,
+    "a socket": stat.S_ISSOCK,
+    "a device": lambda mode: stat.S_ISCHR(mode) or stat.S_ISBLK(mode),
+}
+
+
+def read_object(path: Path) -> dict[str, Any]:
+    """Read a file that holds one JSON object. Raises ``VGGError`` for anything else."""
+    import json  # slow to import, and few commands need it
+
+    check_kind(path)
+    try:
+        value = json.loads(path.read_bytes())
+    except OSError as error:
+        raise VGGError(f"{path}: cannot be read ({error.strerror}); put it back") from error
+    except (ValueError, RecursionError) as error:
+        raise mismatch(str(path), f"no JSON ({error})", "a JSON object", "put it back as vgg wrote it") from error
+    if not isinstance(value, dict):
+        raise mismatch(
+            str(path), f"JSON of type {type(value).__name__}", "a JSON object", "put it back as vgg wrote it"
+        )
+    return value
 
 
 def unwritable(path: Path, error: OSError) -> VGGError:

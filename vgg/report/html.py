@@ -5,7 +5,6 @@ The page has no script and needs no other file.
 
 from __future__ import annotations
 
-import json
 import math
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -30,18 +29,23 @@ def page(result: Mapping[str, Any], runs: Mapping[str, Path]) -> str:
 
     ``result`` is the contents of ``compare.json``. For a single run it has the same form, except that it lacks ``ok``
     and the results of the proof. ``runs`` maps each backend to its run directory, whose metrics and evaluation are
-    shown.
+    shown. Raises ``VGGError``, which names the file and the field, when one of these is not as vgg wrote it.
     """
-    spec = Spec.from_dict(result["spec"])
+    from ..training import history  # NumPy is slow to import, and `vgg show` needs none
+    from .evaluations import classes, read
+
+    spec, evaluations = Spec.from_dict(result["spec"]), read(runs)
     table = layers.expand(spec)
-    metrics = {name: _metrics(run) for name, run in runs.items()}
+    paths = {name: run / history.NAME for name, run in runs.items()}
+    metrics = {name: history.read(path) if path.exists() else [] for name, path in paths.items()}
     return template("report.html.jinja").render(
         result=result,
         spec=spec,
         table=table,
         totals=layers.totals(table),
         rows=texts(result),
-        evaluations=_evaluations(runs),
+        evaluations=evaluations,
+        classes=classes(evaluations),
         colours=dict(zip(result["backends"], COLOURS * 9, strict=False)),
         charts={
             title: chart({name: _curve(rows, key) for name, rows in metrics.items()})
@@ -83,14 +87,3 @@ def chart(series: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]
         "ticks": ticks,
         "ends": [(*at(left, low), f"{left:g}"), (*at(right, low), f"{right:g}")],
     }
-
-
-def _evaluations(runs: Mapping[str, Path]) -> dict[str, dict[str, Any]]:
-    """Return the contents of ``evaluation.json`` of every run that has one."""
-    paths = {name: run / "evaluation.json" for name, run in runs.items()}
-    return {name: json.loads(path.read_text()) for name, path in paths.items() if path.exists()}
-
-
-def _metrics(run: Path) -> list[dict[str, Any]]:
-    path = run / "metrics.jsonl"
-    return [json.loads(line) for line in path.read_text().splitlines()] if path.exists() else []

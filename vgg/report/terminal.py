@@ -21,7 +21,7 @@ from .rows import size, texts
 FLOAT32 = 4
 """Bytes per number."""
 RECENT = 20
-"""The number of steps over which loss and images/s are averaged during training."""
+"""The number of steps, all of one epoch, over which loss and images/s are averaged during training."""
 
 
 def listing(counts: Mapping[str, Mapping[str, int]], homes: Mapping[str, Mapping[str, str]]) -> None:
@@ -133,22 +133,27 @@ class Progress:
         if "loss" in event:
             if not self._steps:  # the earlier steps of a resumed run do not count for its speed
                 self._bar.reset(self._task, completed=event["number"] - 1)
+            elif event.get("step") == 0:
+                self._steps.clear()
             self._steps.append((event["loss"], event["images"], event["seconds"]))
-            note = f"loss {self._mean(0):.4f}  {self._accuracy}  {self._rate():.0f} images/s"
+            note = f"loss {self._loss():.4f}  {self._accuracy}  {self._rate():.0f} images/s"
             self._bar.update(self._task, completed=event["number"], note=note)
             return
         name = "validation" if "validation_loss" in event else "test"
         self._accuracy = f"accuracy {event[f'{name}_accuracy']:.4f}"
         if self._plain:
-            training = f"training loss {self._mean(0):.4f}, {self._rate():.0f} images/s, " if self._steps else ""
-            results = f"{training}{name} loss {event[f'{name}_loss']:.4f}, {self._accuracy}"
+            rate = f"{self._rate():.0f} images/s, " if self._steps else ""
+            results = f"training loss {event['training_loss']:.4f}, {rate}{name} loss {event[f'{name}_loss']:.4f}"
+            results = f"{results}, {self._accuracy}"
             print(f"{backend}: epoch {event['epoch'] + 1}: {results}", file=sys.stderr, flush=True)
 
-    def _mean(self, part: int) -> float:
-        return sum(step[part] for step in self._steps) / len(self._steps)
+    def _loss(self) -> float:
+        """Return the mean loss per image."""
+        return sum(loss * images for loss, images, _ in self._steps) / sum(images for _, images, _ in self._steps)
 
     def _rate(self) -> float:
-        return self._mean(1) / self._mean(2)
+        """Return images per second."""
+        return sum(images for _, images, _ in self._steps) / sum(seconds for *_, seconds in self._steps)
 
 
 def _table(*columns: str, right: int = 1) -> Table:

@@ -13,7 +13,8 @@ from ..process import registry
 from ..process.client import Listener
 from ..process.provenance import provenance
 from ..report import html
-from .directory import write_json
+from ..training.checkpoints import alone_in
+from .directory import directory, write_json
 from .options import Setup, Task
 from .train import Prepared, train
 
@@ -22,19 +23,22 @@ def compare(names: Sequence[str], place: Path, task: Task, setup: Setup, listene
     """Train, prove and time each of the backends ``names``; return the result.
 
     Each run gets a directory below ``place``, which also gets ``compare.json`` (the result) and ``report.html``. A
-    backend that fails is a column with ``error`` in the result; the others go on.
+    backend that fails is a column with ``error`` in the result; the others go on. Raises ``VGGError`` when ``place`` is
+    not empty or another process is using it.
     """
-    result = provenance() | {"spec": task.spec.to_dict(), "recipe": task.recipe.to_dict(), "backends": {}}
-    for name in names:
-        try:
-            result["backends"][name] = _column(Prepared(registry.find(name), place / name, task, setup), listener)
-        except VGGError as error:
-            result["backends"][name] = {"ok": False, "error": str(error)}
-            listener.stage(name, "failed")
-        result["ok"] = all(column["ok"] for column in result["backends"].values())
-        write_json(place / "compare.json", result)
-    page = html.page(result, {name: place / name for name in result["backends"]})
-    write_atomically(place / "report.html", page.encode())
+    with alone_in(directory(place)):
+        directory(place)  # nobody has filled it before the lock
+        result = provenance() | {"spec": task.spec.to_dict(), "recipe": task.recipe.to_dict(), "backends": {}}
+        for name in names:
+            try:
+                result["backends"][name] = _column(Prepared(registry.find(name), place / name, task, setup), listener)
+            except VGGError as error:
+                result["backends"][name] = {"ok": False, "error": str(error)}
+                listener.stage(name, "failed")
+            result["ok"] = all(column["ok"] for column in result["backends"].values())
+            write_json(place / "compare.json", result)
+        page = html.page(result, {name: place / name for name in result["backends"]})
+        write_atomically(place / "report.html", page.encode())
     return result
 
 

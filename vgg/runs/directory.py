@@ -5,11 +5,12 @@ from __future__ import annotations
 import json
 import os
 import shutil
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import VGGError, mismatch
-from ..core.files import unwritable, write_atomically
+from ..core.errors import VGGError, mismatch, within
+from ..core.files import read_object, unwritable, write_atomically
 from ..core.recipe import Recipe
 from ..core.spec import Spec
 from ..process.provenance import provenance
@@ -18,6 +19,29 @@ from .options import Setup, Task
 
 DEFAULTS = {"data": None, **Setup().recorded()}
 """Values for the fields that ``run.json`` of an earlier version may lack."""
+NEEDED = {"backend", "spec", "recipe"}
+"""The fields without which a run cannot be read."""
+
+
+def _whole(value: Any, low: int = 0) -> bool:
+    return type(value) is int and value >= low
+
+
+_MACHINE = {"system", "cpu", "cores"}
+_FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
+    **dict.fromkeys(("backend", "date", "vgg"), ("a text", lambda value: isinstance(value, str))),
+    **dict.fromkeys(("spec", "recipe"), ("a table", lambda value: isinstance(value, dict))),
+    **dict.fromkeys(("facts", "summary"), ("a table or null", lambda value: value is None or isinstance(value, dict))),
+    **dict.fromkeys(("data", "commit"), ("a text or null", lambda value: value is None or isinstance(value, str))),
+    **dict.fromkeys(("deterministic", "tensorboard"), ("true or false", lambda value: isinstance(value, bool))),
+    **dict.fromkeys(("keep", "every"), ("an integer >= 0", _whole)),
+    "replicas": ("an integer >= 1", lambda value: _whole(value, 1)),
+    "device": ("cpu, gpu or auto", lambda value: value in ("cpu", "gpu", "auto")),
+    "machine": ("a table with system, cpu and cores", lambda value: isinstance(value, dict) and {*value} >= _MACHINE),
+    "earlier_facts": ("a list", lambda value: isinstance(value, list)),
+    "starts": ("a list of integers >= 0", lambda value: isinstance(value, list) and all(map(_whole, value))),
+}
+"""Field of ``run.json`` -> what it holds, and whether a value is such. Other fields are somebody else's."""
 
 
 def directory(path: Path) -> Path:
@@ -58,9 +82,10 @@ def create(path: Path, backend: str, task: Task, setup: Setup) -> Path:
 
     Raises ``VGGError`` when that is not possible.
     """
-    directory(path)
     about = {"backend": backend, "spec": task.spec.to_dict(), "recipe": task.recipe.to_dict()}
-    write_json(path / "run.json", {**provenance(), **about, "data": task.data, **setup.recorded()})
+    with alone_in(directory(path)):
+        directory(path)  # nobody has filled it before the lock
+        write_json(path / "run.json", {**provenance(), **about, "data": task.data, **setup.recorded()})
     return path
 
 
@@ -70,8 +95,7 @@ def amend(path: Path, task: Task, setup: Setup) -> None:
     Raises ``VGGError`` when another process is using the directory.
     """
     with alone_in(path):
-        earlier = json.loads((path / "run.json").read_text())
-        write_json(path / "run.json", {**provenance(), **earlier, "data": task.data, **setup.recorded()})
+        write_json(path / "run.json", {**provenance(), **load(path), "data": task.data, **setup.recorded()})
 
 
 def continued(source: Path, place: Path, backend: str) -> Path:
@@ -79,42 +103,53 @@ def continued(source: Path, place: Path, backend: str) -> Path:
 
     It continues from the last checkpoint of ``source``. Raises ``VGGError`` when there is none or it cannot be copied.
     """
-    run = read(source)
-    checkpoints = Checkpoints(source, 0).paths()
+    about: dict[str, Any] = {"backend": backend, "continues": str(source.absolute()), "summary": None, "starts": []}
+    run, checkpoints = load(source), Checkpoints(source, 0).paths()
     if not checkpoints:
         raise mismatch(str(source), "no checkpoint", "a run with one")
-    directory(place)
-    try:
-        (place / "checkpoints").mkdir()
-        shutil.copyfile(checkpoints[-1], place / "checkpoints" / checkpoints[-1].name)
-        shutil.copyfile(source / "metrics.jsonl", place / "metrics.jsonl")
-    except OSError as error:
-        raise VGGError(f"{source}: cannot be copied to {place} ({error}); choose another place with --out") from error
-    about = {"backend": backend, "continues": str(source.absolute()), "summary": None}
-    write_json(place / "run.json", {**run, **about, "spec": run["spec"].to_dict(), "recipe": run["recipe"].to_dict()})
+    with alone_in(directory(place)):
+        directory(place)
+        try:
+            (place / "checkpoints").mkdir()
+            shutil.copyfile(checkpoints[-1], place / "checkpoints" / checkpoints[-1].name)
+            shutil.copyfile(source / "metrics.jsonl", place / "metrics.jsonl")
+        except OSError as error:
+            raise VGGError(
+                f"{source}: cannot be copied to {place} ({error}); choose another place with --out"
+            ) from error
+        write_json(place / "run.json", run | about)
     return place
 
 
 def read(path: Path) -> dict[str, Any]:
     """Return ``run.json`` of the run directory ``path`` with its spec and recipe as objects.
 
-    Raises ``VGGError`` when ``path`` is not a run directory.
+    Raises ``VGGError``, which names the field, when ``path`` is not a run directory.
     """
-    try:
-        run = {**DEFAULTS, **json.loads((path / "run.json").read_text())}
-        return {
-            **run,
-            "backend": run["backend"],
-            "spec": Spec.from_dict(run["spec"]),
-            "recipe": Recipe.from_dict(run["recipe"]),
-        }
-    except (OSError, ValueError, TypeError, KeyError) as error:
-        raise VGGError(f"{path}: not a run directory ({error}); name one that vgg train made") from error
+    run = DEFAULTS | load(path)
+    with within(path / "run.json"):
+        return run | {"spec": Spec.from_dict(run["spec"]), "recipe": Recipe.from_dict(run["recipe"])}
+
+
+def load(path: Path) -> dict[str, Any]:
+    """Return ``run.json`` of the run directory ``path`` as it is.
+
+    Raises ``VGGError``, which names the field, when there is none or a field has a wrong type.
+    """
+    file = path / "run.json"
+    if not os.path.lexists(file):
+        raise VGGError(f"{path}: not a run directory (no run.json in it can be read); name one that vgg train made")
+    run = read_object(file)
+    for name, (wanted, fits) in _FIELDS.items():
+        if name in NEEDED - run.keys() or (name in run and not fits(run[name])):
+            got = repr(run[name])[:60] if name in run else "nothing"
+            raise mismatch(f"{file}: {name}", got, wanted, "put the file back as vgg wrote it")
+    return run
 
 
 def setup_of(run: dict[str, Any]) -> Setup:
     """Return the setup that a run was started with. Fields that ``run.json`` does not record have their defaults."""
-    return Setup().with_options(run)
+    return Setup().with_options({name: run[name] for name in Setup().recorded()})
 
 
 def write_json(path: Path, value: Any) -> None:

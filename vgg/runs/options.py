@@ -133,7 +133,7 @@ def task(
     if isinstance(arch, str) and not is_file(arch):
         shape = spec.input_shape if input_shape else (dataset.channels, plan.size, plan.size)
         spec = spec.modified(input_shape=shape, classes=classes or dataset.classes)
-    _check_fit(spec, dataset)
+    check_fit(spec, plan, dataset)
     return Task(spec, plan, dataset, folder)
 
 
@@ -147,12 +147,16 @@ def read_data(plan: Recipe, folder: str | Path | None) -> tuple[Dataset, str | N
     return data.load(plan.dataset, folder), str(Path(folder).absolute()) if folder else None
 
 
-def _check_fit(spec: Spec, dataset: Dataset) -> None:
+def check_fit(spec: Spec, plan: Recipe, dataset: Dataset) -> None:
+    """Raise ``VGGError`` when the network does not fit the dataset, or some batch of the recipe cannot be trained."""
+    from ..training.batches import Steps, check_trainable
+
     if spec.input_shape[0] != dataset.channels:
         wanted = f"{dataset.channels}, as {dataset.name} has"
         raise mismatch("input channels", spec.input_shape[0], wanted, f"use --input {dataset.channels}xHxW")
     if spec.classes < dataset.classes:
         raise mismatch("--classes", spec.classes, f"at least {dataset.classes}, as {dataset.name} has")
+    check_trainable(spec, Steps.of(plan, len(dataset.train_labels)))
 
 
 def new_path(name: str) -> Path:

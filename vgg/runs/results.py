@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,6 +11,8 @@ from ..conformance.tally import cell_text
 from ..core.params import Params, load_params
 from ..report import notebook
 from ..report.rows import texts
+from ..training import history
+from . import directory
 
 
 @dataclass(frozen=True)
@@ -30,7 +31,7 @@ class Run:
     @property
     def metrics(self) -> list[dict[str, Any]]:
         """One dictionary per training step and per evaluation, in order: the lines of ``metrics.jsonl``."""
-        return [json.loads(line) for line in (self.path / "metrics.jsonl").read_text().splitlines()]
+        return history.read(self.path / history.NAME)
 
     def weights(self) -> Params:
         """Read the trained parameters, ``{canonical name: array}``. Raises ``VGGError`` if the file is not readable."""
@@ -49,8 +50,7 @@ class Run:
         return f"Run({self.backend!r}, {str(self.path)!r}, accuracy={self.accuracy:.4f})"
 
     def _repr_html_(self) -> str:
-        about = json.loads((self.path / "run.json").read_text())
-        columns = {self.backend: {"facts": about["facts"], **self.summary}}
+        columns = {self.backend: {"facts": directory.load(self.path)["facts"], **self.summary}}
         return notebook.table(
             ["", self.backend], [[row, *cells] for row, cells in texts({"backends": columns}).items()]
         )

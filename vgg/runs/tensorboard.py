@@ -12,7 +12,7 @@ from ..core.errors import VGGError
 from ..core.files import unwritable
 
 Write = Callable[[dict[str, Any]], None]
-NAMES = {"loss", "lr", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy"}
+NAMES = {"loss", "lr", "training_loss", "validation_loss", "validation_accuracy", "test_loss", "test_accuracy"}
 
 
 def writer(folder: Path) -> AbstractContextManager[Write]:

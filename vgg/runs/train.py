@@ -2,23 +2,22 @@
 
 from __future__ import annotations
 
-import json
-import math
 from collections.abc import Mapping
 from contextlib import nullcontext
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import mismatch
+from ..core.errors import mismatch, within
 from ..core.files import write_atomically
-from ..core.recipe import Recipe
 from ..process import registry
 from ..process.client import Listener, Worker
 from ..process.ranks import outer
 from ..process.registry import Entry
-from ..training.batches import split
+from ..training.batches import Steps
 from ..training.checkpoints import Checkpoints, initial
+from ..training.fingerprint import fingerprint
+from ..training.past import past
 from . import directory, options, tensorboard
 from .options import Setup, Task
 
@@ -77,10 +76,12 @@ def resumed(
     if changed:
         names = sorted("input" if name == "input_shape" else name for name in changed)
         raise mismatch("vgg train --resume", f"another {', '.join(names)}", "at most other epochs")
-    entry, plan = registry.find(backend or run["backend"]), run["recipe"]
-    plan = replace(plan, epochs=changes.get("epochs") or plan.epochs)
-    _check_place(source, run, plan)
-    task = Task(run["spec"], plan, *options.read_data(plan, others.get("data") or run["data"]))
+    plan = replace(run["recipe"], epochs=changes.get("epochs") or run["recipe"].epochs)
+    entry = registry.find(backend) if backend else _entry(source, run)
+    with within(source / "run.json"):
+        task = Task(run["spec"], plan, *options.read_data(plan, others.get("data") or run["data"]))
+        options.check_fit(task.spec, plan, task.dataset)
+    _check_past(source, run, task)
     prepared = Prepared(entry, source, task, directory.setup_of(run).with_options(others), resume=True)
     _check_replicas(prepared)
     if (entry.name != run["backend"] or out) and prepared.first:
@@ -89,19 +90,30 @@ def resumed(
     return prepared
 
 
+def _entry(source: Path, run: Mapping[str, Any]) -> Entry:
+    with within(f"{source / 'run.json'}: backend"):
+        return registry.find(run["backend"])
+
+
 def _check_replicas(run: Prepared) -> None:
     if run.setup.replicas > run.task.recipe.batch_size:
         wanted = f"at most {run.task.recipe.batch_size}, the images of a batch"
         raise mismatch("--replicas", run.setup.replicas, wanted)
 
 
-def _check_place(source: Path, run: Mapping[str, Any], plan: Recipe) -> None:
-    """Raise ``VGGError`` when ``source`` has no checkpoint to continue from, or has done more epochs than ``plan``."""
+def _check_past(source: Path, run: Mapping[str, Any], task: Task) -> None:
+    """Raise ``VGGError`` when ``source`` cannot be continued: before a worker starts, and a directory is filled."""
     done = Checkpoints(source, 0).place()
     if done is None and run.get("summary"):
         raise mismatch(str(source), "a finished run without checkpoints", "one with --keep 1 or more")
-    if done and done > (plan.epochs, 0):
-        raise mismatch("--epochs", plan.epochs, f"at least {done[0]}, which the run has behind it")
+    if done and task.recipe.epochs < run["recipe"].epochs and done > (task.recipe.epochs, 0):
+        raise mismatch("--epochs", task.recipe.epochs, f"at least {done[0]}, which the run has behind it")
+    steps = Steps.of(task.recipe, len(task.dataset.train_labels))
+    past(source, task.spec, task.recipe, steps, fingerprint(task.spec, task.recipe, _arrays(task)))
+
+
+def _arrays(task: Task) -> dict[str, Any]:
+    return {part: getattr(task.dataset, part) for part in PARTS}
 
 
 def train(worker: Worker, run: Prepared, listener: Listener) -> dict[str, Any]:
@@ -113,28 +125,29 @@ def train(worker: Worker, run: Prepared, listener: Listener) -> dict[str, Any]:
     """
     name, task = worker.entry.name, run.task
     spec, recipe, dataset = task.spec, task.recipe, task.dataset
-    examples = len(split(len(dataset.train_labels), recipe.validation, recipe.seed)[0])
+    steps = Steps.of(recipe, len(dataset.train_labels))
     device = worker.place(recipe)
     write = tensorboard.writer(run.place / "tensorboard") if run.first and run.setup.tensorboard else None
     if recipe.init_from and not run.resume:
         initial(spec, recipe)  # raises before the run directory is filled
     if run.first:
         _describe(run)
-    listener.stage(name, "training", math.ceil(examples / recipe.batch_size) * recipe.epochs)
+    listener.stage(name, "training", steps.per_epoch * recipe.epochs)
     with write or nullcontext(lambda _: None) as written:
 
         def on_event(event: dict[str, Any]) -> None:
             listener.event(name, event)
             written(event)
 
-        arrays = {part: getattr(dataset, part) for part in PARTS}
         arguments: dict[str, Any] = {
             "out": str(run.place.absolute()),
             "spec": spec.to_dict(),
             "recipe": recipe.to_dict(),
         }
         arguments |= {"device": device, "keep": run.setup.keep, "every": run.setup.every}
-        summary, _ = worker.call("train", arrays, on_event=on_event, class_names=dataset.class_names, **arguments)
+        summary, _ = worker.call(
+            "train", _arrays(task), on_event=on_event, class_names=dataset.class_names, **arguments
+        )
     if "stopped" in summary:
         raise _stopped(run, summary["stopped"])
     return dict(summary)
@@ -156,7 +169,7 @@ def report(place: Path) -> Path:
     """Write ``report.html`` of the finished run in ``place``, and return its path."""
     from ..report import html
 
-    run = json.loads((place / "run.json").read_text())
+    run = directory.load(place)
     run["backends"] = {run["backend"]: {"facts": run["facts"], **run["summary"]}}
     write_atomically(place / "report.html", html.page(run, {run["backend"]: place}).encode())
     return place / "report.html"

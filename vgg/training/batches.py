@@ -5,18 +5,71 @@ All functions work on uint8 pixels of the dataset's own size. The compiled step 
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from ..core.errors import mismatch
+from ..core.errors import VGGError, mismatch
+from ..core.layers import expand
 from ..core.philox import raw, stream
 from ..core.recipe import Recipe
+from ..core.spec import Spec
 
 Images = NDArray[Any]
 Indices = NDArray[np.int64]
+Place = tuple[int, int]
+"""(epoch, step in that epoch) of the next step, both counted from 0."""
+
+
+@dataclass(frozen=True)
+class Steps:
+    """The steps of a run: every epoch divides ``examples`` images into batches of ``batch_size``; the last is short."""
+
+    examples: int
+    batch_size: int
+
+    @staticmethod
+    def of(recipe: Recipe, count: int) -> Steps:
+        """Return the steps of a run on ``count`` training images, of which the recipe may hold some out."""
+        return Steps(len(split(count, recipe.validation, recipe.seed)[0]), recipe.batch_size)
+
+    @property
+    def per_epoch(self) -> int:
+        """The number of steps of an epoch."""
+        return math.ceil(self.examples / self.batch_size)
+
+    def images(self, step: int) -> int:
+        """Return the number of images of a step, which is counted from 0 within its epoch."""
+        return min(self.batch_size, self.examples - step * self.batch_size)
+
+    def before(self, place: Place) -> int:
+        """Return the number of steps before ``place``, in all epochs."""
+        return place[0] * self.per_epoch + place[1]
+
+
+def check_trainable(spec: Spec, steps: Steps) -> None:
+    """Raise ``VGGError`` when a batch would give batch norm a single value per channel, whose variance says nothing.
+
+    That is a batch of one image at a map of 1x1. torch raises an error there, and other frameworks train on the bias
+    alone. Replicas change nothing: where batch norm trains on several, its statistics are those of the whole batch.
+    """
+    if error := untrainable(spec, steps):
+        raise error
+
+
+def untrainable(spec: Spec, steps: Steps) -> VGGError | None:
+    """Return the error that ``check_trainable`` raises, or None."""
+    smallest = steps.images(steps.per_epoch - 1)
+    points = [row.name for row in expand(spec) if row.kind == "batch_norm" and math.prod(row.output_shape[1:]) == 1]
+    if smallest > 1 or not points:
+        return None
+    got = f"{steps.batch_size}, which leaves a batch of 1 of the {steps.examples} images"
+    wanted = f"2 images or more in every batch, because {points[0]} normalises maps of 1x1"
+    return mismatch("--batch-size", got, wanted, "take another batch size")
 
 
 def split(count: int, share: float, seed: int) -> tuple[Indices, Indices]:

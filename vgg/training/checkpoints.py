@@ -1,6 +1,7 @@
 """The initial parameters of a run, and its checkpoints.
 
-A checkpoint is the learner's state as a safetensors file, with the place in the run in its metadata.
+A checkpoint is the learner's state as a safetensors file. Its metadata hold its place in the run, the fingerprint of
+the run, and a checksum.
 """
 
 from __future__ import annotations
@@ -9,34 +10,68 @@ import errno
 import fcntl
 import json
 import os
-from collections.abc import Iterator
-from contextlib import contextmanager
+import re
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager, suppress
 from pathlib import Path
 
 import numpy as np
 from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
-from ..core.errors import VGGError, mismatch
-from ..core.files import unwritable, write_atomically
+from ..core.errors import VGGError, mismatch, unknown
+from ..core.files import check_kind, drafts, sweep, unwritable, write_atomically
 from ..core.init import init
 from ..core.params import Params, load_params
 from ..core.recipe import Recipe
 from ..core.spec import Spec
+from .batches import Place
+from .fingerprint import checksum, differences
 
-Place = tuple[int, int]
-"""(epoch, step in that epoch) of the next step, both counted from 0."""
+_NAME = re.compile(r"epoch-([0-9]{4,})-step-([0-9]{6,})\.safetensors")
+_METADATA = {"spec", "recipe", "data", "place"}
+_DO = "remove it to go on from the one before, or start a new run if there is none"
+
+
+def name_of(place: Place) -> str:
+    """Return the name of the file of the checkpoint at ``place``."""
+    return "epoch-{:04d}-step-{:06d}.safetensors".format(*place)
+
+
+def place_of(name: str) -> Place | None:
+    """Return the place of the checkpoint in a file of this name, or None when that is not the name of a checkpoint."""
+    numbers = _NAME.fullmatch(name)
+    place = (int(numbers[1]), int(numbers[2])) if numbers else None
+    return place if place and name == name_of(place) else None
+
+
+def _is_ours(name: str) -> bool:
+    return place_of(name) is not None
 
 
 class Checkpoints:
-    """The checkpoints in ``run/checkpoints``. The last ``keep`` are kept; if that is 0, none is written."""
+    """The checkpoints in ``run/checkpoints``. The last ``keep`` are kept; if that is 0, none is written.
 
-    def __init__(self, run: Path, keep: int) -> None:
-        self.folder, self.keep = run / "checkpoints", keep
+    A checkpoint carries the ``fingerprint`` of its run, and one with another fingerprint is refused.
+    """
+
+    def __init__(self, run: Path, keep: int, fingerprint: Mapping[str, str] | None = None) -> None:
+        self.folder, self.keep, self.fingerprint = run / "checkpoints", keep, dict(fingerprint or {})
 
     def paths(self) -> list[Path]:
-        """Return the paths of the checkpoints, the oldest first."""
-        return sorted(self.folder.glob("epoch-*.safetensors"))
+        """Return the paths of the checkpoints, the oldest first. Files of other names are somebody else's.
+
+        Raises ``VGGError`` when the folder cannot be read.
+        """
+        if not os.path.lexists(self.folder):
+            return []
+        if not self.folder.is_dir():
+            raise unwritable(self.folder, FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)))
+        try:
+            places = sorted(place for path in self.folder.iterdir() if (place := place_of(path.name)))
+        except OSError as error:
+            raise VGGError(f"{self.folder}: cannot be read ({error.strerror}); give yourself the right to") from error
+        return [self.folder / name_of(place) for place in places]
 
     def save(self, state: Params, place: Place, spec: Spec) -> None:
         """Write a checkpoint, completely or not at all; then remove those that are too old.
@@ -46,35 +81,86 @@ class Checkpoints:
         """
         if not self.keep:
             return
-        self.folder.mkdir(exist_ok=True)
-        path = self.folder / "epoch-{:04d}-step-{:06d}.safetensors".format(*place)
-        write_atomically(path, save(state, metadata={"place": json.dumps(place), "spec": spec.to_json()}))
+        about = {"spec": spec.to_json(), **self.fingerprint, "place": json.dumps(place)}
+        data = save(state, metadata={**about, "checksum": checksum(state, about)})
+        first = not self.folder.is_dir()
+        folder = self.folder.with_name(f".{self.folder.name}.{os.getpid()}") if first else self.folder
+        folder.mkdir(exist_ok=True)
+        write_atomically(folder / name_of(place), data)
+        if first:
+            folder.rename(self.folder)
         for old in self.paths()[: -self.keep]:
             old.unlink()
 
+    def lost(self) -> bool:
+        """Return whether there is no checkpoint although there has been one.
+
+        The folder appears with its first checkpoint; an earlier version made it before, and then wrote a draft there.
+        """
+        return self.folder.exists() and not self.paths() and not drafts(self.folder, _is_ours)
+
+    def sweep(self) -> None:
+        """Remove what a killed process left of a checkpoint that it was writing, and nothing else."""
+        sweep(self.folder, _is_ours)
+        for folder in self.folder.parent.glob(f".{self.folder.name}.*"):
+            if folder.name.rpartition(".")[2].isdecimal() and folder.is_dir():
+                sweep(folder, _is_ours)
+                for path in folder.glob("epoch-*"):
+                    if _is_ours(path.name):
+                        path.unlink()
+                with suppress(OSError):  # somebody else's files are in it
+                    folder.rmdir()
+
     def place(self) -> Place | None:
         """Return the place of the newest checkpoint, from its name, or None when there is no checkpoint."""
-        if not self.paths():
-            return None
-        _, epoch, _, step = self.paths()[-1].stem.split("-")
-        return int(epoch), int(step)
+        paths = self.paths()
+        return place_of(paths[-1].name) if paths else None
 
     def last(self) -> tuple[Params, Place] | None:
         """Read the (state, place) of the newest checkpoint, or return None when there is no checkpoint.
 
-        Raises ``VGGError`` when it cannot be read.
+        Raises ``VGGError`` when it cannot be read, was changed, or belongs to another run.
         """
-        if not self.paths():
+        paths = self.paths()
+        if not paths:
             return None
-        path = self.paths()[-1]
+        for path in paths:
+            check_kind(path)
+        state, about = read(paths[-1])
+        place = place_of(paths[-1].name) or (0, 0)
+        self._check(paths[-1], about, place)
+        return state, place
+
+    def _check(self, path: Path, about: dict[str, str], place: Place) -> None:
+        """Raise ``VGGError`` unless the metadata of a checkpoint are those of this run and of ``place``."""
         try:
-            with safe_open(path, framework="numpy") as file:
-                epoch, step = json.loads(file.metadata()["place"])
-            return load_file(path), (epoch, step)
-        except (SafetensorError, OSError, LookupError, TypeError, ValueError) as error:
-            raise VGGError(
-                f"{path}: not a readable checkpoint ({error}); remove it to go on from the one before"
-            ) from error
+            for name in about.keys() - _METADATA:
+                raise unknown("key in the metadata", name, _METADATA)
+            got, lines = json.loads(about["place"]), differences(about, self.fingerprint)
+        except (VGGError, LookupError, TypeError, ValueError, RecursionError) as error:
+            raise VGGError(f"{path}: not a readable checkpoint ({error}); {_DO}") from error
+        if got != list(place):
+            raise mismatch(f"{path}: place", got, list(place), _DO)
+        if lines:
+            raise VGGError(f"{path}: {lines}; it belongs to another run, so move it elsewhere")
+
+
+def read(path: Path) -> tuple[Params, dict[str, str]]:
+    """Return the arrays and the metadata of a checkpoint.
+
+    Raises ``VGGError`` when it cannot be read, or when it is not what its checksum says; earlier versions wrote none.
+    """
+    try:
+        with safe_open(path, framework="numpy") as file:
+            about = dict(file.metadata() or {})
+        state = load_file(path)
+    except (SafetensorError, OSError, LookupError, AttributeError, TypeError, ValueError) as error:
+        raise VGGError(f"{path}: not a readable checkpoint ({error}); {_DO}") from error
+    got = about.pop("checksum", None)
+    wanted = checksum(state, about)
+    if got not in (None, wanted):
+        raise mismatch(f"{path}: checksum", str(got)[:12], wanted[:12], f"its contents were changed; {_DO}")
+    return state, about
 
 
 @contextmanager
@@ -108,12 +194,13 @@ def initial(spec: Spec, recipe: Recipe) -> Params:
     """Return the parameters that a run starts from, ``{canonical name: array}`` of the recipe's dtype.
 
     They are drawn; if ``recipe.init_from`` names a file of weights or a checkpoint, some are replaced by those in it.
-    Raises ``VGGError`` when that file is not readable or no layer in it fits.
+    Raises ``VGGError`` when that file is not readable, was changed, or no layer in it fits.
     """
     fresh = init(spec, recipe.seed, recipe.init, recipe.dtype)
     if not recipe.init_from:
         return fresh
     stored = load_params(recipe.init_from, among=True)
+    read(Path(recipe.init_from))
     weights = {n.removesuffix(".weight"): a.shape for n, a in stored.items() if n.endswith(".weight")}
     convs = [layer for layer, shape in weights.items() if len(shape) == 4][: recipe.init_convs or None]
     wanted = {*convs, *(layer.replace("conv", "bn") for layer in convs), *(n for n in weights if n.startswith("fc"))}

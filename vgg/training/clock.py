@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import re
 import sys
 import time
@@ -9,6 +10,7 @@ from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
+from typing import NamedTuple
 
 _OUT_OF_MEMORY = re.compile(
     r"out of memory|OutOfMemory|MemoryError|RESOURCE_EXHAUSTED|ResourceExhausted|allocate (CPU )?memory|bad_alloc",
@@ -43,18 +45,33 @@ class Clock:
         return {**shares, "other": 1 - sum(shares.values())}
 
 
-def speed(steps: Sequence[float], epochs: Sequence[float], images: int) -> dict[str, float | None]:
-    """Return speeds, which are medians without the first step and the first epoch, since these compile.
+class Step(NamedTuple):
+    """The number of ``images`` of a training step, its ``seconds``, and whether it may have compiled: ``cold``.
 
-    ``steps`` are the seconds of every step, with ``images`` images each; ``epochs`` are the seconds of the epochs that
-    were trained without interruption.
+    A step is cold when its process has not yet trained on a batch of that size.
     """
-    steady = median(steps[1:] or steps)
+
+    images: int
+    seconds: float
+    cold: bool
+
+
+def speed(steps: Sequence[Step], epochs: Sequence[float]) -> dict[str, float | None]:
+    """Return speeds per image: those of a run are its images divided by their seconds, without cold steps.
+
+    ``epochs`` are the seconds of the epochs that were trained without interruption. ``step_seconds`` is the time of a
+    full batch, and ``compile_seconds`` what the first step of each size took longer than its images take otherwise.
+    ``epoch_seconds`` is the median without the first epoch.
+    """
+    full = max(step.images for step in steps)
+    warm = [step for step in steps if not step.cold] or steps
+    step_seconds = full * math.fsum(step.seconds for step in warm) / sum(step.images for step in warm)
+    first = {step.images: step for step in reversed(steps)}
     return {
-        "images_per_second": images / steady,
-        "step_seconds": steady,
+        "images_per_second": full / step_seconds,
+        "step_seconds": step_seconds,
         "epoch_seconds": median(epochs[1:] or epochs) if epochs else None,
-        "compile_seconds": max(steps[0] - steady, 0.0),
+        "compile_seconds": sum(max(step.seconds - n / full * step_seconds, 0.0) for n, step in first.items()),
     }
 
 

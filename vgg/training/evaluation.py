@@ -2,27 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 SAMPLES = 20
-"""The number of samples, and of mistakes, in an evaluation."""
+"""The number of samples, of mistakes and of confusions in an evaluation."""
+MATRIX = 100
+"""The largest number of classes for which an evaluation has the whole confusion matrix, which is its square."""
 
 
 def evaluation(logits: NDArray[np.float64], labels: NDArray[np.int64], names: Sequence[str]) -> dict[str, Any]:
-    """Return accuracy, confusion matrix (rows: true class, columns: predicted), accuracy per class, and predictions.
+    """Return accuracy, confusions, accuracy per class, and predictions.
 
     ``logits`` is (N, classes), ``labels`` (N,), and ``names`` are those of the classes; a class without a name is named
-    by its index. ``samples`` are the first ``SAMPLES`` examples; ``mistakes`` are the wrong predictions with the
-    highest probabilities. The result consists of plain values for JSON.
+    by its index. ``confusion`` is the matrix (rows: true class, columns: predicted), or None if there are more than
+    ``MATRIX`` classes; ``confusions`` are its ``SAMPLES`` largest counts of wrong predictions. ``samples`` are the
+    first ``SAMPLES`` examples; ``mistakes`` are the wrong predictions with the highest probabilities. The result
+    consists of plain values for JSON.
     """
-    predicted = logits.argmax(axis=1)
-    names = [*names, *map(str, range(len(names), logits.shape[1]))]
-    confusion = np.bincount(labels * len(names) + predicted, minlength=len(names) ** 2).reshape(len(names), -1)
-    counts = confusion.sum(axis=1)
+    predicted, classes = logits.argmax(axis=1), logits.shape[1]
+    names = [*names, *map(str, range(len(names), classes))]
+    counts, right = (np.bincount(some, minlength=classes) for some in (labels, labels[predicted == labels]))
     probability = _confidence(logits)
     wrong = np.flatnonzero(predicted != labels)
     mistakes = wrong[np.argsort(-probability[wrong], kind="stable")]
@@ -41,13 +44,30 @@ def evaluation(logits: NDArray[np.float64], labels: NDArray[np.int64], names: Se
     return {
         "accuracy": float((predicted == labels).mean()),
         "classes": names,
-        "confusion": confusion.tolist(),
-        "class_accuracy": [
-            float(row[i] / n) if n else None for i, (row, n) in enumerate(zip(confusion, counts, strict=True))
+        "confusion": _matrix(labels, predicted, classes) if classes <= MATRIX else None,
+        "confusions": [
+            {"label": names[label], "predicted": names[other], "count": count}
+            for label, other, count in _confusions(labels[wrong], predicted[wrong], classes)
         ],
+        "class_accuracy": [float(r / n) if n else None for r, n in zip(right, counts, strict=True)],
         "samples": entries(np.arange(len(labels))),
         "mistakes": entries(mistakes),
     }
+
+
+def _matrix(labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int) -> list[list[int]]:
+    counts = np.bincount(labels * classes + predicted, minlength=classes**2)
+    matrix: list[list[int]] = counts.reshape(classes, classes).tolist()
+    return matrix
+
+
+def _confusions(
+    labels: NDArray[np.int64], predicted: NDArray[np.int64], classes: int
+) -> Iterator[tuple[int, int, int]]:
+    """Yield (true class, predicted class, count) of the most frequent pairs; of equal counts the first class first."""
+    pairs, counts = np.unique(labels * classes + predicted, return_counts=True)
+    for i in np.argsort(-counts, kind="stable")[:SAMPLES]:
+        yield int(pairs[i] // classes), int(pairs[i] % classes), int(counts[i])
 
 
 def _confidence(logits: NDArray[np.float64]) -> NDArray[np.float64]:

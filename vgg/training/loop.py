@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, nullcontext
@@ -25,9 +24,12 @@ from ..core.recipe import Recipe
 from ..core.replicas import group
 from ..core.spec import Spec
 from . import batches
-from .checkpoints import Checkpoints, Place, alone_in, initial
-from .clock import Clock, out_of_memory, peak_bytes, speed
+from .batches import Place
+from .checkpoints import Checkpoints, alone_in, initial
+from .clock import Clock, out_of_memory, peak_bytes
 from .evaluation import evaluation
+from .fingerprint import fingerprint as fingerprint_of
+from .past import FILES, past
 
 Arrays = Mapping[str, NDArray[Any]]
 Emit = Callable[[dict[str, Any]], None]
@@ -60,7 +62,8 @@ def run(
 
     The summary has losses, accuracy, images/s, seconds of compiling and per epoch, shares of the time, peak bytes of
     the host's memory, and the device. For a run that stops it is ``{"stopped": (epoch, step)}``. Raises ``VGGError``
-    when ``out`` is in use, when it cannot be written, when memory is exhausted, and when the loss is not finite.
+    when ``out`` is in use, when it cannot be written, when memory is exhausted, when the loss is not finite, and for
+    what ``past`` and ``batches.check_trainable`` refuse.
     """
     with nullcontext() if group().rank else alone_in(out), _written(out):
         loop = Loop(backend, out, arrays, Spec.from_dict(spec), Recipe.from_dict(recipe), device, emit, keep)
@@ -90,20 +93,22 @@ class Loop:
         self, backend: Any, out: Path, arrays: Arrays, spec: Spec, recipe: Recipe, device: str, emit: Emit, keep: int
     ) -> None:
         self.out, self.arrays, self.spec, self.recipe, self.emit, self.device = out, arrays, spec, recipe, emit, device
-        self.checkpoints, self.group = Checkpoints(out, keep), group()
-        self.examples, held_out = batches.split(len(arrays["train_labels"]), recipe.validation, recipe.seed)
         images, labels = arrays["train_images"], arrays["train_labels"]
+        self.steps, self.group = batches.Steps.of(recipe, len(labels)), group()
+        batches.check_trainable(spec, self.steps)
+        self.examples, held_out = batches.split(len(labels), recipe.validation, recipe.seed)
         self.evaluation_set = ("validation", images[held_out], labels[held_out]) if len(held_out) else self._test_set()
-        self.place: Place = (0, 0)
-        self.rows: list[dict[str, Any]] = []
+        fingerprint = fingerprint_of(spec, recipe, arrays)
+        earlier = past(out, spec, recipe, self.steps, fingerprint)
+        self.checkpoints, self.history = Checkpoints(out, keep, fingerprint), earlier.history
+        self.place: Place = earlier.place
         self.logits: NDArray[np.float64] | None = None
-        self.clock = Clock()
+        self.clock, self.starts = Clock(), [0]
         self.epoch_seconds: float | None = None
-        self.backend, checkpoint = backend, self.checkpoints.last()
-        self.learner = self._learner({} if checkpoint else initial(spec, recipe))
-        if checkpoint:
-            state, self.place = checkpoint
-            self.learner.restore(state)
+        self.backend = backend
+        self.learner: Any = self._learner({} if earlier.state else initial(spec, recipe))
+        if earlier.state:
+            self.learner.restore(earlier.state)
 
     def _learner(self, weights: Arrays) -> Any:
         """Return a new learner, of ``weights`` if there are any."""
@@ -115,26 +120,12 @@ class Loop:
 
         ``metrics.jsonl`` is cut back to the checkpoint, and temporary files of an earlier process are removed.
         """
-        if self.place != (0, 0):
-            lines = self._metrics().splitlines(keepends=True)
-            whole = (json.loads(line) for line in lines if line.endswith("\n"))  # a power failure may cut the last line
-            self.rows = [row for row in whole if (row["epoch"], row.get("step", math.inf)) < self.place]
         if not self.group.rank:
-            files.sweep(self.out)
-            files.sweep(self.checkpoints.folder)
-            text = "".join(json.dumps(row) + "\n" for row in self.rows)
-            files.write_atomically(self.out / "metrics.jsonl", text.encode())
+            files.sweep(self.out, FILES.__contains__)
+            self.checkpoints.sweep()
+            self.history.begin()
         self._describe(facts, None)
         self.clock = Clock()
-
-    def _metrics(self) -> str:
-        path = self.out / "metrics.jsonl"
-        try:
-            return path.read_text()
-        except (OSError, ValueError) as error:
-            raise VGGError(
-                f"{path}: cannot be read ({error}); put it back, or start a new run from a checkpoint by --init-from"
-            ) from error
 
     def train(self, every: int, stopping: Callable[[], bool]) -> bool:
         """Train the rest of an epoch. Return False when the run was stopped, otherwise True.
@@ -142,7 +133,7 @@ class Loop:
         Raises ``VGGError`` when a loss is not finite.
         """
         (epoch, first), start = self.place, self.clock.training()
-        lr = self.recipe.lr_at(epoch, [row["validation_accuracy"] for row in self.rows if "validation_accuracy" in row])
+        lr = self.recipe.lr_at(epoch, self.history.accuracies())
         rest = batches.batches(len(self.examples), self.recipe.batch_size, self.recipe.seed, epoch, first)
         for step, batch in enumerate(rest, first):
             self._step(lr, self.examples[batch])
@@ -168,7 +159,8 @@ class Loop:
             raise self._diverged(f"{name} loss is {loss} after epoch {epoch + 1}")
         accuracy = float((self.logits.argmax(axis=1) == labels).mean())
         results = {f"{name}_loss": loss, f"{name}_accuracy": accuracy}
-        self._log({"epoch": epoch, **results, "epoch_seconds": self.epoch_seconds})
+        row = {"epoch": epoch, **results, "epoch_seconds": self.epoch_seconds}
+        self._log(row, training_loss=self.history.training_loss(epoch))
 
     def save(self) -> None:
         """Write a checkpoint of this place in the run, unless none are kept.
@@ -187,8 +179,7 @@ class Loop:
                 )
             if not self.checkpoints.keep:
                 return
-            with (self.out / "metrics.jsonl").open("rb") as metrics:
-                os.fsync(metrics.fileno())  # after a power failure there must be no checkpoint without its metrics
+            self.history.sync()
             self.checkpoints.save(state, self.place, self.spec)
 
     def finish(self, facts: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
@@ -211,16 +202,7 @@ class Loop:
 
     def _summary(self) -> dict[str, Any]:
         """Return the first loss, the mean loss of the last epoch, speeds, peak memory in bytes, and the device."""
-        steps = [row for row in self.rows if "loss" in row]
-        final = [row["loss"] for row in steps if row["epoch"] == self.recipe.epochs - 1]
-        epochs = [row["epoch_seconds"] for row in self.rows if row.get("epoch_seconds")]
-        return {
-            "first_loss": steps[0]["loss"],
-            "last_loss": float(np.mean(final)),
-            **speed([row["seconds"] for row in steps], epochs, min(self.recipe.batch_size, len(self.examples))),
-            "peak_bytes": peak_bytes(),
-            "device": self.device,
-        }
+        return {**self.history.summary(self.starts), "peak_bytes": peak_bytes(), "device": self.device}
 
     def _step(self, lr: float, batch: NDArray[np.int64]) -> None:
         (epoch, step), labels = self.place, self.arrays["train_labels"][batch]
@@ -250,6 +232,8 @@ class Loop:
         """
         size = len(images)
         while size := size // 2:
+            if batches.untrainable(self.spec, batches.Steps(self.steps.examples, size)):
+                continue
             self.learner = None
             try:
                 self.learner = self._learner({})
@@ -269,12 +253,7 @@ class Loop:
     def _masks(self, count: int) -> dict[str, Any]:
         if self.recipe.dropout == "native":
             return {}
-        return {"masks": masks(self.spec, count, self.recipe.seed, self._number())}
-
-    def _number(self) -> int:
-        """Return the number of steps taken so far."""
-        epoch, step = self.place
-        return epoch * math.ceil(len(self.examples) / self.recipe.batch_size) + step
+        return {"masks": masks(self.spec, count, self.recipe.seed, self.steps.before(self.place))}
 
     def _test_set(self) -> tuple[str, NDArray[Any], NDArray[Any]]:
         return "test", self.arrays["test_images"], self.arrays["test_labels"]
@@ -307,19 +286,29 @@ class Loop:
 
     def _log(self, row: dict[str, Any], **more: Any) -> None:
         """Write ``row`` to ``metrics.jsonl``; send it as an event with ``more`` and the ``number`` of steps so far."""
-        self.rows.append(row)
+        self.history.rows.append(row)
         if self.group.rank:
             return
-        with (self.out / "metrics.jsonl").open("a") as metrics:
-            metrics.write(json.dumps(row) + "\n")
-        self.emit({**row, **more, "number": self._number() + ("step" in row)})
+        self.history.append(row)
+        self.emit({**row, **more, "number": self.steps.before(self.place) + ("step" in row)})
 
     def _describe(self, facts: dict[str, Any], summary: dict[str, Any] | None) -> None:
         if self.group.rank:
             return
-        about = json.loads((self.out / "run.json").read_text()) if (self.out / "run.json").exists() else {}
+        path = self.out / "run.json"
+        about = files.read_object(path) if path.exists() else {}
+        if summary is None:
+            about["starts"] = self.starts = self._starts(about)
         if about.get("facts") not in (None, facts):  # the run continues in another environment or on another device
             about["earlier_facts"] = [*about.get("earlier_facts", []), about["facts"]]
         about = {"device": self.device, **about, "placed": self.device, "facts": facts, "summary": summary}
-        about |= {"spec": self.spec.to_dict(), "recipe": self.recipe.to_dict()}
-        files.write_atomically(self.out / "run.json", json.dumps(about, indent=1).encode())
+        about |= {"spec": self.spec.to_dict(), "recipe": self.recipe.to_dict(), "examples": self.steps.examples}
+        files.write_atomically(path, json.dumps(about, indent=1).encode())
+
+    def _starts(self, about: dict[str, Any]) -> list[int]:
+        """Return the numbers of steps that were behind this run when each of its processes began.
+
+        What a process compiles does not count for the speed, and neither do steps of a run that this one continues.
+        """
+        earlier, begun = about.get("starts", [] if "continues" in about else [0]), self.steps.before(self.place)
+        return [*(start for start in earlier if start < begun), begun]
