@@ -40,6 +40,7 @@ def run(arguments: Namespace) -> int:
     The last lines that it prints say how much of the suite was judged.
     """
     from ..core import files
+    from ..core.texts import one_line
 
     if arguments.json:
         files.check_standard_output()
@@ -52,5 +53,5 @@ def run(arguments: Namespace) -> int:
         sys.stderr.close()
         return 1
     if outcome.reason:
-        print(f"vgg: {outcome.reason}", file=sys.stderr)
+        print(f"vgg: {one_line(outcome.reason)}", file=sys.stderr)
     return outcome.status

@@ -78,15 +78,14 @@ def _unreadable(path: Path, kind: str, reason: object) -> VGGError:
 
 @contextlib.contextmanager
 def no_empty_folder(path: Path) -> Iterator[None]:
-    """Remove the folder ``path``, and those above it, if they are new and empty when the block raises."""
+    """Remove the folder ``path``, and those above it, if the block has made them and left them empty."""
     new = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
     try:
         yield
-    except BaseException:
+    finally:
         for folder in new:
             with contextlib.suppress(OSError):  # not empty, or not made
                 folder.rmdir()
-        raise
 
 
 def check_file(option: str, path: Path) -> None:

@@ -35,7 +35,7 @@ def page(result: Mapping[str, Any], runs: Mapping[str, Path]) -> str:
     spec = Spec.from_dict(result["spec"])
     table = layers.expand(spec)
     metrics = {name: _metrics(run) for name, run in runs.items()}
-    return template("report.html.jinja").render(
+    text = template("report.html.jinja").render(
         result=result,
         spec=spec,
         table=table,
@@ -52,6 +52,7 @@ def page(result: Mapping[str, Any], runs: Mapping[str, Path]) -> str:
             if any(key in row for rows in metrics.values() for row in rows)
         },
     )
+    return text.encode(errors="backslashreplace").decode()  # what a backend says may not be Unicode
 
 
 def _curve(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from ..core.layers import Layer, Totals
 from ..core.spec import Spec
+from ..core.texts import printable
 from .rows import rows_of, size
 
 FLOAT32 = 4
@@ -32,7 +33,7 @@ def listing(counts: Mapping[str, Mapping[str, int]], homes: Mapping[str, Mapping
     _print(table)
     table = _table("backend", "where", "version", right=0)
     for name, home in homes.items():
-        table.add_row(name, home["where"], home["version"])
+        _row(table, name, home["where"], home["version"])
     _print(table)
 
 
@@ -48,7 +49,7 @@ def layer_rows(rows: Sequence[Layer]) -> tuple[list[str], list[list[str]]]:
 
 def title(spec: Spec) -> str:
     """Return one line about the network: its name, its input shape and its classes."""
-    return f"{spec.name}: {'x'.join(map(str, spec.input_shape))} -> {spec.classes}"
+    return f"{printable(spec.name)}: {'x'.join(map(str, spec.input_shape))} -> {spec.classes}"
 
 
 def layer_table(spec: Spec, rows: Sequence[Layer], totals: Totals) -> None:
@@ -69,14 +70,14 @@ def layer_table(spec: Spec, rows: Sequence[Layer], totals: Totals) -> None:
 
 def comparison(result: Mapping[str, Any]) -> None:
     """Print the table of ``vgg compare``, and the errors of backends that failed."""
-    table = _table("", *result["backends"])
+    table = _table("", *map(printable, result["backends"]))
     for row, text in rows_of(result).items():
         cells = (text(column) if "facts" in column else "-" for column in result["backends"].values())
-        table.add_row(row, *cells)
+        _row(table, row, *cells)
     _print(table)
     for name, column in result["backends"].items():
         if "error" in column:
-            Console().print(f"{name} failed: {column['error']}", style="red", markup=False, highlight=False)
+            _console().print(printable(f"{name} failed: {column['error']}", "\n"), style="red")
 
 
 def timings(tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> None:
@@ -85,7 +86,7 @@ def timings(tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> None:
         table = _table(*columns)
         table.title = title
         for row in rows:
-            table.add_row(*row)
+            _row(table, *row)
         _print(table)
 
 
@@ -94,12 +95,12 @@ class Progress:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._bar = Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=_console(stderr=True),
             disable=quiet or not sys.stderr.isatty(),
         )
         self._plain = not quiet and not sys.stderr.isatty()
@@ -159,7 +160,17 @@ def _table(*columns: str, right: int = 1) -> Table:
     return table
 
 
+def _row(table: Table, *cells: str) -> None:
+    """Add a row whose texts may hold anything: a terminal only shows them."""
+    table.add_row(*(printable(cell, "\n") for cell in cells))
+
+
+def _console(**options: Any) -> Console:
+    """Return a console that prints texts as they are: it reads no markup, so that ``[/x]`` is only a text."""
+    return Console(highlight=False, markup=False, emoji=False, **options)
+
+
 def _print(table: Table) -> None:
     """Print ``table``, wide enough for whole words and numbers if the output is not a terminal."""
-    console = Console(highlight=False)
-    console.print(table) if console.is_terminal else Console(highlight=False, width=160).print(table)
+    console = _console()
+    console.print(table) if console.is_terminal else _console(width=160).print(table)
