@@ -291,9 +291,9 @@ def bench(
     for name in workloads:
         if not isinstance(name, str) or name not in run.names():
             raise unknown("workload", name, run.names())
-    if device == "auto":
-        raise mismatch("--device", "auto", "cpu or gpu: a result is for one of them")
     where, rounds = Setup(env=env, timeout=timeout, device=device), integer("--rounds", rounds, 1)
+    if where.device == "auto":
+        raise mismatch("--device", "auto", "cpu or gpu: a result is for one of them")
     batch_size = None if batch_size is None else integer("--batch-size", batch_size, 1, limits.BATCH)
     precision = choice("--precision", precision, [name for name in CHOICES["precision"] if name != "float64"])
     conditions = Conditions(device, precision, rounds, env, where.timeout, batch_size)

@@ -33,7 +33,23 @@ class _Once(argparse.Action):
         if option and self.dest in seen:
             raise argparse.ArgumentError(self, "got it twice, wanted it once")
         seen.add(self.dest)
-        setattr(namespace, self.dest, values)
+        setattr(namespace, self.dest, _one(self, values) if option else values)
+
+
+class _Each(argparse.Action):
+    """Add the value of an option that may be there several times to those before it."""
+
+    def __call__(
+        self, _parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, _option: str | None = None
+    ) -> None:
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), _one(self, values)])
+
+
+def _one(option: argparse.Action, value: Any) -> Any:
+    """Return the value of an option; argparse makes an empty list of ``--option=--``."""
+    if isinstance(value, list):
+        raise argparse.ArgumentError(option, "got --, wanted a value")
+    return value
 
 
 class _Parser(argparse.ArgumentParser):
@@ -41,8 +57,8 @@ class _Parser(argparse.ArgumentParser):
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
-        for name in (None, "store"):
-            self.register("action", name, _Once)
+        for name, action in ((None, _Once), ("store", _Once), ("append", _Each)):
+            self.register("action", name, action)
 
     def error(self, message: str) -> NoReturn:
         self.exit(USAGE, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")

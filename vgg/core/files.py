@@ -28,6 +28,10 @@ def path_of(what: str, value: Any) -> Path:
     text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
     if not isinstance(text, str) or not text or "\0" in text or len(text) > limits.PATH:
         raise mismatch(what, shown(value), "a path")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise mismatch(what, shown(value), "a path that the file system can hold") from None
     return Path(os.path.expanduser(text))  # noqa: PTH111  # Path.expanduser raises for a user that does not exist
 
 

@@ -39,7 +39,10 @@ def one_line(text: object, most: int = 400) -> str:
     """Return ``text`` as one line of about ``most`` characters that a terminal only shows."""
     if isinstance(text, (int, list, tuple, dict)):
         return cut(shown(text), most)
-    return printable(cut(str(text), most))
+    try:
+        return printable(cut(str(text), most))
+    except Exception:  # noqa: BLE001 - an object of the user's
+        return cut(shown(text), most)
 
 
 def printable(text: str, keep: str = "") -> str:

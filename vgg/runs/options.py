@@ -130,7 +130,8 @@ def recipe_of(base: str | Recipe | None, changes: Mapping[str, Any]) -> Recipe:
         changes["init_from"] = str(weights / "weights.safetensors" if os.path.isdir(weights) else weights)  # noqa: PTH112
     if isinstance(base, Recipe):
         return replace(base, **changes)
-    quick = QUICK.get(str(changes.get("dataset", "digits")), "quick")
+    dataset = changes.get("dataset", "digits")
+    quick = QUICK.get(dataset, "quick") if isinstance(dataset, str) else "quick"
     return recipe(quick if base is None else base, **changes)
 
 

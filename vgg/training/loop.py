@@ -274,7 +274,9 @@ class Loop:
         pixels = f"pixels are (value / 255 - {plan.mean:g}) / {plan.std:g}"
         weights = f"weights are from {plan.init_from}" if plan.init_from else f"weights are drawn by {plan.init}"
         causes = f"{pixels}, {weights}, and the arithmetic is {plan.precision}"
-        return VGGError(f"{what}, before any update, so the learning rate is not the cause; {causes}: change one of them")
+        return VGGError(
+            f"{what}, before any update, so the learning rate is not the cause; {causes}: change one of them"
+        )
 
     def _masks(self, count: int) -> dict[str, Any]:
         if self.recipe.dropout == "native":
