@@ -39,9 +39,10 @@ def run(arguments: Namespace) -> int:
 
     The last lines that it prints say how much of the suite was judged.
     """
-    from ..core import files
+    from ..core import files, systems
     from ..core.texts import one_line
 
+    systems.check_posix("vgg check")
     if arguments.json:
         files.check_standard_output()
     try:

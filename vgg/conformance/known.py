@@ -19,6 +19,7 @@ import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from pathlib import Path
 from typing import Any
 
 from ..core import limits
@@ -71,7 +72,8 @@ class Known:
 def read(path: str, cells: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Known]:
     """Return the entry of every cell (backend, id) that is known to fail; raise ``VGGError`` if the file is invalid."""
     try:
-        content = toml_value(read_text(path_of("--known", path), "known failures", limits.DOCUMENT))
+        path = str(path_of("--known", path))
+        content = toml_value(read_text(Path(path), "known failures", limits.DOCUMENT))
     except VGGError as error:
         raise VGGError(f"{path}: not a readable TOML file ({error})") from error
     expected: dict[tuple[str, str], Known] = {}

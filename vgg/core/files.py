@@ -55,7 +55,7 @@ def read_bytes(path: Path, kind: str, most: int) -> bytes:
         with opened(path) as file:
             data = file.read(most + 1)
     except (OSError, ValueError) as error:
-        raise _unreadable(path, kind, error) from error
+        raise _unreadable(path, kind, getattr(error, "strerror", None) or error) from error
     if len(data) > most:
         raise _unreadable(path, kind, f"it has more than {most:,} bytes")
     return data
@@ -69,11 +69,14 @@ def opened(path: Path) -> Iterator[io.BufferedReader]:
     """
     descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
     with io.open(descriptor, "rb") as file:  # noqa: UP020  # a descriptor
-        mode = os.fstat(descriptor).st_mode
-        if not stat.S_ISREG(mode):
-            names = [name for test, name in KINDS.items() if test(mode)]
-            raise OSError(f"it is {names[0] if names else 'a device'}, not a file")
+        _check_regular(os.fstat(descriptor).st_mode)
         yield file
+
+
+def _check_regular(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        names = [name for test, name in KINDS.items() if test(mode)]
+        raise OSError(errno.EINVAL, f"it is {names[0] if names else 'a device'}, not a file")
 
 
 def _unreadable(path: Path, kind: str, reason: object) -> VGGError:
@@ -128,9 +131,14 @@ def check_standard_output() -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` to a temporary file and rename it to ``path``. Raises ``VGGError`` when that fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write ``data`` to a temporary file and rename it to ``path``.
+
+    Raises ``VGGError`` when that fails, and when ``path`` is no file: a rename would take the place of a device.
+    """
+    temporary = path.parent / f".{path.name}.{os.getpid()}"
     try:
+        if os.path.exists(path):  # noqa: PTH110  # it never raises
+            _check_regular(path.stat().st_mode)
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()

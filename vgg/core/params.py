@@ -84,9 +84,16 @@ def _opened(path: Path) -> Iterator[Any]:
         with safe_open(path, framework="numpy") as file:
             yield file
     except (SafetensorError, OSError) as error:
-        form = next((form for magic, form in FORMATS.items() if start.startswith(magic)), "")
-        do = f"it is {form}: load it there, then write it by vgg.save_params" if form else "write it again"
+        do = _way_out(path, start)
         raise VGGError(f"{one_line(path)}: not a readable safetensors file ({one_line(error)}); {do}") from error
+
+
+def _way_out(path: Path, start: bytes) -> str:
+    """Return what to do about a file that is not safetensors and begins with the bytes ``start``."""
+    form = next((form for magic, form in FORMATS.items() if start.startswith(magic)), "")
+    if form:
+        return f"it is {form}; load it in its framework, then write it by vgg.save_params"
+    return "write it again" if path.suffix in ("", ".safetensors") else "vgg reads what vgg.save_params wrote"
 
 
 def _spec_in(file: Any, path: Path) -> Spec:

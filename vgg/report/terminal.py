@@ -70,7 +70,7 @@ def layer_table(spec: Spec, rows: Sequence[Layer], totals: Totals) -> None:
 
 def comparison(result: Mapping[str, Any]) -> None:
     """Print the table of ``vgg compare``, and the errors of backends that failed."""
-    table = _table("", *map(printable, result["backends"]))
+    table = _table("", *result["backends"])
     for row, text in rows_of(result).items():
         cells = (text(column) if "facts" in column else "-" for column in result["backends"].values())
         _row(table, row, *cells)
@@ -84,7 +84,7 @@ def timings(tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> None:
     """Print the tables (title, columns, rows) of ``vgg bench``."""
     for title, columns, rows in tables:
         table = _table(*columns)
-        table.title = title
+        table.title = printable(title)
         for row in rows:
             _row(table, *row)
         _print(table)
@@ -121,9 +121,10 @@ class Progress:
         self._accuracy = ""
         if self._task is not None:
             self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(f"{backend}: {what}", total=total, note="")
+        about = printable(f"{backend}: {what}")
+        self._task = self._bar.add_task(about, total=total, note="")
         if self._plain:
-            print(f"{backend}: {what}", file=sys.stderr, flush=True)
+            print(about, file=sys.stderr, flush=True)
 
     def event(self, backend: str, event: Mapping[str, Any]) -> None:
         """Show a training step, or the evaluation after an epoch. An empty event is only a sign of life."""
@@ -144,7 +145,7 @@ class Progress:
         if self._plain:
             training = f"training loss {self._mean(0):.4f}, {self._rate():.0f} images/s, " if self._steps else ""
             results = f"{training}{name} loss {event[f'{name}_loss']:.4f}, {self._accuracy}"
-            print(f"{backend}: epoch {event['epoch'] + 1}: {results}", file=sys.stderr, flush=True)
+            print(f"{printable(backend)}: epoch {event['epoch'] + 1}: {results}", file=sys.stderr, flush=True)
 
     def _mean(self, part: int) -> float:
         return sum(step[part] for step in self._steps) / len(self._steps)
@@ -156,7 +157,7 @@ class Progress:
 def _table(*columns: str, right: int = 1) -> Table:
     table = Table(box=box.SIMPLE, title_justify="left")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if right and i else "left", overflow="fold")
+        table.add_column(printable(column), justify="right" if right and i else "left", overflow="fold")
     return table
 
 
