@@ -29,7 +29,7 @@ def listing(counts: Mapping[str, Mapping[str, int]], homes: Mapping[str, Mapping
     """Print the tables of ``vgg list``."""
     table = _table("architecture", "parameters", "MACs")
     for name, total in counts.items():
-        table.add_row(name, f"{total['params']:,}", f"{total['macs']:,}")
+        _row(table, name, f"{total['params']:,}", f"{total['macs']:,}")
     _print(table)
     table = _table("backend", "where", "version", right=0)
     for name, home in homes.items():
@@ -57,7 +57,7 @@ def layer_table(spec: Spec, rows: Sequence[Layer], totals: Totals) -> None:
     columns, texts = layer_rows(rows)
     table = _table(*columns)
     for text in texts:
-        table.add_row(*text)
+        _row(table, *text)
     table.title = title(spec)
     _print(table)
     print(f"parameters  {totals.params:,} ({size(totals.params * FLOAT32)} in float32)")
