@@ -105,7 +105,7 @@ def test_an_option_is_given_once(command: str, capsys: pytest.CaptureFixture[str
         (["net.json", "--set", "size=32"], "recipe.size: got 32, wanted the input's, 8x8; set one of size and input"),
         (["vgg11", "--input", "96x80x1"], "channels come first, as in 1x96x80"),
         (
-            ["net.json", "--input", "96x80x1"],
+            ["net.json", "--input", "96x80x3"],
             "input channels: got 96, wanted 1, as digits has; use --input 1x96x80, ch",
         ),
         (["vgg11", "--input", "224x224x3"], "spec.input_shape: got 224x224x3"),
