@@ -166,7 +166,7 @@ def test_a_run_without_a_checkpoint_begins_again_only_within_its_first_epoch(
 @pytest.mark.parametrize("place", [(0, 0), (1, 0)])
 def test_a_file_of_another_type_is_named(tmp_path: Path, place: Place, make: Callable[[Path], None]) -> None:
     make(tmp_path / NAME)
-    with pytest.raises(VGGError, match=r"metrics.jsonl: got a (directory|FIFO), wanted a file; move it elsewhere"):
+    with pytest.raises(VGGError, match=r"metrics.jsonl: got a (directory|pipe), wanted a file; move it elsewhere"):
         History(tmp_path, STEPS, "test").load(place)
 
 

@@ -228,6 +228,9 @@ def test_the_logarithm_is_numpys_within_a_few_ulps() -> None:
         ({"seed": -1}, "seed: got -1, wanted an integer >= 0"),
         ({"seed": 1.5}, "seed: got 1.5, wanted an integer >= 0"),
         ({"seed": True}, "seed: got True, wanted an integer >= 0"),
+        ({"seed": 2**64}, "seed: got 18446744073709551616, wanted at most"),
+        ({"scheme": ["torch"]}, "unknown initialiser"),
+        ({"dtype": np.float32}, "dtype: got .*float32.*, wanted float32 or float64"),
         ({"dtype": "int32"}, "dtype"),
         ({"dtype": "flaot32"}, "dtype"),
     ],
@@ -235,6 +238,29 @@ def test_the_logarithm_is_numpys_within_a_few_ulps() -> None:
 def test_a_bad_wish_for_initial_values_is_refused(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(VGGError, match=message):
         init(TINY, **changes)
+
+
+@pytest.mark.parametrize("seed", [np.int64(7), np.uint8(7), np.array(7)])
+def test_numpys_integers_are_seeds(seed: Any) -> None:
+    assert _bytes(init(TINY, seed)) == _bytes(init(TINY, 7))
+
+
+def test_parameters_beyond_every_memory_are_refused() -> None:
+    wide = Spec.from_blocks(((1, 10**7),), input_shape=(10**7, 8, 8), head=Head(()))
+    with pytest.raises(VGGError, match=r"spec: got 900,[0-9,]+ parameters, wanted as many as fit the memory"):
+        init(wide)
+
+
+@pytest.mark.parametrize(
+    ("params", "message"),
+    [
+        (5, "parameters: got 5, wanted a dictionary of arrays"),
+        ({"block1.conv1.weight": [1.0]}, r"block1.conv1.weight: got \[1.0\], wanted an array of shape"),
+    ],
+)
+def test_parameters_of_a_wrong_type_are_refused(params: Any, message: str) -> None:
+    with pytest.raises(VGGError, match=message):
+        check_params(params, TINY)
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import dataclasses
 import json
-from typing import Any
+from typing import Any, cast
 
+import numpy as np
 import pytest
 
 from vgg import Recipe, VGGError
@@ -99,8 +100,25 @@ def test_an_unknown_key_gets_a_suggestion() -> None:
         ("lr_drops", [["two", 0.1]]),
         ("lr_drops", [[2.5, 0.1]]),
         ("lr_drops", [[2, -0.1]]),
+        ("lr_drops", [[10**5000, 0.1]]),
+        ("lr_drops", [[1, 0.1]] * 20_000),
+        ("plateau", [0.1, 5, 5]),
+        ("epochs", 10**12),
+        ("batch_size", 10**5000),
+        ("size", 10**9),
+        ("seed", 10**30),
+        ("seed", 10**5000),
+        ("lr", 10**400),
+        ("name", "x" * 1000),
+        ("init", "\ud800"),
+        ("init_from", "x" * 5000),
+        ("dropout", ["native"]),
+        ("precision", np.array(["float32", "tf32"])),
+        ("flip", 1),
     ],
-    ids=str,
+    ids=lambda value: (
+        type(value).__name__ if not isinstance(value, str) else value[:20].encode("ascii", "replace").decode()
+    ),
 )
 def test_a_bad_value_is_refused_by_name(field: str, value: Any) -> None:
     with pytest.raises(VGGError, match=rf"recipe\.{field}: got .*, wanted "):
@@ -143,3 +161,35 @@ def test_a_plateau_is_so_many_epochs_without_a_better_one(accuracies: list[float
 def test_a_bad_value_of_the_newer_fields_is_named(field: str, value: Any, wanted: str) -> None:
     with pytest.raises(VGGError, match=rf"^recipe\.{field}: got .*, wanted {wanted}"):
         Recipe(**{field: value})
+
+
+def test_numpys_numbers_are_numbers() -> None:
+    floats: dict[str, Any] = {
+        name: np.float32(0.5) for name in ("lr", "momentum", "weight_decay", "mean", "std", "crop", "validation")
+    }
+    wholes: dict[str, Any] = {name: np.int64(3) for name in ("epochs", "batch_size", "size", "seed", "init_convs")}
+    plain: dict[str, Any] = {**{n: float(v) for n, v in floats.items()}, **{n: int(v) for n, v in wholes.items()}}
+    more: dict[str, Any] = {
+        "flip": np.bool_(True),
+        "lr_drops": np.array([[2, 4]]),
+        "plateau": (np.float64(0.5), np.int8(3)),
+    }
+    got = Recipe(**floats, **wholes, **more)
+    assert got == Recipe(**plain, flip=True, lr_drops=((2, 4.0),), plateau=(0.5, 3))
+    assert json.loads(json.dumps(got.to_dict())) == json.loads(json.dumps(Recipe.from_dict(got.to_dict()).to_dict()))
+
+
+def test_a_recipe_of_a_wrong_type_is_refused() -> None:
+    five, nothing = cast("tuple[Any, Any]", (5, []))
+    with pytest.raises(VGGError, match="recipe: got 5, wanted a table of named values"):
+        Recipe.from_dict(five)
+    with pytest.raises(VGGError, match="unknown recipe"):
+        recipe(nothing)
+    with pytest.raises(VGGError, match="did you mean epochs"):
+        recipe("quick", epoch=1)
+
+
+@pytest.mark.parametrize(("epoch", "accuracies"), [("x", ()), (-1, ()), (1, 5), (1, ["x"])])
+def test_a_learning_rate_of_no_epoch_is_refused(epoch: Any, accuracies: Any) -> None:
+    with pytest.raises(VGGError):
+        Recipe().lr_at(epoch, accuracies)

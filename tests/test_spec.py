@@ -4,12 +4,16 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from fractions import Fraction
+from itertools import count, repeat
 from pathlib import Path
 from typing import Any, cast
 
+import numpy as np
 import pytest
 
-from vgg import BackendError, Block, Conv, Head, Pool, Spec, VGGError, arch, arch_names
+from vgg import BackendError, Block, Conv, Head, Pool, Spec, VGGError, arch, arch_names, expand, totals
+from vgg.core import limits
 from vgg.core.errors import UnavailableError, mismatch, unknown
 
 # Simonyan & Zisserman (2015), Table 1, columns A, A-LRN, B, C, D, E: "kernel-channels" of every convolution, by block.
@@ -341,6 +345,98 @@ def test_a_file_that_cannot_be_read_is_refused_by_path(content: bytes | None, tm
     with pytest.raises(VGGError) as caught:
         Spec.load(path)
     assert str(caught.value).startswith(f"{path}: cannot be read as a spec (")
+
+
+@pytest.mark.parametrize(
+    ("fields", "message"),
+    [
+        ({"blocks": [[1_000_000_000, 64]]}, "convolutions of a block: got 1000000000, wanted at most 10,000"),
+        ({"blocks": [[1, 64]] * 100_000}, "blocks: got more than 1,000, wanted at most 1,000"),
+        ({"blocks": [[9000, 1], [9000, 1]]}, "spec.blocks: got 18,000 convolutions, wanted at most 10,000"),
+        ({"blocks": [[1, 10**5000]]}, "conv.channels: got an integer of 16,610 bits, wanted at most 10,000,000"),
+        ({"classes": 10**12}, "spec.classes: got 1000000000000, wanted at most 10,000,000"),
+        ({"classes": 10**5000}, "spec.classes: got an integer of 16,610 bits, wanted at most 10,000,000"),
+        ({"input_shape": [1, 10**9, 8]}, "spec.input_shape: got 1000000000, wanted at most 100,000"),
+        ({"input_shape": [1] * 10**6}, "input_shape: got more than 1,000"),
+        ({"head": {"hidden": [6] * 100_000}}, "head.hidden: got more than 1,000, wanted at most 1,000"),
+        ({"head": {"hidden": [10**9]}}, "head.hidden: got 1000000000, wanted at most 10,000,000"),
+        ({"head": {"dropout": 10**400}}, "head.dropout: got an integer of 1,329 bits, wanted a number in [0, 1)"),
+        ({"name": "x" * 10**6}, "spec.name: got 1,000,000 characters, wanted at most 200"),
+        ({"blocks": [{"convs": [{"channels": 4, "kernel": 10**9}]}]}, "conv.kernel: got 1000000000, wanted at most"),
+        ({"blocks": [{"convs": [{"channels": 4}], "pool": {"stride": 10**9}}]}, "pool.stride: got 1000000000"),
+        ({"x" * 10**6: 1}, "unknown key in spec 'xxx"),
+    ],
+)
+def test_a_size_far_above_any_real_network_is_refused_at_once(fields: dict[str, Any], message: str) -> None:
+    with pytest.raises(VGGError) as caught:
+        Spec.from_dict(_data(**fields))
+    assert message in str(caught.value)
+    assert len(str(caught.value)) < 600
+
+
+def test_the_limits_are_far_above_every_network_of_the_paper() -> None:
+    for spec in SPECS.values():
+        convs = [conv for block in spec.blocks for conv in block.convs]
+        assert 100 * len(convs) < limits.CONVS
+        assert 100 * len(spec.blocks) < limits.BLOCKS
+        assert 100 * max(*(conv.channels for conv in convs), *spec.head.hidden, spec.classes) < limits.WIDTH
+        assert 100 * max(spec.input_shape[1:]) < limits.EXTENT
+
+
+@pytest.mark.parametrize("kind", [np.int8, np.int16, np.int32, np.int64, np.uint8, np.uint64, np.array])
+def test_numpys_integers_are_integers(kind: Any) -> None:
+    five: Any = np.array([5])
+    two, plain = kind(2), Spec.from_blocks(((2, 6),), input_shape=(2, 9, 14), classes=2, head=Head((2,)))
+    blocks = (Block((Conv(kind(6), kind(3), kind(1), kind(1)),) * 2, Pool(two, two)),)
+    assert Spec(blocks, (two, kind(9), kind(14)), two, Head((two,))) == plain
+    assert Spec.from_blocks(np.array([[2, 6]]), input_shape=np.array([2, 9, 14]), classes=two, head=Head((2,))) == plain
+    assert Spec.from_dict({**plain.to_dict(), "input_shape": np.array([2, 9, 14]), "classes": two}) == plain
+    assert plain.modified(narrow=two, hidden=five, classes=two) == plain.modified(narrow=2, hidden=(5,))
+    assert arch("vgg11", narrow=two, classes=two) == arch("vgg11", narrow=2, classes=2)
+    assert json.loads(Spec(blocks, (two, kind(9), kind(14)), two, Head((two,))).to_json()) == plain.to_dict()
+
+
+@pytest.mark.parametrize("kind", [np.float16, np.float32, np.float64, Fraction])
+def test_numpys_floats_and_truth_values_are_numbers_and_truth_values(kind: Any) -> None:
+    yes: Any = np.bool_(True)
+    head = Head(dropout=kind(0.25), global_pool=yes)
+    assert (head, type(head.dropout), type(head.global_pool)) == (Head(dropout=0.25, global_pool=True), float, bool)
+    assert arch("vgg11", dropout=kind(0.5), batch_norm=yes) == arch("vgg11", batch_norm=True)
+    assert json.loads(arch("vgg11", batch_norm=yes).to_json())["batch_norm"] is True
+    assert Conv(5, lrn=yes).lrn is True
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (lambda: Spec(224), "spec.blocks: got 224, wanted a list of Block"),  # type: ignore[arg-type]
+        (lambda: Spec(((1, 64),)), "wanted a list of Block; Spec.from_blocks takes pairs"),  # type: ignore[arg-type]
+        (lambda: Spec.from_blocks(5), "blocks: got 5, wanted a list of pairs"),  # type: ignore[arg-type]
+        (lambda: arch("vgg11", input_shape=224), "spec.input_shape: got 224, wanted [channels, height, width]"),
+        (lambda: arch("vgg11", input_shape="3x224x224"), "got '3x224x224', wanted [channels, height, width]"),
+        (lambda: arch("vgg11", hidden=5), "head.hidden: got 5, wanted a list of integers"),
+        (lambda: arch("vgg11", inputshape=(3, 8, 8)), "'inputshape': did you mean input_shape?"),
+        (lambda: arch(["vgg11"]), "unknown architecture \"['vgg11']\""),  # type: ignore[arg-type]
+        (lambda: Spec.from_blocks([[1, 64]], clases=3), "unknown key in spec 'clases': did you mean classes?"),
+        (lambda: Block((3,)), "block.convs: got 3, wanted a list of Conv"),  # type: ignore[arg-type]
+        (lambda: Block((Conv(3),), (2, 2)), "block.pool: got (2, 2), wanted a Pool or None"),  # type: ignore[arg-type]
+        (lambda: Spec((Block((Conv(3),)),), head=5), "spec.head: got 5, wanted a Head"),  # type: ignore[arg-type]
+        (lambda: expand("vgg11"), "spec: got 'vgg11', wanted a Spec, as vgg.arch returns it"),  # type: ignore[arg-type]
+        (lambda: totals(arch("vgg11")), "wanted the layer table that vgg.expand returns"),  # type: ignore[arg-type]
+        (lambda: arch("vgg11", classes=count()), "spec.classes: got count(0), wanted an integer >= 1"),
+        (lambda: Spec(repeat(Block((Conv(3),)))), "spec.blocks: got more than 1,000"),  # type: ignore[arg-type]
+    ],
+)
+def test_a_value_of_a_wrong_type_is_refused_by_name(value: Any, message: str) -> None:
+    with pytest.raises(VGGError) as caught:
+        value()
+    assert message in str(caught.value)
+
+
+@pytest.mark.parametrize(("shape", "right"), [((224, 224, 3), "3x224x224"), ((96, 80, 1), "1x96x80")])
+def test_an_input_with_the_channels_last_is_called_that(shape: tuple[int, ...], right: str) -> None:
+    with pytest.raises(VGGError, match=f"channels come first, as in {right}$"):
+        arch("vgg11", input_shape=shape)
 
 
 @pytest.mark.parametrize(("do", "tail"), [("", ""), ("ask", "; ask")])

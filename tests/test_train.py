@@ -728,6 +728,23 @@ def test_a_loss_that_is_not_finite_stops_the_run(train: Train, oracle: Any, valu
         train(backend=diverging(oracle, STEPS + 2, value))
 
 
+@pytest.mark.parametrize(
+    ("changes", "cause"),
+    [
+        ({"std": 1e-320}, r"pixels are \(value / 255 - 0\) / 9.99989e-321"),
+        ({"init": "paper"}, "weights are drawn by paper"),
+        ({"precision": "fp16"}, "the arithmetic is fp16"),
+    ],
+)
+def test_a_first_loss_that_is_not_finite_is_not_blamed_on_the_learning_rate(
+    train: Train, oracle: Any, changes: dict[str, Any], cause: str
+) -> None:
+    message = rf"^loss is nan at epoch 1, step 1, before any update, so the learning rate is not the cause; .*{cause}"
+    with pytest.raises(VGGError, match=message) as refusal:
+        train(dataclasses.replace(RECIPE, **changes), backend=diverging(oracle, 0))
+    assert "smaller learning rate" not in str(refusal.value)
+
+
 def test_a_run_that_diverged_keeps_its_last_checkpoint_and_the_metrics_until_then(
     train: Train, oracle: Any, out: Path
 ) -> None:

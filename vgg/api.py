@@ -7,18 +7,19 @@ and a notebook shows curves; ``progress=False`` shows nothing.
 from __future__ import annotations
 
 import contextlib
-import os
+import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .core import architectures, layers
-from .core.errors import mismatch, unknown
-from .core.recipe import Recipe
+from .core import architectures, files, layers, limits, systems
+from .core.errors import VGGError, mismatch, unknown
+from .core.recipe import CHOICES, FIELDS, Recipe
 from .core.spec import Spec
+from .core.values import boolean, choice, integer, sequence, text
 from .runs import options
-from .runs.options import Setup
+from .runs.options import Setup, Task
 
 if TYPE_CHECKING:
     from .conformance.board import Board
@@ -27,7 +28,7 @@ if TYPE_CHECKING:
     from .runs.train import Prepared
 
 Arch = str | Path | Spec
-_PLAN = {field.name for field in fields(Recipe)} - {"name"}
+_PLAN = {*FIELDS} - {"name"}
 _SETUP = {field.name for field in fields(Setup)}
 
 
@@ -56,12 +57,23 @@ def catalogue() -> dict[str, dict[str, dict[str, Any]]]:
     ``architectures`` maps each name to the number of its ``params`` and of its ``macs`` per image; ``backends`` maps
     each name to ``where`` it runs and the ``version`` of its framework.
     """
-    from .process import environments, registry
+    from .process import registry
 
     counts = {name: layers.totals(layers.expand(architectures.arch(name))) for name in architectures.arch_names()}
-    homes = {name: environments.home(registry.find(name)) for name in registry.names()}
+    homes = {name: _home(name) for name in registry.names()}
     short = {name: {"params": total.params, "macs": total.macs} for name, total in counts.items()}
     return {"architectures": short, "backends": homes}
+
+
+def _home(name: str) -> dict[str, str]:
+    from .process import environments, registry
+
+    if sys.platform == "win32":
+        return {"where": "Linux or macOS, or WSL 2 here", "version": ""}
+    try:
+        return environments.home(registry.find(name))
+    except VGGError as error:  # a plug-in that is installed wrongly
+        return {"where": f"nowhere: {error}", "version": ""}
 
 
 def train(
@@ -121,24 +133,37 @@ def prepare(
     classes: int | None,
     **more: Any,
 ) -> Prepared:
-    """Check the options of ``train`` and return the run that they describe; a new run's directory is created.
+    """Check the options of ``train`` and return the run that they describe.
 
     Raises ``VGGError`` when an option is wrong.
     """
     from .runs import train as runs
 
+    systems.check_posix("vgg train")
     changes, setup = _sorted(more)
     changed = {"narrow": narrow, "input_shape": input, "classes": classes}
-    if resume:
+    out = None if out is None else files.path_of("--out", out)
+    if resume is not None:
+        source = files.path_of("--resume", resume)
         others = {**setup, **changed, "data": data, "arch": arch, "recipe": recipe}
-        return runs.resumed(Path(resume), backend, changes, others, out)
-    if not (backend and arch):
+        return runs.resumed(source, backend, changes, others, out)
+    if backend is None or arch is None:
         raise mismatch("vgg train", "no BACKEND and ARCH", "both, or --resume RUN")
     from .process import registry
 
     registry.find(backend)
-    task = options.task(arch, options.recipe_of(recipe, changes), data, **changed)
-    return runs.begun(backend, task, Setup().with_options(setup), out)
+    setting = Setup().with_options(setup)
+    return runs.begun(backend, _task(arch, recipe, changes, data, changed), setting, out)
+
+
+def _task(
+    arch: Arch, base: str | Recipe | None, changes: Mapping[str, Any], data: str | Path | None, changed: dict[str, Any]
+) -> Task:
+    task = options.task(arch, options.recipe_of(base, changes), data, **changed)
+    size, shape = changes.get("size"), task.spec.input_shape
+    if size is not None and shape[1:] != (size, size):
+        raise mismatch("recipe.size", size, f"the input's, {shape[1]}x{shape[2]}", "set one of size and input")
+    return task
 
 
 def carry_out(prepared: Prepared, *, progress: bool = True) -> dict[str, Any]:
@@ -171,12 +196,13 @@ def compare(
     from .runs import results
     from .runs.directory import directory
 
+    systems.check_posix("vgg compare")
     names, (changes, setup) = _backends(backends), _sorted(more)
-    plan = options.recipe_of(recipe, changes)
-    task = options.task(arch, plan, data, narrow=narrow, input_shape=input, classes=classes)
-    place = directory(Path(out or options.new_path("compare")))
-    with _progress(shown=progress) as listener:
-        result = runs.compare(names, place, task, Setup(keep=0).with_options(setup), listener)
+    setting = Setup(keep=0).with_options(setup)
+    task = _task(arch, recipe, changes, data, {"narrow": narrow, "input_shape": input, "classes": classes})
+    place = options.new_path("compare") if out is None else files.path_of("--out", out)
+    with files.no_empty_folder(place), _progress(shown=progress) as listener:
+        result = runs.compare(names, directory(place), task, setting, listener)
     return results.Comparison(place, result)
 
 
@@ -206,19 +232,25 @@ def check(
 
     Raises ``VGGError`` when an option is wrong; the result says which checks failed.
     """
+    systems.check_posix("vgg check")
     from .conformance.run import run
-    from .core import files
     from .runs import results
 
     names = _backends(backends)
-    if spec:
-        Spec.load(spec)
-    if junit:
-        files.check_file("--junit", Path(junit))
-    settings = {"env": env, "timeout": timeout, "device": device, "replicas": replicas}
-    settings |= {"spec": spec, "known": known, "examples": examples, "seed": seed}
-    arguments = _pytest_options(settings, names, select, junit, thorough=thorough)
-    status, outcomes = run(arguments, _jobs(jobs, settings, names))
+    named = {"spec": spec, "known": known, "junit": junit}
+    paths = {name: files.path_of(f"--{name}", path) for name, path in named.items() if path is not None}
+    if "spec" in paths:
+        Spec.load(paths["spec"])
+    if "junit" in paths:
+        files.check_file("--junit", paths["junit"])
+    where = Setup(env=env, timeout=timeout, device=device, replicas=replicas)
+    settings = {name: getattr(where, name) for name in ("env", "timeout", "device", "replicas")}
+    counts = {"examples": (examples, 1, limits.COUNT), "seed": (seed, 0, limits.SEED), "jobs": (jobs, 1, limits.COUNT)}
+    whole = {name: integer(f"--{name}", *limited) for name, limited in counts.items() if limited[0] is not None}
+    jobs = _jobs(whole.pop("jobs", None), settings, names)
+    select = None if select is None else text("-k", select, limits.VALUE)
+    thorough = boolean("--thorough", thorough)
+    status, outcomes = run(_pytest_options(settings | whole | paths, names, select, thorough=thorough), jobs)
     board = outcomes.board
     for line in board.lines() if board else ():
         print(line)
@@ -247,23 +279,30 @@ def bench(
 
     Raises ``VGGError`` when an option is wrong; the result says what failed.
     """
+    systems.check_posix("vgg bench")
     from .runs import directory, results
     from .timing import results as timings
     from .timing import run
     from .timing.conditions import Conditions
 
-    names, workloads = _backends(backends), tuple(workload) or run.names()
+    names = _backends(backends)
+    workload = [workload] if isinstance(workload, str) else workload
+    workloads = sequence("--workload", workload, "a list of names", limits.BLOCKS) or run.names()
     for name in workloads:
-        if name not in run.names():
+        if not isinstance(name, str) or name not in run.names():
             raise unknown("workload", name, run.names())
-    if device == "auto":
+    where, rounds = Setup(env=env, timeout=timeout, device=device), integer("--rounds", rounds, 1)
+    if where.device == "auto":
         raise mismatch("--device", "auto", "cpu or gpu: a result is for one of them")
-    conditions = Conditions(device, precision, rounds, env, timeout, batch_size)
-    old = timings.read(Path(compare)) if compare else None
+    batch_size = None if batch_size is None else integer("--batch-size", batch_size, 1, limits.BATCH)
+    precision = choice("--precision", precision, [name for name in CHOICES["precision"] if name != "float64"])
+    conditions = Conditions(device, precision, rounds, env, where.timeout, batch_size)
+    old = None if compare is None else timings.read(files.path_of("--compare", compare))
     if old:
         timings.check_comparable(old, run.planned(names, workloads, conditions))
-    place = directory.file(Path(out) if out else options.new_path("bench").with_suffix(".json"))
-    with _progress(shown=progress) as listener:
+    place = options.new_path("bench").with_suffix(".json") if out is None else files.path_of("--out", out)
+    with files.no_empty_folder(place.parent), _progress(shown=progress) as listener:
+        directory.file(place)
         result = run.run(names, workloads, conditions, listener, lambda partial: directory.write_json(place, partial))
     if old:
         result["regressions"] = timings.regressions(old, result)
@@ -279,8 +318,8 @@ def _backends(names: Iterable[str]) -> list[str]:
     """
     from .process import registry
 
-    names = [names] if isinstance(names, str) else names
-    return [registry.find(name).name for name in dict.fromkeys(names) or registry.own_names()]
+    names = (names,) if isinstance(names, str) else sequence("backends", names, "names of backends", limits.BLOCKS)
+    return [*dict.fromkeys(registry.find(name).name for name in names or registry.own_names())]
 
 
 def _sorted(more: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -303,15 +342,15 @@ def _progress(*, shown: bool) -> Iterator[Listener]:
 def _jobs(jobs: int | None, settings: Mapping[str, Any], names: Sequence[str]) -> int:
     """Return how many backends are judged at the same time: one when they would share devices."""
     shared = settings["device"] != "cpu" or settings["replicas"] > 1
-    return min(jobs or (1 if shared else len(os.sched_getaffinity(0))), len(names))
+    return min(jobs or (1 if shared else systems.cores()), len(names))
 
 
 def _pytest_options(
-    settings: Mapping[str, Any], names: Sequence[str], select: str | None, junit: str | Path | None, *, thorough: bool
+    settings: Mapping[str, Any], names: Sequence[str], select: str | None, *, thorough: bool
 ) -> list[str]:
     """Return the options of ``check`` as arguments for pytest."""
-    flags = {f"--vgg-{name}": value for name, value in settings.items()} | {"--junit-xml": junit}
-    arguments = [f"{flag}={value}" for flag, value in flags.items() if value is not None]
+    flags = {name: "--junit-xml" if name == "junit" else f"--vgg-{name}" for name in settings}
+    arguments = [f"{flags[name]}={value}" for name, value in settings.items()]
     arguments += ["--vgg-thorough"] if thorough else []
     arguments += [] if select is None else ["-k", select]
     return [*arguments, *(f"--vgg-backend={name}" for name in names)]

@@ -7,27 +7,47 @@ import traceback
 from collections.abc import Sequence
 
 from ..core.errors import BackendError, UnavailableError, VGGError
+from ..core.texts import one_line
 from .parser import COMMANDS, USAGE, parser
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130
+DONE, FAILED, BUG, INTERRUPTED = 0, 1, 70, 130
+LINES, CHARACTERS = 30, 2000
+"""The most lines of an error, and the most characters of each: a worker's last words may be long."""
 
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit status.
 
-    0: done. 1: a check or a backend failed. 2: wrong usage, or nothing was judged. 130: interrupted.
+    0: done. 1: a check or a backend failed. 2: wrong usage, or nothing was judged. 70: a bug of vgg. 130: interrupted.
     """
-    arguments = parser().parse_args(argv)
     try:
+        arguments = parser().parse_args(argv)
         return int(COMMANDS[arguments.command].run(arguments))
     except KeyboardInterrupt as stop:
-        print(f"vgg: {stop or 'interrupted'}", file=sys.stderr)
+        _say(str(stop) or "interrupted")
         return INTERRUPTED
     except BrokenPipeError:
         sys.stderr.close()
         return DONE
-    except VGGError as error:
-        if arguments.debug:
+    except Exception as error:  # noqa: BLE001 - nobody should see a traceback
+        if "--debug" in (sys.argv if argv is None else argv):
             traceback.print_exc()
-        print(f"vgg: {error}", file=sys.stderr)
+        return _failed(error)
+
+
+def _failed(error: Exception) -> int:
+    """Print one error, and return the exit status for it."""
+    if isinstance(error, VGGError):
+        _say(str(error))
         return FAILED if isinstance(error, BackendError) and not isinstance(error, UnavailableError) else USAGE
+    if isinstance(error, MemoryError):
+        _say("memory: got less than is needed, wanted more; take a smaller network, input or batch")
+        return FAILED
+    what = one_line(f"{type(error).__name__}: {error}")
+    _say(f"this is a bug in vgg, please report it ({what}); --debug shows where")
+    return BUG
+
+
+def _say(message: str) -> None:
+    lines = [one_line(line, CHARACTERS) for line in message.split("\n")[:LINES]]
+    print("vgg:", "\n".join(lines), file=sys.stderr)

@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import argparse
-import dataclasses
 import json
-import threading
-import tomllib
+import math
+import re
 from argparse import ArgumentParser, Namespace
 from typing import Any
 
+from ..core import limits
+from ..core.documents import toml_fragment
 from ..core.errors import VGGError, mismatch, unknown
-from ..core.recipe import CHOICES, Recipe
+from ..core.recipe import CHOICES, FIELDS
+from ..core.texts import shown
+from ..runs.options import DEVICES, ENVS
 
 
 def architecture(command: ArgumentParser, *, optional: bool = False, flag: bool = False) -> None:
@@ -22,10 +25,10 @@ def architecture(command: ArgumentParser, *, optional: bool = False, flag: bool 
     else:
         command.add_argument("arch", metavar="ARCH", nargs="?" if optional else None, help=about)
     command.add_argument(
-        "--narrow", type=int, metavar="RATIO", help="divide the channels of every convolution by RATIO"
+        "--narrow", type=whole, metavar="RATIO", help="divide the channels of every convolution by RATIO"
     )
     command.add_argument("--input", metavar="CxHxW", help="shape of the input, for example 1x224x224")
-    command.add_argument("--classes", type=int, metavar="N", help="number of classes, the width of the logits")
+    command.add_argument("--classes", type=whole, metavar="N", help="number of classes, the width of the logits")
 
 
 def backends(command: ArgumentParser) -> None:
@@ -40,7 +43,7 @@ def environment(command: ArgumentParser) -> None:
     """Add the options that say where backends run."""
     command.add_argument(
         "--env",
-        choices=["auto", "current", "uv"],
+        choices=ENVS,
         default="auto",
         help="current: this Python; uv: an environment that uv builds; auto: current if it has the framework, else uv "
         "(default: auto)",
@@ -52,9 +55,7 @@ def environment(command: ArgumentParser) -> None:
         metavar="SECONDS",
         help="end a backend that gives no sign of life for so long (default: 900)",
     )
-    command.add_argument(
-        "--device", choices=["cpu", "gpu", "auto"], help="auto means a gpu if there is one (default: cpu)"
-    )
+    command.add_argument("--device", choices=DEVICES, help="auto means a gpu if there is one (default: cpu)")
 
 
 def replicas(command: ArgumentParser) -> None:
@@ -68,10 +69,10 @@ def run(command: ArgumentParser) -> None:
     command.add_argument("--out", metavar="RUN", help="directory of the run (default: a new one under runs/)")
     command.add_argument("--dataset", metavar="NAME", help="digits, fashion-mnist or synthetic (default: the recipe's)")
     command.add_argument("--data", metavar="DIR", help="folder with the dataset's files")
-    command.add_argument("--epochs", type=int, metavar="N", help="number of epochs (default: the recipe's)")
-    command.add_argument("--batch-size", type=int, metavar="N", help="images per step (default: the recipe's)")
-    command.add_argument("--lr", type=float, metavar="RATE", help="learning rate (default: the recipe's)")
-    command.add_argument("--seed", type=int, metavar="N", help="seed of all random numbers (default: the recipe's)")
+    command.add_argument("--epochs", type=whole, metavar="N", help="number of epochs (default: the recipe's)")
+    command.add_argument("--batch-size", type=whole, metavar="N", help="images per step (default: the recipe's)")
+    command.add_argument("--lr", type=real, metavar="RATE", help="learning rate (default: the recipe's)")
+    command.add_argument("--seed", type=whole, metavar="N", help="seed of all random numbers (default: the recipe's)")
     command.add_argument("--init-from", metavar="FILE", help="file of weights, or directory of a run, to start from")
     command.add_argument(
         "--set",
@@ -98,17 +99,20 @@ def given(arguments: Namespace, *names: str) -> dict[str, Any]:
 def changes(arguments: Namespace) -> dict[str, Any]:
     """Return the fields of the recipe that flags or ``--set`` change, by name.
 
-    Raises ``VGGError`` when ``--set`` is not FIELD=VALUE or names no field.
+    Raises ``VGGError`` when ``--set`` is not FIELD=VALUE, names no field, or names one that is set already.
     """
-    fields = [field.name for field in dataclasses.fields(Recipe)]
-    values = given(arguments, *(name for name in fields if name != "name"))
+    flags = given(arguments, *(name for name in FIELDS if name != "name"))
+    values = dict(flags)
     for text in arguments.set or ():
         name, equals, value = text.partition("=")
-        if not equals:
-            raise mismatch("--set", repr(text), "FIELD=VALUE", "for example --set momentum=0.9")
-        if name not in fields:
-            raise unknown("field of a recipe", name, fields)
-        values[name] = _value(value)
+        if not equals or len(text) > limits.VALUE or text.splitlines() != [text]:
+            raise mismatch("--set", shown(text), "FIELD=VALUE on one line", "for example --set momentum=0.9")
+        if name not in FIELDS:
+            raise unknown("field of a recipe", name, FIELDS)
+        if name in values:
+            other = f"--{name.replace('_', '-')}" if name in flags else "another --set"
+            raise mismatch("--set", f"{name}, which {other} sets too", "one of them")
+        values[name] = toml_fragment(value)
     return values
 
 
@@ -122,8 +126,11 @@ def print_json(value: Any) -> None:
 
 def seconds(text: str) -> float:
     """Read a time limit in seconds, greater than 0."""
-    number = float(text)
-    if not 0 < number < threading.TIMEOUT_MAX:
+    try:
+        number = real(text)
+    except argparse.ArgumentTypeError:
+        number = math.nan
+    if not number > 0:
         raise argparse.ArgumentTypeError(f"got {text}, wanted a number of seconds > 0")
     return number
 
@@ -135,14 +142,27 @@ def positive(text: str) -> int:
 
 def natural(text: str, low: int = 0) -> int:
     """Read a whole number that is at least ``low``."""
-    if not text.isdecimal() or int(text) < low:
+    number = _digits(text)
+    if number is None or not low <= number <= limits.COUNT:
         raise argparse.ArgumentTypeError(f"got {text}, wanted a whole number, at least {low}")
-    return int(text)
+    return number
 
 
-def _value(text: str) -> Any:
-    """Read ``text`` as a TOML value, or as a string when it is not one."""
+def whole(text: str) -> int:
+    """Read a whole number."""
+    number = _digits(text)
+    if number is None:
+        raise argparse.ArgumentTypeError(f"got {text}, wanted a whole number")
+    return number
+
+
+def real(text: str) -> float:
+    """Read a number."""
     try:
-        return tomllib.loads(f"value = {text}")["value"]
-    except tomllib.TOMLDecodeError:
-        return text
+        return float(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"got {text}, wanted a number") from None
+
+
+def _digits(text: str) -> int | None:
+    return int(text) if re.fullmatch(rf"[+-]?[0-9]{{1,{limits.DIGITS}}}", text) else None

@@ -6,7 +6,9 @@ import sys
 from argparse import ArgumentParser, Namespace
 
 from .. import api
+from ..core.limits import PATH
 from ..core.recipe import CHOICES
+from ..core.texts import one_line
 from .arguments import backends, given, positive, print_json
 
 ABOUT, EXAMPLE = "time backends against their baselines, in one run", "vgg bench torch jax --workload vgg11_narrow"
@@ -47,7 +49,7 @@ def run(arguments: Namespace) -> int:
         print_json(measured.to_dict())
     else:
         terminal.timings(timings.tables(measured.result))
-        print(f"result: {measured.path}")
+        print(f"result: {one_line(measured.path, PATH)}")
     for line in measured.complaints:
-        print(line, file=sys.stderr)
+        print(one_line(line, PATH), file=sys.stderr)
     return int(not measured.ok)

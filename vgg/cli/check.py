@@ -39,8 +39,10 @@ def run(arguments: Namespace) -> int:
 
     The last lines that it prints say how much of the suite was judged.
     """
-    from ..core import files
+    from ..core import files, systems
+    from ..core.texts import one_line
 
+    systems.check_posix("vgg check")
     if arguments.json:
         files.check_standard_output()
     try:
@@ -52,5 +54,5 @@ def run(arguments: Namespace) -> int:
         sys.stderr.close()
         return 1
     if outcome.reason:
-        print(f"vgg: {outcome.reason}", file=sys.stderr)
+        print(f"vgg: {one_line(outcome.reason)}", file=sys.stderr)
     return outcome.status

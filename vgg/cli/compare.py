@@ -5,6 +5,8 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from .. import api
+from ..core.limits import PATH
+from ..core.texts import one_line
 from .arguments import architecture, backends, changes, given, print_json
 from .arguments import run as run_options
 
@@ -35,5 +37,5 @@ def run(arguments: Namespace) -> int:
         print_json(comparison.to_dict())
     else:
         terminal.comparison(comparison.result)
-        print(f"report: {comparison.report}")
+        print(f"report: {one_line(comparison.report, PATH)}")
     return int(not comparison.ok)

@@ -6,6 +6,7 @@ import argparse
 from typing import Any, NoReturn
 
 from .. import __version__
+from ..core.texts import one_line
 from . import bench, check, compare, listing, show, train
 
 USAGE = 2
@@ -22,14 +23,45 @@ COMMANDS: dict[str, Any] = {
 """
 
 
+class _Once(argparse.Action):
+    """Store the value of an option that may be there once: the second of two would win in silence."""
+
+    def __call__(
+        self, _parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, option: str | None = None
+    ) -> None:
+        seen = vars(namespace).setdefault("options", set())
+        if option and self.dest in seen:
+            raise argparse.ArgumentError(self, "got it twice, wanted it once")
+        seen.add(self.dest)
+        setattr(namespace, self.dest, _one(self, values) if option else values)
+
+
+class _Each(argparse.Action):
+    """Add the value of an option that may be there several times to those before it."""
+
+    def __call__(
+        self, _parser: argparse.ArgumentParser, namespace: argparse.Namespace, values: Any, _option: str | None = None
+    ) -> None:
+        setattr(namespace, self.dest, [*(getattr(namespace, self.dest) or ()), _one(self, values)])
+
+
+def _one(option: argparse.Action, value: Any) -> Any:
+    """Return the value of an option; argparse makes an empty list of ``--option=--``."""
+    if isinstance(value, list):
+        raise argparse.ArgumentError(option, "got --, wanted a value")
+    return value
+
+
 class _Parser(argparse.ArgumentParser):
-    """argparse with errors on one line, and with the example in the help as it is written."""
+    """argparse with errors on one line, with options once each, and with the example in the help as it is written."""
 
     def __init__(self, **options: Any) -> None:
         super().__init__(formatter_class=argparse.RawDescriptionHelpFormatter, allow_abbrev=False, **options)
+        for name, action in ((None, _Once), ("store", _Once), ("append", _Each)):
+            self.register("action", name, action)
 
     def error(self, message: str) -> NoReturn:
-        self.exit(USAGE, f"{self.prog}: {message}; see {self.prog} --help\n")
+        self.exit(USAGE, f"{self.prog}: {one_line(message)}; see {self.prog} --help\n")
 
 
 def parser() -> argparse.ArgumentParser:

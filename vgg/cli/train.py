@@ -7,6 +7,8 @@ from argparse import ArgumentParser, Namespace
 from dataclasses import fields
 
 from .. import api
+from ..core.limits import PATH
+from ..core.texts import one_line
 from ..runs.options import Setup
 from .arguments import architecture, changes, environment, given, natural, print_json, replicas
 from .arguments import run as run_options
@@ -65,6 +67,6 @@ def run(arguments: Namespace) -> int:
         return 0
     epoch = f", {summary['epoch_seconds']:.1f} s per epoch" if summary["epoch_seconds"] else ""
     speed = f"{summary['images_per_second']:.0f} images/s{epoch}"
-    print(f"{prepared.place}: test accuracy {summary['test_accuracy']:.4f}, {speed}")
-    print(f"report: {page}")
+    print(f"{one_line(prepared.place, PATH)}: test accuracy {summary['test_accuracy']:.4f}, {speed}")
+    print(f"report: {one_line(page, PATH)}")
     return 0

@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
+from ..core.systems import cores
 from .tally import NOT_DECLARED, Tally, cell_text
 
 if TYPE_CHECKING:
@@ -186,7 +187,7 @@ def threads(processes: int) -> dict[str, str]:
     Threads wait for one another, and many times as long if other threads want the same cores. Variables that the user
     has set stay as they are. JAX ignores all of these.
     """
-    each = str(max(1, len(os.sched_getaffinity(0)) // processes))
+    each = str(max(1, cores() // processes))
     names = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "TF_NUM_INTRAOP_THREADS")
     return {name: each for name in names if processes > 1 and name not in os.environ}
 

@@ -16,14 +16,18 @@ from __future__ import annotations
 
 import math
 import re
-import tomllib
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
 
+from ..core import limits
+from ..core.documents import toml_value
 from ..core.errors import VGGError, mismatch, unknown
+from ..core.files import path_of, read_text
+from ..core.texts import shown
+from ..core.values import number
 
 TEXTS = {"id", "reason", "link"}
 MEASURES = {"error", "match"}
@@ -68,8 +72,9 @@ class Known:
 def read(path: str, cells: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Known]:
     """Return the entry of every cell (backend, id) that is known to fail; raise ``VGGError`` if the file is invalid."""
     try:
-        content = tomllib.loads(Path(path).read_text())
-    except (OSError, ValueError) as error:
+        path = str(path_of("--known", path))
+        content = toml_value(read_text(Path(path), "known failures", limits.DOCUMENT))
+    except VGGError as error:
         raise VGGError(f"{path}: not a readable TOML file ({error})") from error
     expected: dict[tuple[str, str], Known] = {}
     for entry in _entries(path, content):
@@ -110,11 +115,13 @@ def _entry(where: str, table: Any) -> Known:
 
 
 def _band(where: str, band: Any) -> tuple[float, float]:
-    numbers = isinstance(band, list) and len(band) == 2 and all(type(number) in (int, float) for number in band)
-    if not numbers or not 0 < band[0] <= band[1] <= WIDEST * band[0] < math.inf:
-        wanted = f"[LOW, HIGH], two finite numbers with 0 < LOW <= HIGH <= {WIDEST} * LOW"
-        raise mismatch(where, f"error = {band}", wanted)
-    return float(band[0]), float(band[1])
+    wanted = f"[LOW, HIGH], two finite numbers with 0 < LOW <= HIGH <= {WIDEST} * LOW"
+    if not isinstance(band, list) or len(band) != 2:
+        raise mismatch(where, f"error = {shown(band)}", wanted)
+    low, high = (float(number(where, end, wanted)) for end in band)
+    if not 0 < low <= high <= WIDEST * low < math.inf:
+        raise mismatch(where, f"error = {shown(band)}", wanted)
+    return low, high
 
 
 def _pattern(where: str, table: dict[str, str]) -> dict[str, str]:

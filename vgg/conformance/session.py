@@ -17,6 +17,7 @@ from ..core import files
 from ..core.comparator import UNDECLARED
 from ..core.errors import VGGError
 from ..core.spec import Spec
+from ..core.systems import check_posix
 from ..process import registry
 from . import known as known_failures
 from . import suite
@@ -65,6 +66,7 @@ def board(config: pytest.Config) -> Board:
 
 
 def _begin(config: pytest.Config) -> None:
+    check_posix("the suite")
     backends = [registry.find(name).name for name in config.getoption("--vgg-backend")] or [*registry.own_names()]
     path, report = config.getoption("--vgg-spec"), config.getoption("--vgg-json")
     if report:

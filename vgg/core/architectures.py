@@ -7,7 +7,7 @@ from typing import Any
 
 from .blocks import Block, Conv, Pool
 from .errors import unknown
-from .spec import Spec
+from .spec import CHANGES, Spec
 
 
 def _column(*counts: int, lrn: bool = False, last_kernel: int = 3) -> tuple[Block, ...]:
@@ -59,6 +59,9 @@ def arch(name: str, **changes: Any) -> Spec:
     The networks of Table 1 take images of 3x224x224 and have 1000 classes. The chapters' ``vgg11_narrow`` and
     ``alexnet`` take 1x224x224 and have 10. Raises ``VGGError`` when the name is unknown or a change is not possible.
     """
-    if name not in _ARCHS:
-        raise unknown("architecture", str(name), _ARCHS)
+    if not isinstance(name, str) or name not in _ARCHS:
+        raise unknown("architecture", name, _ARCHS)
+    for change in changes:
+        if change not in CHANGES:
+            raise unknown(f"change of {name}", change, CHANGES)
     return _ARCHS[name].modified(**changes)

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
+from . import limits
 from .errors import mismatch
+from .texts import shown
+from .values import boolean, instance, integer, number, sequence
 
 BATCH_NORM_EPSILON = 1e-5
 """The number that batch norm adds to the variance, the default of torch, Flax and MXNet; that of Keras is 1e-3."""
@@ -16,10 +19,13 @@ LRN_SIZE, LRN_ALPHA, LRN_BETA, LRN_K = 5, 1e-4, 0.75, 2.0
 """From Krizhevsky et al. (2012), section 3.3: ``x / (k + alpha * sum of squares over size channels) ** beta``."""
 
 
-def at_least(what: str, value: Any, low: int) -> None:
-    """Raise ``VGGError`` unless ``value`` is an integer >= ``low``; ``what`` names it in the message."""
-    if not isinstance(value, int) or isinstance(value, bool) or value < low:
-        raise mismatch(what, repr(value), f"an integer >= {low}")
+_PAIR = "a pair (convolutions, channels)"
+
+
+def settle(owner: Any, **values: Any) -> None:
+    """Set fields of a frozen dataclass to the plain values that its ``__post_init__`` has checked."""
+    for name, value in values.items():
+        object.__setattr__(owner, name, value)
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,12 +42,12 @@ class Conv:
     lrn: bool = False
 
     def __post_init__(self) -> None:
-        for name, low in (("channels", 1), ("kernel", 1), ("stride", 1), ("padding", 0)):
-            at_least(f"conv.{name}", getattr(self, name), low)
+        settle(self, channels=integer("conv.channels", self.channels, 1, limits.WIDTH))
+        for name, low in (("kernel", 1), ("stride", 1), ("padding", 0)):
+            settle(self, **{name: integer(f"conv.{name}", getattr(self, name), low, limits.EXTENT)})
         if self.padding >= self.kernel:
             raise mismatch("conv.padding", self.padding, f"less than the kernel, {self.kernel}")
-        if not isinstance(self.lrn, bool):
-            raise mismatch("conv.lrn", repr(self.lrn), "true or false")
+        settle(self, lrn=boolean("conv.lrn", self.lrn))
 
 
 @dataclass(frozen=True, slots=True)
@@ -55,8 +61,8 @@ class Pool:
     stride: int = 2
 
     def __post_init__(self) -> None:
-        at_least("pool.kernel", self.kernel, 1)
-        at_least("pool.stride", self.stride, 1)
+        for name in ("kernel", "stride"):
+            settle(self, **{name: integer(f"pool.{name}", getattr(self, name), 1, limits.EXTENT)})
 
 
 @dataclass(frozen=True, slots=True)
@@ -70,20 +76,24 @@ class Block:
     pool: Pool | None = Pool()
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "convs", tuple(self.convs))
-        if not self.convs:
+        convs = sequence("block.convs", self.convs, "a list of Conv", limits.CONVS)
+        if not convs:
             raise mismatch("block.convs", "none", "at least one convolution")
+        settle(self, convs=tuple(instance("block.convs", conv, Conv, "a list of Conv") for conv in convs))
+        if self.pool is not None:
+            instance("block.pool", self.pool, Pool, "a Pool or None")
 
     @staticmethod
-    def of(pair: Sequence[int]) -> Block:
+    def of(pair: Iterable[int]) -> Block:
         """Return the block that a pair (number of 3x3 convolutions, channels) describes, as in the chapters.
 
         Raises ``VGGError`` when ``pair`` is not such a pair.
         """
-        if not isinstance(pair, Sequence) or len(pair) != 2:
-            raise mismatch("block", repr(pair), "a pair (convolutions, channels)")
-        at_least("convolutions of a block", pair[0], 1)
-        return Block((Conv(pair[1]),) * pair[0])
+        parts = sequence("block", pair, _PAIR, limits.CONVS)
+        if len(parts) != 2:
+            raise mismatch("block", shown(pair), _PAIR)
+        count = integer("convolutions of a block", parts[0], 1, limits.CONVS)
+        return Block((Conv(parts[1]),) * count)
 
 
 @dataclass(frozen=True, slots=True)
@@ -99,10 +109,7 @@ class Head:
     global_pool: bool = False
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "hidden", tuple(self.hidden))
-        for width in self.hidden:
-            at_least("head.hidden", width, 1)
-        if isinstance(self.dropout, bool) or not isinstance(self.dropout, (int, float)) or not 0 <= self.dropout < 1:
-            raise mismatch("head.dropout", repr(self.dropout), "a number in [0, 1)")
-        if not isinstance(self.global_pool, bool):
-            raise mismatch("head.global_pool", repr(self.global_pool), "true or false")
+        widths = sequence("head.hidden", self.hidden, "a list of integers", limits.DENSE)
+        settle(self, hidden=tuple(integer("head.hidden", width, 1, limits.WIDTH) for width in widths))
+        dropout = number("head.dropout", self.dropout, "a number in [0, 1)", lambda rate: 0 <= rate < 1)
+        settle(self, dropout=dropout, global_pool=boolean("head.global_pool", self.global_pool))

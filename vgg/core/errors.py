@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 
+from .texts import cut, one_line, shown
+
 
 class VGGError(Exception):
     """The base class of every error that vgg raises on purpose. The message names the bad input."""
@@ -27,8 +29,12 @@ class UnavailableError(BackendError):
 
 
 def mismatch(what: str, got: object, wanted: object, do: str = "", kind: type[VGGError] = VGGError) -> VGGError:
-    """Return an error of class ``kind`` with the message ``what: got X, wanted Y; do``."""
-    return kind(f"{what}: got {got}, wanted {wanted}" + (f"; {do}" if do else ""))
+    """Return an error of class ``kind`` with the message ``what: got X, wanted Y; do``.
+
+    It has one line, whatever ``what``, ``got`` and ``wanted`` hold, and long ones are cut.
+    """
+    message = f"{one_line(what)}: got {one_line(got)}, wanted {one_line(wanted)}"
+    return kind(message + (f"; {one_line(do, 1000)}" if do else ""))
 
 
 @contextmanager
@@ -37,15 +43,15 @@ def within(where: object) -> Iterator[None]:
     try:
         yield
     except VGGError as error:
-        raise type(error)(f"{where}: {error}") from error
+        raise type(error)(f"{one_line(where)}: {error}") from error
 
 
-def unknown(kind: str, name: str, known: Iterable[str], aliases: dict[str, str] | None = None) -> VGGError:
+def unknown(kind: str, name: object, known: Iterable[str], aliases: dict[str, str] | None = None) -> VGGError:
     """Return a ``VGGError`` that says that ``name`` is not among ``known``, and suggests the nearest of these."""
     import difflib
 
-    names = sorted(known)
-    alias = (aliases or {}).get(name.lower())
-    near = [alias] if alias else difflib.get_close_matches(name.lower(), names, n=1, cutoff=0.5)
-    hint = f"did you mean {near[0]}?" if near else f"choose from {', '.join(names)}"
-    return VGGError(f"unknown {kind} {name!r}: {hint}")
+    names, text = sorted(known), one_line(name, 100)
+    alias = (aliases or {}).get(text.lower())
+    near = [alias] if alias else difflib.get_close_matches(text.lower(), names, n=1, cutoff=0.5)
+    hint = f"did you mean {one_line(near[0])}?" if near else f"choose from {cut(', '.join(names), 500)}"
+    return VGGError(f"unknown {one_line(kind)} {shown(text)}: {hint}")

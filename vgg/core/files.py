@@ -1,4 +1,4 @@
-"""Files: written completely or not at all, and checked before they are read or written."""
+"""Files: named by users, read within limits, checked before the work, and written completely or not at all."""
 
 from __future__ import annotations
 
@@ -10,11 +10,93 @@ import re
 import stat
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
+from . import limits
 from .errors import VGGError, mismatch
+from .texts import one_line, shown
+
+KINDS = {stat.S_ISREG: "a file", stat.S_ISDIR: "a directory", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
+
+
+def path_of(what: str, value: Any) -> Path:
+    """Return the path that a user means by ``value``, in which ``~`` is the home directory.
+
+    ``what`` names it in the message. Raises ``VGGError`` when ``value`` cannot be a path.
+    """
+    text = os.fspath(value) if isinstance(value, (str, os.PathLike)) else None
+    if not isinstance(text, str) or not text or "\0" in text or len(text) > limits.PATH:
+        raise mismatch(what, shown(value), "a path")
+    try:
+        os.fsencode(text)
+    except UnicodeEncodeError:
+        raise mismatch(what, shown(value), "a path that the file system can hold") from None
+    return Path(os.path.expanduser(text))  # noqa: PTH111  # Path.expanduser raises for a user that does not exist
+
+
+def read_text(path: Path, kind: str, most: int) -> str:
+    """Return the text of a file in UTF-8, without the byte order mark that some editors put first.
+
+    ``kind`` says in the message what the file should be. Raises ``VGGError`` when the file cannot be read, is not a
+    regular one, or has more than ``most`` bytes.
+    """
+    data = read_bytes(path, kind, most)
+    try:
+        return data.decode("utf-8-sig")
+    except UnicodeDecodeError as error:
+        form = "UTF-16" if data[:2] in (b"\xff\xfe", b"\xfe\xff") else f"not UTF-8 from byte {error.start} on"
+        raise _unreadable(path, kind, f"it is {form}; save it as UTF-8") from error
+
+
+def read_bytes(path: Path, kind: str, most: int) -> bytes:
+    """Return the bytes of a file. Raises ``VGGError`` as ``read_text`` does."""
+    try:
+        with opened(path) as file:
+            data = file.read(most + 1)
+    except (OSError, ValueError) as error:
+        raise _unreadable(path, kind, getattr(error, "strerror", None) or error) from error
+    if len(data) > most:
+        raise _unreadable(path, kind, f"it has more than {most:,} bytes")
+    return data
+
+
+@contextlib.contextmanager
+def opened(path: Path) -> Iterator[io.BufferedReader]:
+    """Open a regular file for reading its bytes. A pipe could block for ever, and a device might never end.
+
+    Raises ``OSError`` when the file cannot be opened or is not regular.
+    """
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NONBLOCK", 0) | getattr(os, "O_BINARY", 0))
+    with io.open(descriptor, "rb") as file:  # noqa: UP020  # a descriptor
+        _check_regular(os.fstat(descriptor).st_mode)
+        yield file
+
+
+def _check_regular(mode: int) -> None:
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, f"it is {_kind(mode)}, not a file")
+
+
+def _kind(mode: int) -> str:
+    return next((name for test, name in KINDS.items() if test(mode)), "a device")
+
+
+def _unreadable(path: Path, kind: str, reason: object) -> VGGError:
+    return VGGError(f"{one_line(path)}: cannot be read as {kind} ({one_line(reason)})")
+
+
+@contextlib.contextmanager
+def no_empty_folder(path: Path) -> Iterator[None]:
+    """Remove the folder ``path``, and those above it, if the block has made them and left them empty."""
+    new = [folder for folder in (path, *path.parents) if not os.path.lexists(folder)]
+    try:
+        yield
+    finally:
+        for folder in new:
+            with contextlib.suppress(OSError):  # not empty, or not made
+                folder.rmdir()
 
 
 def check_file(option: str, path: Path) -> None:
@@ -23,10 +105,10 @@ def check_file(option: str, path: Path) -> None:
     ``option`` names the path in the message.
     """
     path = path.absolute()
-    wanted = "a file in a folder that can be written"
-    if path.is_dir() or (path.exists() and not os.access(path, os.W_OK)):
+    wanted, exists = "a file in a folder that can be written", os.path.exists(path)  # noqa: PTH110  # never raises
+    if os.path.isdir(path) or (exists and not os.access(path, os.W_OK)):  # noqa: PTH112
         raise mismatch(option, path, wanted)
-    if path.exists() and not path.is_file():  # a device or a pipe
+    if exists and not path.is_file():  # a device or a pipe
         return
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent) as file:
@@ -53,9 +135,14 @@ def check_standard_output() -> None:
 
 
 def write_atomically(path: Path, data: bytes) -> None:
-    """Write ``data`` to a temporary file and rename it to ``path``. Raises ``VGGError`` when that fails."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    """Write ``data`` to a temporary file and rename it to ``path``.
+
+    Raises ``VGGError`` when that fails, and when ``path`` is no file: a rename would take the place of a device.
+    """
+    temporary = path.parent / f".{path.name}.{os.getpid()}"
     try:
+        if os.path.exists(path):  # noqa: PTH110  # it never raises
+            _check_regular(path.stat().st_mode)
         with temporary.open("wb") as file:
             file.write(data)
             file.flush()
@@ -91,18 +178,8 @@ def check_kind(path: Path, wanted: str = "a file") -> None:
         return
     except OSError as error:
         raise VGGError(f"{path}: cannot be read ({error.strerror}); put {wanted} there, or nothing") from error
-    kind = next((name for name, test in _KINDS.items() if test(mode)), "something else")
-    if kind != wanted:
-        raise mismatch(str(path), kind, wanted, "move it elsewhere")
-
-
-_KINDS: dict[str, Callable[[int], bool]] = {
-    "a file": stat.S_ISREG,
-    "a directory": stat.S_ISDIR,
-    "a FIFO": stat.S_ISFIFO,
-    "a socket": stat.S_ISSOCK,
-    "a device": lambda mode: stat.S_ISCHR(mode) or stat.S_ISBLK(mode),
-}
+    if _kind(mode) != wanted:
+        raise mismatch(str(path), _kind(mode), wanted, "move it elsewhere")
 
 
 def read_object(path: Path) -> dict[str, Any]:
@@ -127,4 +204,4 @@ def unwritable(path: Path, error: OSError) -> VGGError:
     """Return the ``VGGError`` that says why ``path`` cannot be written."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
     do = "free some space, then go on with --resume" if full else "choose another place"
-    return VGGError(f"{path}: cannot be written ({error.strerror}); {do}")
+    return VGGError(f"{one_line(path)}: cannot be written ({error.strerror}); {do}")

@@ -9,11 +9,13 @@ from typing import Any, NamedTuple
 import numpy as np
 from numpy.typing import NDArray
 
+from . import limits
 from .errors import mismatch, unknown
 from .layers import Shape, expand
 from .params import Params
 from .philox import normal, stream, truncated, uniform
 from .spec import Spec
+from .values import choice, integer
 
 
 def init(spec: Spec, seed: int = 0, scheme: str = "xavier_uniform", dtype: str = "float32") -> Params:
@@ -21,14 +23,24 @@ def init(spec: Spec, seed: int = 0, scheme: str = "xavier_uniform", dtype: str =
 
     ``scheme`` is a name in ``SCHEMES``; ``dtype`` is float32 or float64. Every array has its own stream of random
     numbers, keyed by ``seed`` and name, so a change of the head does not change the convolutions. Raises ``VGGError``
-    when the scheme, the dtype or the seed is wrong.
+    when the scheme, the dtype or the seed is wrong, and when the memory is too small.
     """
-    if scheme not in SCHEMES:
+    check_scheme(scheme)
+    dtype, seed = choice("dtype", dtype, ("float32", "float64")), integer("seed", seed, 0, limits.SEED)
+    try:
+        return _all_initial(spec, seed, scheme, dtype)
+    except (MemoryError, ValueError) as error:  # ValueError: NumPy has no arrays as large
+        count = sum(row.params for row in expand(spec))
+        raise mismatch("spec", f"{count:,} parameters", "as many as fit the memory", "take a smaller one") from error
+
+
+def check_scheme(scheme: str) -> None:
+    """Raise ``VGGError`` unless ``scheme`` is a name in ``SCHEMES``."""
+    if not isinstance(scheme, str) or scheme not in SCHEMES:
         raise unknown("initialiser", scheme, SCHEMES)
-    if dtype not in ("float32", "float64"):
-        raise mismatch("dtype", repr(dtype), "float32 or float64")
-    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
-        raise mismatch("seed", repr(seed), "an integer >= 0")
+
+
+def _all_initial(spec: Spec, seed: int, scheme: str, dtype: str) -> Params:
     params: Params = {}
     for row in expand(spec):
         fans = _fans(row.parameters.get(f"{row.name}.weight", ()))

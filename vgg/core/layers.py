@@ -12,7 +12,10 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from .blocks import Block
+from .errors import mismatch
 from .spec import Spec
+from .texts import shown
+from .values import instance
 
 Shape = tuple[int, ...]
 STATISTICS = ("running_mean", "running_var")
@@ -55,7 +58,11 @@ class Totals:
 
 
 def expand(spec: Spec) -> tuple[Layer, ...]:
-    """Return the layer table of ``spec``, from the input to the logits, in the order of computation."""
+    """Return the layer table of ``spec``, from the input to the logits, in the order of computation.
+
+    Raises ``VGGError`` when ``spec`` is not a ``Spec``.
+    """
+    instance("spec", spec, Spec, "a Spec, as vgg.arch returns it")
     rows: list[Layer] = []
     shape: Shape = spec.input_shape
     for number, block in enumerate(spec.blocks, 1):
@@ -66,7 +73,12 @@ def expand(spec: Spec) -> tuple[Layer, ...]:
 
 
 def totals(table: tuple[Layer, ...]) -> Totals:
-    """Return the sums over a layer table: parameters, MACs and activations, and those of the convolutions."""
+    """Return the sums over a layer table: parameters, MACs and activations, and those of the convolutions.
+
+    Raises ``VGGError`` when ``table`` is not what ``expand`` returns.
+    """
+    if not isinstance(table, (tuple, list)) or not all(isinstance(row, Layer) for row in table):
+        raise mismatch("table", shown(table), "the layer table that vgg.expand returns")
     convs = [row for row in table if row.kind == "conv"]
     return Totals(
         params=sum(row.params for row in table),

@@ -2,19 +2,30 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from .errors import VGGError, mismatch, unknown
-from .files import write_atomically
+from .files import opened, path_of, write_atomically
 from .layers import Shape, expand
 from .spec import Spec
+from .texts import one_line, shown
 
 Params = dict[str, NDArray[Any]]
+FORMATS = {
+    b"PK\x03\x04": "a zip archive, as torch.save, numpy.savez and Keras write",
+    **{b"\x80" + bytes([protocol]): "a pickle, which vgg never opens" for protocol in range(2, 6)},
+    b"\x89HDF": "HDF5, as Keras writes",
+    b"\x12\x01\0\0": "a file of MXNet",
+    b"\x93NUMPY": "an array of NumPy",
+}
+"""First bytes of a file -> the format that it may have if it is not safetensors."""
 
 
 def shapes(spec: Spec) -> dict[str, Shape]:
@@ -25,13 +36,16 @@ def shapes(spec: Spec) -> dict[str, Shape]:
 def save_params(path: str | Path, params: Mapping[str, NDArray[Any]], spec: Spec) -> None:
     """Write ``params`` to a safetensors file with ``spec`` in the metadata, completely or not at all.
 
-    Raises ``VGGError`` when the parameters do not fit ``spec`` or the file cannot be written.
+    Raises ``VGGError`` when the parameters do not fit ``spec``, are not float32 or float64, or the file cannot be
+    written.
     """
     from safetensors.numpy import save
 
-    path = Path(path)
+    path = path_of("path", path)
     check_params(params, spec, str(path))
     arrays = {name: np.ascontiguousarray(params[name]) for name in shapes(spec)}
+    for name, array in arrays.items():
+        _check_dtype(f"{path}: {name}", array.dtype.name, ("float32", "float64"))
     write_atomically(path, save(arrays, metadata={"spec": spec.to_json()}))
 
 
@@ -39,36 +53,65 @@ def load_params(path: str | Path, *, among: bool = False) -> Params:
     """Read ``{canonical name: array}`` from a file that ``save_params`` wrote.
 
     With ``among`` the file may hold other arrays too, as a checkpoint does; they are left out. Raises ``VGGError`` when
-    the file cannot be read or its parameters do not fit the spec in it.
+    the file cannot be read, or its parameters do not fit the spec in it or are not float32 or float64.
     """
-    from safetensors import SafetensorError
-    from safetensors.numpy import load_file
-
-    spec = load_spec(path)
-    try:
-        params = load_file(path)
-    except (SafetensorError, OSError) as error:
-        raise VGGError(f"{path}: not a readable safetensors file ({error}); write it again") from error
-    wanted = {name: a for name, a in params.items() if not among or name in shapes(spec)}
-    check_params(wanted, spec, str(path))
-    return {name: wanted[name] for name in shapes(spec)}
+    path = path_of("path", path)
+    with _opened(path) as file:
+        wanted = shapes(_spec_in(file, path))
+        stored = {name: file.get_slice(name) for name in file.keys() if not among or name in wanted}  # noqa: SIM118
+        shaped: Any = {name: SimpleNamespace(shape=part.get_shape()) for name, part in stored.items()}
+        check_arrays(shaped, wanted, str(path))
+        for name, part in stored.items():
+            _check_dtype(f"{path}: {name}", part.get_dtype(), ("F32", "F64"))
+        return {name: file.get_tensor(name) for name in wanted}
 
 
 def load_spec(path: str | Path) -> Spec:
     """Read the spec in the metadata of a file that ``save_params`` wrote. Raises ``VGGError`` when there is none."""
+    path = path_of("path", path)
+    with _opened(path) as file:
+        return _spec_in(file, path)
+
+
+@contextmanager
+def _opened(path: Path) -> Iterator[Any]:
     from safetensors import SafetensorError, safe_open
 
+    start = b""
     try:
+        with opened(path) as raw:
+            start = raw.read(8)
         with safe_open(path, framework="numpy") as file:
-            metadata = file.metadata() or {}
+            yield file
     except (SafetensorError, OSError) as error:
-        raise VGGError(f"{path}: not a readable safetensors file ({error}); write it again") from error
+        do = _way_out(path, start)
+        raise VGGError(f"{one_line(path)}: not a readable safetensors file ({one_line(error)}); {do}") from error
+
+
+def _way_out(path: Path, start: bytes) -> str:
+    """Return what to do about a file that is not safetensors and begins with the bytes ``start``."""
+    form = next((form for magic, form in FORMATS.items() if start.startswith(magic)), "")
+    if form:
+        return f"it is {form}; load it in its framework, then write it by vgg.save_params"
+    return "write it again" if path.suffix in ("", ".safetensors") else "vgg reads what vgg.save_params wrote"
+
+
+def _spec_in(file: Any, path: Path) -> Spec:
+    metadata = file.metadata() or {}
     if "spec" not in metadata:
-        raise mismatch(f"{path}", "safetensors without a spec", "a file of weights written by vgg")
+        do = "load it in its framework, then write it by vgg.save_params"
+        raise mismatch(str(path), "safetensors without a spec", "a file of weights written by vgg", do)
     try:
         return Spec.from_json(metadata["spec"])
     except VGGError as error:
-        raise VGGError(f"{path}: {error}") from error
+        raise VGGError(f"{one_line(path)}: {error}") from error
+
+
+def check_finite(params: Mapping[str, NDArray[Any]], where: str) -> None:
+    """Raise ``VGGError`` when a parameter is NaN or infinite, since no training can start from it."""
+    for name, array in params.items():
+        if count := int(array.size - np.isfinite(array).sum()):
+            raise mismatch(f"{where}: {name}", f"{count:,} of {array.size:,} values not finite", "finite ones")
 
 
 def check_params(params: Mapping[str, NDArray[Any]], spec: Spec, where: str = "parameters") -> None:
@@ -84,11 +127,20 @@ def check_arrays(arrays: Mapping[str, NDArray[Any]], wanted: Mapping[str, Shape]
 
     ``where`` names the arrays in the message.
     """
+    if not isinstance(arrays, Mapping):
+        raise mismatch(where, shown(arrays), "a dictionary of arrays")
     for name, shape in wanted.items():
         if name not in arrays:
             raise mismatch(f"{where}: {name}", "nothing", f"an array of shape {shape}")
+        if not hasattr(arrays[name], "shape"):
+            raise mismatch(f"{where}: {name}", shown(arrays[name]), f"an array of shape {shape}")
         if tuple(arrays[name].shape) != shape:
             raise mismatch(f"{where}: {name}", tuple(arrays[name].shape), shape)
     for name in arrays:
         if name not in wanted:
             raise unknown(f"parameter in {where}", name, wanted)
+
+
+def _check_dtype(what: str, dtype: str, known: tuple[str, str]) -> None:
+    if dtype not in known:
+        raise mismatch(what, dtype, " or ".join(known), "convert it first: parameters are not rounded in silence")

@@ -8,7 +8,11 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from . import limits
+from .blocks import settle
 from .errors import mismatch, unknown
+from .texts import shown
+from .values import boolean, choice, integer, named, number, sequence, text
 
 _NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
     "lr": ("a number > 0", lambda value: value > 0),
@@ -21,11 +25,20 @@ _NUMBERS: dict[str, tuple[str, Callable[[float], bool]]] = {
 }
 
 
-CHOICES: dict[str, tuple[Any, ...]] = {
+CHOICES: dict[str, tuple[str, ...]] = {
     "dropout": ("native", "neutral"),
     "precision": ("float64", "float32", "tf32", "bf16", "fp16"),
-    "flip": (False, True),
 }
+
+
+INTEGERS = (
+    ("epochs", 1, limits.EPOCHS),
+    ("batch_size", 1, limits.BATCH),
+    ("size", 1, limits.EXTENT),
+    ("seed", 0, limits.SEED),
+    ("init_convs", 0, limits.CONVS),
+)
+"""Fields that are integers, with the least and the greatest value."""
 
 
 LOSS_SCALE = 1024.0
@@ -35,27 +48,24 @@ It is fixed, because an adaptive scale would be one more thing to save, and a po
 """
 
 
-def _is_number(value: Any) -> bool:
-    return isinstance(value, (int, float)) and not isinstance(value, bool) and math.isfinite(value)
-
-
-def _drops(value: Any) -> tuple[tuple[int, float], ...]:
-    try:
-        drops = tuple((epoch, factor) for epoch, factor in value)
-    except (TypeError, ValueError):
-        drops = ((None, None),)
-    if not all(type(epoch) is int and epoch >= 0 and _is_number(factor) and factor > 0 for epoch, factor in drops):
-        raise mismatch("recipe.lr_drops", repr(value), "pairs (epoch >= 0, factor > 0)")
-    return drops
+def _drop(value: Any) -> tuple[int, float]:
+    wanted = "pairs (epoch >= 0, factor > 0)"
+    pair = sequence("recipe.lr_drops", value, wanted, limits.DROPS)
+    if len(pair) != 2:
+        raise mismatch("recipe.lr_drops", shown(value), wanted)
+    epoch = integer("recipe.lr_drops", pair[0], 0, limits.EPOCHS)
+    return epoch, number("recipe.lr_drops", pair[1], wanted, lambda factor: factor > 0)
 
 
 def _plateau(value: Any) -> tuple[float, int] | tuple[()]:
-    match value:
-        case [] | ():
-            return ()
-        case [factor, patience] if _is_number(factor) and 0 < factor < 1 and type(patience) is int and patience > 0:
-            return factor, patience
-    raise mismatch("recipe.plateau", repr(value), "nothing, or (factor in (0, 1), patience >= 1)")
+    wanted = "nothing, or (factor in (0, 1), patience >= 1)"
+    pair = sequence("recipe.plateau", value, wanted, limits.DROPS)
+    if not pair:
+        return ()
+    if len(pair) != 2:
+        raise mismatch("recipe.plateau", shown(value), wanted)
+    factor = number("recipe.plateau", pair[0], wanted, lambda factor: 0 < factor < 1)
+    return factor, integer("recipe.plateau", pair[1], 1, limits.EPOCHS)
 
 
 @dataclass(frozen=True, slots=True)
@@ -104,30 +114,37 @@ class Recipe:
     init_convs: int = 0
 
     def __post_init__(self) -> None:
-        for name in ("name", "dataset", "init", "init_from"):
-            if not isinstance(getattr(self, name), str):
-                raise mismatch(f"recipe.{name}", repr(getattr(self, name)), "a string")
-        for name, low in (("epochs", 1), ("batch_size", 1), ("size", 1), ("seed", 0), ("init_convs", 0)):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or value < low:
-                raise mismatch(f"recipe.{name}", repr(value), f"an integer >= {low}")
+        for name, most in (
+            ("name", limits.NAME),
+            ("dataset", limits.NAME),
+            ("init", limits.NAME),
+            ("init_from", limits.PATH),
+        ):
+            self._settle(name, text, most)
+        for name, low, high in INTEGERS:
+            self._settle(name, integer, low, high)
         for name, (wanted, fits) in _NUMBERS.items():
-            value = getattr(self, name)
-            if not (_is_number(value) and fits(value)):
-                raise mismatch(f"recipe.{name}", repr(value), wanted)
+            self._settle(name, number, wanted, fits)
         for name, known in CHOICES.items():
-            if getattr(self, name) not in known:
-                raise mismatch(f"recipe.{name}", repr(getattr(self, name)), " or ".join(map(str, known)))
-        object.__setattr__(self, "lr_drops", _drops(self.lr_drops))
-        object.__setattr__(self, "plateau", _plateau(self.plateau))
+            self._settle(name, choice, known)
+        self._settle("flip", boolean, "False or True")
+        drops = sequence("recipe.lr_drops", self.lr_drops, "pairs (epoch >= 0, factor > 0)", limits.DROPS)
+        settle(self, lr_drops=tuple(map(_drop, drops)), plateau=_plateau(self.plateau))
         if self.plateau and not self.validation:
             raise mismatch("recipe.plateau", "no validation images", "some", "set validation, to 0.1 say")
+
+    def _settle(self, name: str, check: Callable[..., Any], *more: Any) -> None:
+        settle(self, **{name: check(f"recipe.{name}", getattr(self, name), *more)})
 
     def lr_at(self, epoch: int, accuracies: Sequence[float] = ()) -> float:
         """Return the learning rate of an epoch, counted from 0.
 
-        ``accuracies`` are the validation accuracies of the epochs before it.
+        ``accuracies`` are the validation accuracies of the epochs before it. Raises ``VGGError`` for values that are
+        no epoch and no accuracies.
         """
+        epoch = integer("epoch", epoch, 0, limits.EPOCHS)
+        rates = sequence("accuracies", accuracies, "a list of numbers", limits.EPOCHS)
+        accuracies = [number("accuracies", rate, "numbers") for rate in rates]
         drops = [drop for drop in self.lr_drops if drop[0] <= epoch]
         rate = self.lr * max(drops, default=(0, 1.0))[1]
         return rate * self.plateau[0] ** self._stalls(accuracies) if self.plateau else rate
@@ -163,11 +180,10 @@ class Recipe:
     @staticmethod
     def from_dict(data: Mapping[str, Any]) -> Recipe:
         """Return the recipe that ``to_dict`` described. Raises ``VGGError`` for unknown keys and wrong values."""
-        names = [f.name for f in dataclasses.fields(Recipe)]
-        for key in data:
-            if key not in names:
-                raise unknown("key in recipe", key, names)
-        return Recipe(**data)
+        return Recipe(**named("recipe", data, FIELDS))
+
+
+FIELDS = tuple(field.name for field in dataclasses.fields(Recipe))
 
 
 _QUICK = Recipe("quick", "digits", 4, 32, 32, momentum=0.9, lr_drops=((3, 0.1),), init="he_uniform")
@@ -205,9 +221,9 @@ def recipe(name: str, **changes: Any) -> Recipe:
 
     Raises ``VGGError`` when the name is unknown or a value is wrong.
     """
-    if name not in _RECIPES:
+    if not isinstance(name, str) or name not in _RECIPES:
         raise unknown("recipe", name, _RECIPES)
-    return dataclasses.replace(_RECIPES[name], **changes)
+    return dataclasses.replace(_RECIPES[name], **named("recipe", changes, FIELDS))
 
 
 def recipe_names() -> tuple[str, ...]:

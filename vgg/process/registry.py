@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from ..core.errors import mismatch, unknown
+from ..core.texts import for_path, shown
 from .tuning import FAST, FIXED
 
 if TYPE_CHECKING:
@@ -111,11 +112,15 @@ def names() -> tuple[str, ...]:
 
 def find(name: str) -> Entry:
     """Return the backend of this name. Raises ``VGGError``, which suggests the nearest name, when there is none."""
+    if not isinstance(name, str):
+        raise unknown("backend", name, names())
     if name in _OWN:
         return _OWN[name]
     for point in _announced().select(name=name):
         if not point.pattern.fullmatch(point.value):
             raise mismatch(f"entry point {name!r} of vgg.backends", repr(point.value), "the name of a module")
+        if for_path(name) != name:  # it names a directory of every comparison
+            raise mismatch("entry point of vgg.backends", shown(name), "a name of letters, digits, -, _ and .")
         return Entry(point.name, point.module, lock=_lock_beside(point.module))
     raise unknown("backend", name, names(), ALIASES)
 

@@ -6,6 +6,8 @@ import os
 from collections.abc import Mapping
 from pathlib import Path
 
+from ..core.systems import cores
+
 _SMT = Path("/sys/devices/system/cpu/smt/active")
 
 
@@ -15,7 +17,7 @@ def _mxnets() -> dict[str, str]:
     On a machine where each processor is a core, it gets all of them.
     """
     one_each = _SMT.exists() and _SMT.read_text().strip() == "0"
-    return {"OMP_NUM_THREADS": str(len(os.sched_getaffinity(0)))} if one_each else {}
+    return {"OMP_NUM_THREADS": str(cores())} if one_each else {}
 
 
 FAST: dict[str, dict[str, str]] = {

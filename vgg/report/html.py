@@ -38,7 +38,7 @@ def page(result: Mapping[str, Any], runs: Mapping[str, Path]) -> str:
     table = layers.expand(spec)
     paths = {name: run / history.NAME for name, run in runs.items()}
     metrics = {name: history.read(path) if path.exists() else [] for name, path in paths.items()}
-    return template("report.html.jinja").render(
+    text = template("report.html.jinja").render(
         result=result,
         spec=spec,
         table=table,
@@ -53,6 +53,7 @@ def page(result: Mapping[str, Any], runs: Mapping[str, Path]) -> str:
             if any(key in row for rows in metrics.values() for row in rows)
         },
     )
+    return text.encode(errors="backslashreplace").decode()  # what a backend says may not be Unicode
 
 
 def _curve(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:

@@ -16,6 +16,7 @@ from rich.table import Table
 
 from ..core.layers import Layer, Totals
 from ..core.spec import Spec
+from ..core.texts import printable
 from .rows import size, texts
 
 FLOAT32 = 4
@@ -28,11 +29,11 @@ def listing(counts: Mapping[str, Mapping[str, int]], homes: Mapping[str, Mapping
     """Print the tables of ``vgg list``."""
     table = _table("architecture", "parameters", "MACs")
     for name, total in counts.items():
-        table.add_row(name, f"{total['params']:,}", f"{total['macs']:,}")
+        _row(table, name, f"{total['params']:,}", f"{total['macs']:,}")
     _print(table)
     table = _table("backend", "where", "version", right=0)
     for name, home in homes.items():
-        table.add_row(name, home["where"], home["version"])
+        _row(table, name, home["where"], home["version"])
     _print(table)
 
 
@@ -48,7 +49,7 @@ def layer_rows(rows: Sequence[Layer]) -> tuple[list[str], list[list[str]]]:
 
 def title(spec: Spec) -> str:
     """Return one line about the network: its name, its input shape and its classes."""
-    return f"{spec.name}: {'x'.join(map(str, spec.input_shape))} -> {spec.classes}"
+    return f"{printable(spec.name)}: {'x'.join(map(str, spec.input_shape))} -> {spec.classes}"
 
 
 def layer_table(spec: Spec, rows: Sequence[Layer], totals: Totals) -> None:
@@ -56,7 +57,7 @@ def layer_table(spec: Spec, rows: Sequence[Layer], totals: Totals) -> None:
     columns, texts = layer_rows(rows)
     table = _table(*columns)
     for text in texts:
-        table.add_row(*text)
+        _row(table, *text)
     table.title = title(spec)
     _print(table)
     print(f"parameters  {totals.params:,} ({size(totals.params * FLOAT32)} in float32)")
@@ -71,20 +72,20 @@ def comparison(result: Mapping[str, Any]) -> None:
     """Print the table of ``vgg compare``, and the errors of backends that failed."""
     table = _table("", *result["backends"])
     for row, cells in texts(result).items():
-        table.add_row(row, *cells)
+        _row(table, row, *cells)
     _print(table)
     for name, column in result["backends"].items():
         if "error" in column:
-            Console().print(f"{name} failed: {column['error']}", style="red", markup=False, highlight=False)
+            _console().print(printable(f"{name} failed: {column['error']}", "\n"), style="red")
 
 
 def timings(tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> None:
     """Print the tables (title, columns, rows) of ``vgg bench``."""
     for title, columns, rows in tables:
         table = _table(*columns)
-        table.title = title
+        table.title = printable(title)
         for row in rows:
-            table.add_row(*row)
+            _row(table, *row)
         _print(table)
 
 
@@ -93,12 +94,12 @@ class Progress:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._bar = Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeRemainingColumn(),
-            console=Console(stderr=True),
+            console=_console(stderr=True),
             disable=quiet or not sys.stderr.isatty(),
         )
         self._plain = not quiet and not sys.stderr.isatty()
@@ -119,9 +120,10 @@ class Progress:
         self._accuracy = ""
         if self._task is not None:
             self._bar.remove_task(self._task)
-        self._task = self._bar.add_task(f"{backend}: {what}", total=total, note="")
+        about = printable(f"{backend}: {what}")
+        self._task = self._bar.add_task(about, total=total, note="")
         if self._plain:
-            print(f"{backend}: {what}", file=sys.stderr, flush=True)
+            print(about, file=sys.stderr, flush=True)
 
     def event(self, backend: str, event: Mapping[str, Any]) -> None:
         """Show a training step, or the evaluation after an epoch. An empty event is only a sign of life."""
@@ -145,7 +147,7 @@ class Progress:
             rate = f"{self._rate():.0f} images/s, " if self._steps else ""
             results = f"training loss {event['training_loss']:.4f}, {rate}{name} loss {event[f'{name}_loss']:.4f}"
             results = f"{results}, {self._accuracy}"
-            print(f"{backend}: epoch {event['epoch'] + 1}: {results}", file=sys.stderr, flush=True)
+            print(f"{printable(backend)}: epoch {event['epoch'] + 1}: {results}", file=sys.stderr, flush=True)
 
     def _loss(self) -> float:
         """Return the mean loss per image."""
@@ -159,11 +161,21 @@ class Progress:
 def _table(*columns: str, right: int = 1) -> Table:
     table = Table(box=box.SIMPLE, title_justify="left")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if right and i else "left", overflow="fold")
+        table.add_column(printable(column), justify="right" if right and i else "left", overflow="fold")
     return table
+
+
+def _row(table: Table, *cells: str) -> None:
+    """Add a row whose texts may hold anything: a terminal only shows them."""
+    table.add_row(*(printable(cell, "\n") for cell in cells))
+
+
+def _console(**options: Any) -> Console:
+    """Return a console that prints texts as they are: it reads no markup, so that ``[/x]`` is only a text."""
+    return Console(highlight=False, markup=False, emoji=False, **options)
 
 
 def _print(table: Table) -> None:
     """Print ``table``, wide enough for whole words and numbers if the output is not a terminal."""
-    console = Console(highlight=False)
-    console.print(table) if console.is_terminal else Console(highlight=False, width=160).print(table)
+    console = _console()
+    console.print(table) if console.is_terminal else _console(width=160).print(table)

@@ -66,7 +66,7 @@ def file(path: Path) -> Path:
 
     Raises ``VGGError`` when a file is there already or none can be written.
     """
-    if path.exists():
+    if os.path.lexists(path):  # unlike Path.exists, it never raises
         raise mismatch(str(path), "a file that is there", "a new one", "choose another with --out")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -3,16 +3,22 @@
 from __future__ import annotations
 
 import os
+import threading
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
 from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from ..core import limits
 from ..core.architectures import arch as named_arch
-from ..core.errors import mismatch, unknown
-from ..core.recipe import Recipe, recipe
-from ..core.spec import Spec
+from ..core.blocks import settle
+from ..core.errors import mismatch
+from ..core.files import path_of
+from ..core.recipe import FIELDS, Recipe, recipe
+from ..core.spec import Spec, channels_last
+from ..core.texts import for_path, shown
+from ..core.values import boolean, choice, integer, named, number
 
 if TYPE_CHECKING:
     from ..process.client import Worker
@@ -21,6 +27,7 @@ if TYPE_CHECKING:
 
 QUICK = {"digits": "quick", "fashion-mnist": "quick-fashion", "synthetic": "quick"}
 """Dataset -> the recipe that it gets when no recipe is named."""
+DEVICES, ENVS = ("cpu", "gpu", "auto"), ("auto", "current", "uv")
 
 
 @dataclass(frozen=True)
@@ -30,7 +37,7 @@ class Setup:
     ``device``: cpu, gpu, or auto. ``env``: auto, current, or uv. ``timeout``: seconds that a worker may be silent.
     ``replicas``: number of devices that share every batch. ``deterministic``: add in the same order on a GPU too.
     ``keep``: number of checkpoints to keep, 0 to write none. ``every``: steps between checkpoints within an epoch, 0
-    for none. ``tensorboard``: write event files.
+    for none. ``tensorboard``: write event files. Raises ``VGGError`` when a value is wrong.
     """
 
     device: str = "cpu"
@@ -41,6 +48,20 @@ class Setup:
     keep: int = 2
     every: int = 0
     tensorboard: bool = False
+
+    def __post_init__(self) -> None:
+        wanted, longest = "a number of seconds > 0", threading.TIMEOUT_MAX
+        values: dict[str, Any] = {
+            "device": choice("--device", self.device, DEVICES),
+            "env": choice("--env", self.env, ENVS),
+            "timeout": number("--timeout", self.timeout, wanted, lambda seconds: 0 < seconds < longest),
+            "replicas": integer("--replicas", self.replicas, 1, limits.BATCH),
+            "deterministic": boolean("--deterministic", self.deterministic),
+            "keep": integer("--keep", self.keep, 0),
+            "every": integer("--every", self.every, 0),
+            "tensorboard": boolean("--tensorboard", self.tensorboard),
+        }
+        settle(self, **values)
 
     def worker(self, entry: Entry) -> Worker:
         """Start a worker for the backend ``entry`` and return it; the caller closes it. Raises ``BackendError``."""
@@ -87,12 +108,14 @@ def spec_of(
     }
     if isinstance(arch, Spec):
         return arch.modified(**changes)
+    if not isinstance(arch, (str, os.PathLike)):
+        raise mismatch("ARCH", shown(arch), "a Spec, the name of an architecture, or the path of a file")
     return Spec.load(arch).modified(**changes) if is_file(arch) else named_arch(str(arch), **changes)
 
 
 def is_file(arch: str | Path) -> bool:
     """Return whether ``arch`` is the path of a file, and not the name of an architecture."""
-    return not isinstance(arch, str) or arch.endswith((".json", ".toml")) or os.sep in arch
+    return not isinstance(arch, str) or arch.lower().endswith((".json", ".toml")) or os.sep in arch or arch[:1] == "~"
 
 
 def recipe_of(base: str | Recipe | None, changes: Mapping[str, Any]) -> Recipe:
@@ -101,16 +124,15 @@ def recipe_of(base: str | Recipe | None, changes: Mapping[str, Any]) -> Recipe:
     Without ``base`` it is the quick recipe of the dataset. Raises ``VGGError`` for an unknown name or a wrong value.
     """
     changes = {name: value for name, value in changes.items() if value is not None}
-    names = [field.name for field in fields(Recipe)]
-    for name in changes:
-        if name not in names:
-            raise unknown("field of a recipe", name, names)
-    if isinstance(changes.get("init_from"), (str, Path)):
-        weights = Path(changes["init_from"])
-        changes["init_from"] = str((weights / "weights.safetensors" if weights.is_dir() else weights).absolute())
+    named("recipe", changes, FIELDS)
+    if "init_from" in changes:
+        weights = path_of("--init-from", changes["init_from"]).absolute()
+        changes["init_from"] = str(weights / "weights.safetensors" if os.path.isdir(weights) else weights)  # noqa: PTH112
     if isinstance(base, Recipe):
         return replace(base, **changes)
-    return recipe(base or QUICK.get(changes.get("dataset") or "digits", "quick"), **changes)
+    dataset = changes.get("dataset", "digits")
+    quick = QUICK.get(dataset, "quick") if isinstance(dataset, str) else "quick"
+    return recipe(quick if base is None else base, **changes)
 
 
 def task(
@@ -128,10 +150,16 @@ def task(
     ``input_shape`` and ``classes`` set them; a spec or a file keeps its own. Raises ``VGGError`` when the network does
     not fit the dataset or the dataset cannot be read.
     """
-    dataset, folder = read_data(plan, data)
+    from ..core.init import check_scheme  # it imports NumPy, without which vgg show starts twice as fast
+    from ..core.params import load_spec
+
     spec = spec_of(arch, narrow=narrow, input_shape=input_shape, classes=classes)
+    check_scheme(plan.init)
+    if plan.init_from:
+        load_spec(plan.init_from)
+    dataset, folder = read_data(plan, data)
     if isinstance(arch, str) and not is_file(arch):
-        shape = spec.input_shape if input_shape else (dataset.channels, plan.size, plan.size)
+        shape = spec.input_shape if input_shape is not None else (dataset.channels, plan.size, plan.size)
         spec = spec.modified(input_shape=shape, classes=classes or dataset.classes)
     check_fit(spec, plan, dataset)
     return Task(spec, plan, dataset, folder)
@@ -144,7 +172,8 @@ def read_data(plan: Recipe, folder: str | Path | None) -> tuple[Dataset, str | N
     """
     from ..training import data
 
-    return data.load(plan.dataset, folder), str(Path(folder).absolute()) if folder else None
+    folder = None if folder is None else str(path_of("--data", folder).absolute())
+    return data.load(plan.dataset, folder), folder
 
 
 def check_fit(spec: Spec, plan: Recipe, dataset: Dataset) -> None:
@@ -152,22 +181,24 @@ def check_fit(spec: Spec, plan: Recipe, dataset: Dataset) -> None:
     from ..training.batches import Steps, check_trainable
 
     if spec.input_shape[0] != dataset.channels:
-        wanted = f"{dataset.channels}, as {dataset.name} has"
-        raise mismatch("input channels", spec.input_shape[0], wanted, f"use --input {dataset.channels}xHxW")
+        wanted, size = f"{dataset.channels}, as {dataset.name} has", "HxW"
+        if channels_last(spec.input_shape):
+            size = f"{spec.input_shape[0]}x{spec.input_shape[1]}, channels first"
+        raise mismatch("input channels", spec.input_shape[0], wanted, f"use --input {dataset.channels}x{size}")
     if spec.classes < dataset.classes:
         raise mismatch("--classes", spec.classes, f"at least {dataset.classes}, as {dataset.name} has")
     check_trainable(spec, Steps.of(plan, len(dataset.train_labels)))
 
 
 def new_path(name: str) -> Path:
-    """Return the default path of a result: ``runs/NAME-DATE-TIME``."""
-    return Path(f"runs/{name}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
+    """Return the default path of a result: ``runs/NAME-DATE-TIME``, whatever characters ``name`` has."""
+    return Path(f"runs/{for_path(name)}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
 
 
 def _shape(shape: Any) -> Sequence[int] | None:
     if not isinstance(shape, str):
-        return None if shape is None else tuple(shape)
+        return shape  # type: ignore[no-any-return]  # Spec checks it
     parts = shape.lower().split("x")
-    if len(parts) != 3 or not all(part.isdigit() for part in parts):
+    if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) <= limits.DIGITS for part in parts):
         raise mismatch("--input", shape, "channels x height x width, as in 3x224x224")
     return [int(part) for part in parts]

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import mismatch, within
-from ..core.files import write_atomically
+from ..core.files import no_empty_folder, write_atomically
 from ..process import registry
 from ..process.client import Listener, Worker
 from ..process.ranks import outer
@@ -47,12 +47,13 @@ class Prepared:
 
 
 def begun(backend: str, task: Task, setup: Setup, out: str | Path | None) -> Prepared:
-    """Prepare a new run, whose directory is created. Raises ``VGGError`` when that is not possible."""
+    """Prepare a new run. Raises ``VGGError`` when its directory cannot be created."""
     entry = registry.find(backend)
     run = Prepared(entry, Path(out or options.new_path(f"{entry.name}-{task.spec.name}")), task, setup)
     _check_replicas(run)
     if run.first:
-        directory.directory(run.place)
+        with no_empty_folder(run.place):  # ``train`` makes it when the backend has started
+            directory.directory(run.place)
     return run
 
 

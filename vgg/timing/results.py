@@ -9,7 +9,9 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, NamedTuple
 
+from ..core import limits
 from ..core.errors import VGGError, mismatch
+from ..core.files import read_text
 
 ENOUGH = 3
 """The least number of rounds for a comparison."""
@@ -123,9 +125,9 @@ def contenders(result: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mappi
 def read(path: Path) -> dict[str, Any]:
     """Read a result of ``vgg bench``; raise ``VGGError`` if the file is none."""
     try:
-        result = json.loads(path.read_text())
+        result = json.loads(read_text(path, "a result", limits.RESULT))
         regressions(result, result)
-    except (OSError, ValueError, LookupError, TypeError, AttributeError, ArithmeticError) as error:
+    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise VGGError(f"{path}: not a result of vgg bench ({type(error).__name__}: {error})") from error
     return dict(result)
 

@@ -7,7 +7,6 @@ the run, and a checksum.
 from __future__ import annotations
 
 import errno
-import fcntl
 import json
 import os
 import re
@@ -22,7 +21,7 @@ from safetensors.numpy import load_file, save
 from ..core.errors import VGGError, mismatch, unknown
 from ..core.files import check_kind, drafts, sweep, unwritable, write_atomically
 from ..core.init import init
-from ..core.params import Params, load_params
+from ..core.params import Params, check_finite, load_params
 from ..core.recipe import Recipe
 from ..core.spec import Spec
 from .batches import Place
@@ -181,6 +180,8 @@ def alone_in(run: Path) -> Iterator[None]:
 
 
 def _lock(run: Path, descriptor: int) -> None:
+    import fcntl  # Windows has none
+
     try:
         fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError as error:
@@ -194,13 +195,14 @@ def initial(spec: Spec, recipe: Recipe) -> Params:
     """Return the parameters that a run starts from, ``{canonical name: array}`` of the recipe's dtype.
 
     They are drawn; if ``recipe.init_from`` names a file of weights or a checkpoint, some are replaced by those in it.
-    Raises ``VGGError`` when that file is not readable, was changed, or no layer in it fits.
+    Raises ``VGGError`` when that file is not readable, was changed, is not finite, or no layer in it fits.
     """
     fresh = init(spec, recipe.seed, recipe.init, recipe.dtype)
     if not recipe.init_from:
         return fresh
     stored = load_params(recipe.init_from, among=True)
     read(Path(recipe.init_from))
+    check_finite(stored, recipe.init_from)
     weights = {n.removesuffix(".weight"): a.shape for n, a in stored.items() if n.endswith(".weight")}
     convs = [layer for layer, shape in weights.items() if len(shape) == 4][: recipe.init_convs or None]
     wanted = {*convs, *(layer.replace("conv", "bn") for layer in convs), *(n for n in weights if n.startswith("fc"))}

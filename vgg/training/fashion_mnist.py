@@ -8,7 +8,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from ..core.errors import VGGError, mismatch
-from ..core.files import write_atomically
+from ..core.files import opened, write_atomically
 from .idx import Images, Labels, labelled
 
 Say = Callable[[str], None]
@@ -52,9 +52,10 @@ def _exists(path: Path) -> bool:
 
 def _read_checked(path: Path) -> bytes:
     try:
-        data = path.read_bytes()
+        with opened(path) as file:
+            data = file.read()
     except OSError as error:
-        raise mismatch(str(path), error.strerror, "a file of Fashion-MNIST", _WAYS_OUT) from error
+        raise mismatch(str(path), error.strerror or error, "a file of Fashion-MNIST", _WAYS_OUT) from error
     return _checked(data, path.name, str(path))
 
 

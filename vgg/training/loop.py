@@ -246,9 +246,21 @@ class Loop:
         return "not even 1 does, so take a smaller network or input"
 
     def _diverged(self, what: str) -> VGGError:
+        if self.place == (0, 0):
+            return self._overflow(what)
         paths = self.checkpoints.paths()
         where = f"; --init-from takes the last good checkpoint, {paths[-1]}" if paths else ""
         return VGGError(f"{what}; start again with a smaller learning rate than {self.recipe.lr}{where}")
+
+    def _overflow(self, what: str) -> VGGError:
+        """Return the error for a loss that is not finite before any update: the learning rate had no say in it."""
+        plan = self.recipe
+        pixels = f"pixels are (value / 255 - {plan.mean:g}) / {plan.std:g}"
+        weights = f"weights are from {plan.init_from}" if plan.init_from else f"weights are drawn by {plan.init}"
+        causes = f"{pixels}, {weights}, and the arithmetic is {plan.precision}"
+        return VGGError(
+            f"{what}, before any update, so the learning rate is not the cause; {causes}: change one of them"
+        )
 
     def _masks(self, count: int) -> dict[str, Any]:
         if self.recipe.dropout == "native":
