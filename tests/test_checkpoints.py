@@ -123,15 +123,15 @@ DATA: dict[str, Any] = {"train_images": np.arange(12, dtype=np.uint8).reshape(3,
 
 
 def test_any_flipped_bit_is_noticed(tmp_path: Path) -> None:
-    marked = Checkpoints(tmp_path, 1, fingerprint(A, RECIPE, DATA))
-    marked.save(STATE, (1, 0), A)
-    path, right = marked.paths()[0], marked.last()
+    checkpoints = Checkpoints(tmp_path, 1, fingerprint(A, RECIPE, DATA))
+    checkpoints.save(STATE, (1, 0), A)
+    path, right = checkpoints.paths()[0], checkpoints.last()
     whole, noticed = path.read_bytes(), 0
     assert right
     for place in random.Random(0).sample(range(len(whole)), 300):
         path.write_bytes(whole[:place] + bytes([whole[place] ^ 1 << place % 8]) + whole[place + 1 :])
         try:
-            state, where = marked.last() or ({}, (0, 0))
+            state, where = checkpoints.last() or ({}, (0, 0))
         except VGGError as error:
             noticed += path.name in str(error)
         else:  # blanks at the end of the header, which say nothing

@@ -318,7 +318,7 @@ def test_tensorboard_gets_every_step_and_epoch(tmp_path: Path, tiny: str) -> Non
             for value in event.summary.value:
                 steps.setdefault(value.tag, []).append(event.step)
     assert steps["loss"] == list(range(1, 91))
-    assert steps["test_accuracy"] == [45, 90]
+    assert steps["test_accuracy"] == steps["training_loss"] == [45, 90]
 
 
 def test_tensorboard_on_a_full_disk_says_so(tmp_path: Path) -> None:

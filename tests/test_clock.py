@@ -50,10 +50,10 @@ def test_peak_memory_is_in_bytes_also_where_the_system_says_less(
 def test_speed_is_images_by_time_and_compiling_is_what_first_steps_take_longer(
     steps: list[Step], rate: float, compiling: float
 ) -> None:
-    told = speed(steps, [])
-    assert told["images_per_second"] == pytest.approx(rate)
-    assert told["compile_seconds"] == pytest.approx(compiling, abs=0.005)
-    assert told["step_seconds"] == pytest.approx(steps[0].images / rate)
+    figures = speed(steps, [])
+    assert figures["images_per_second"] == pytest.approx(rate)
+    assert figures["compile_seconds"] == pytest.approx(compiling, abs=0.005)
+    assert figures["step_seconds"] == pytest.approx(steps[0].images / rate)
 
 
 @pytest.mark.parametrize(("examples", "batch"), [(1440, 1024), (1440, 1439), (20, 8), (5, 8), (64, 64)])
@@ -61,6 +61,6 @@ def test_speed_agrees_with_what_is_measured_by_epoch(examples: int, batch: int) 
     """For a device that takes the same time for every image."""
     sizes = [min(batch, examples - start) for start in range(0, examples, batch)]
     warm = [Step(size, size * 0.25, False) for size in sizes] * 3
-    told = speed([*(Step(size, size * 0.25 + 7, True) for size in sizes), *warm], [examples * 0.25] * 3)
-    assert told["images_per_second"] == pytest.approx(examples / (told["epoch_seconds"] or 0))
-    assert told["compile_seconds"] == pytest.approx(7 * len(set(sizes)))
+    figures = speed([*(Step(size, size * 0.25 + 7, True) for size in sizes), *warm], [examples * 0.25] * 3)
+    assert figures["images_per_second"] == pytest.approx(examples / (figures["epoch_seconds"] or 0))
+    assert figures["compile_seconds"] == pytest.approx(7 * len(set(sizes)))

@@ -43,7 +43,7 @@ def oracle(monkeypatch: pytest.MonkeyPatch) -> Any:
     monkeypatch.syspath_prepend(PLUGIN)
 
 
-def made(place: Path, recipe: Recipe = RECIPE, spec: Spec = SPEC, stop: int = 5) -> Path:
+def make_run(place: Path, recipe: Recipe = RECIPE, spec: Spec = SPEC, stop: int = 5) -> Path:
     """A run that was killed after ``stop`` steps, as its last life left it."""
     import vgg_oracle
 
@@ -59,7 +59,7 @@ def made(place: Path, recipe: Recipe = RECIPE, spec: Spec = SPEC, stop: int = 5)
 def original(tmp_path_factory: pytest.TempPathFactory) -> Path:
     with pytest.MonkeyPatch.context() as patch:
         patch.syspath_prepend(PLUGIN)
-        return made(tmp_path_factory.mktemp("original") / "run")
+        return make_run(tmp_path_factory.mktemp("original") / "run")
 
 
 @pytest.fixture
@@ -74,12 +74,12 @@ def contents(out: Path) -> dict[Path, bytes]:
 def refused(out: Path, **changes: Any) -> str:
     """The one line that says why a run cannot go on; nothing in its directory has changed."""
     before = contents(out)
-    with pytest.raises(VGGError) as caught:
+    with pytest.raises(VGGError) as error:
         train.resumed(out, None, changes, {}, None)
     assert contents(out) == before
-    assert "\n" not in str(caught.value)
-    assert len(str(caught.value)) < 600
-    return str(caught.value)
+    assert "\n" not in str(error.value)
+    assert len(str(error.value)) < 600
+    return str(error.value)
 
 
 def newest(out: Path) -> Path:
@@ -204,9 +204,7 @@ def test_a_folder_of_another_type_is_named(out: Path, name: str, make: Callable[
 # Checkpoints
 
 
-def rewritten(
-    path: Path, place: tuple[int, int] | None = None, arrays: Mapping[str, Any] = MappingProxyType({})
-) -> None:
+def rewrite(path: Path, place: tuple[int, int] | None = None, arrays: Mapping[str, Any] = MappingProxyType({})) -> None:
     """Give a checkpoint, as an earlier version wrote it, other arrays; and another place."""
     with safe_open(path, framework="numpy") as file:
         about = file.metadata()
@@ -220,27 +218,27 @@ def rewritten(
 
 
 def as_dtype(name: str, dtype: str) -> Callable[[Path], None]:
-    return lambda path: rewritten(path, arrays={name: load_file(path)[name].astype(dtype)})
+    return lambda path: rewrite(path, arrays={name: load_file(path)[name].astype(dtype)})
 
 
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda path: rewritten(path, (9, 0)), "epoch-0009-step-000000.safetensors: place: got [9, 0]"),
-        (lambda path: rewritten(path, (2, 1)), "place: got [2, 1], wanted one in 2 epochs of 3 steps"),
-        (lambda path: rewritten(path, (1, 99)), "place: got [1, 99]"),
-        (lambda path: rewritten(path, (0, 0)), "place: got [0, 0]"),
-        (lambda path: rewritten(path, (2, 0)), "step: got 4, wanted 6"),
+        (lambda path: rewrite(path, (9, 0)), "epoch-0009-step-000000.safetensors: place: got [9, 0]"),
+        (lambda path: rewrite(path, (2, 1)), "place: got [2, 1], wanted one in 2 epochs of 3 steps"),
+        (lambda path: rewrite(path, (1, 99)), "place: got [1, 99]"),
+        (lambda path: rewrite(path, (0, 0)), "place: got [0, 0]"),
+        (lambda path: rewrite(path, (2, 0)), "step: got 4, wanted 6"),
         (as_dtype("step", "float64"), "step: got float64, wanted an integer"),
         (as_dtype("fc1.weight", "float64"), "fc1.weight: got float64, wanted float32"),
         (as_dtype("velocity/fc1.weight", "float16"), "velocity/fc1.weight: got float16, wanted float32"),
         (as_dtype("fc2.bias", "int64"), "fc2.bias: got int64, wanted float32"),
         (
-            lambda path: rewritten(path, arrays={"fc2.bias": load_file(path)["fc2.bias"][:9]}),
+            lambda path: rewrite(path, arrays={"fc2.bias": load_file(path)["fc2.bias"][:9]}),
             "fc2.bias: got (9,), wanted (10,)",
         ),
-        (lambda path: rewritten(path, arrays={"fc2.bias": None}), "fc2.bias: got nothing"),
-        (lambda path: rewritten(path, arrays={"mine": load_file(path)["step"]}), "unknown parameter in state 'mine'"),
+        (lambda path: rewrite(path, arrays={"fc2.bias": None}), "fc2.bias: got nothing"),
+        (lambda path: rewrite(path, arrays={"mine": load_file(path)["step"]}), "unknown parameter in state 'mine'"),
         (lambda path: path.write_bytes(path.read_bytes()[:-9]), "not a readable checkpoint"),
     ],
 )
@@ -248,18 +246,18 @@ def test_a_checkpoint_that_is_not_of_this_run_is_named(out: Path, change: Callab
     for path in sorted((out / "checkpoints").iterdir())[:-1]:
         path.unlink()
     change(newest(out))
-    told = refused(out)
-    assert str(out / "checkpoints") in told
-    assert message in told
+    text = refused(out)
+    assert str(out / "checkpoints") in text
+    assert message in text
 
 
 def test_a_checkpoint_of_an_earlier_version_goes_on(out: Path) -> None:
-    rewritten(newest(out))
+    rewrite(newest(out))
     assert train.resumed(out, None, {}, {}, None).resume
 
 
 def test_a_checkpoint_of_another_run_is_refused_and_the_new_directory_stays_free(out: Path, tmp_path: Path) -> None:
-    foreign = newest(made(tmp_path / "foreign", replace(RECIPE, seed=3)))
+    foreign = newest(make_run(tmp_path / "foreign", replace(RECIPE, seed=3)))
     shutil.copy(foreign, newest(out))
     assert "recipe.seed: got 3, wanted 0" in refused(out)
     with pytest.raises(VGGError, match="seed: got 3, wanted 0"):
@@ -340,9 +338,9 @@ def test_a_comparison_holds_its_lock_until_it_ends(tmp_path: Path) -> None:
     class Second(Progress):
         def stage(self, backend: str, what: str, total: int | None = None) -> None:
             super().stage(backend, what, total)
-            with pytest.raises(VGGError, match="another process is at") as caught, alone_in(tmp_path / "out"):
+            with pytest.raises(VGGError, match="another process is at") as error, alone_in(tmp_path / "out"):
                 pass
-            refusals.append(caught)
+            refusals.append(error)
 
     task = Task(SPEC, RECIPE, data.load("digits"))
     comparing.compare(["oracle"], tmp_path / "out", task, Setup(keep=0), Second(quiet=True))
@@ -362,12 +360,12 @@ def test_the_lines_of_a_resumed_run_are_those_of_an_undisturbed_one(
     api.train(resume=out)
     rough = capsys.readouterr().err
 
-    def told(text: str) -> list[tuple[str, str]]:
+    def epochs(text: str) -> list[tuple[str, str]]:
         lines = [line.split(", ") for line in text.splitlines() if "training loss" in line]
         return [(parts[0], parts[2] + parts[3]) for parts in lines]
 
-    assert told(rough) == told(calm)[1:]
-    assert len(told(calm)) == 2
+    assert epochs(rough) == epochs(calm)[1:]
+    assert len(epochs(calm)) == 2
 
 
 def test_a_line_of_progress_weighs_the_steps_of_its_epoch(capsys: pytest.CaptureFixture[str]) -> None:

@@ -230,16 +230,16 @@ def test_speed_is_images_by_time_without_the_first_step_of_each_size(train: Trai
 def test_a_resumed_run_tells_of_each_epoch_what_an_undisturbed_one_tells(
     train: Train, tmp_path: Path, place: tuple[int, int | None]
 ) -> None:
-    told: dict[str, list[dict[str, Any]]] = {"calm": [], "rough": []}
+    events: dict[str, list[dict[str, Any]]] = {"calm": [], "rough": []}
 
-    def tells(name: str) -> Callable[[dict[str, Any]], None]:
-        return lambda event: None if "step" in event else told[name].append(event)
+    def listen(name: str) -> Callable[[dict[str, Any]], None]:
+        return lambda event: None if "step" in event else events[name].append(event)
 
-    train(into=tmp_path / "calm", emit=tells("calm"))
+    train(into=tmp_path / "calm", emit=listen("calm"))
     with pytest.raises(KeyboardInterrupt):
         train(into=tmp_path / "rough", every=1, emit=stop_at(*place))
-    train(into=tmp_path / "rough", every=1, emit=tells("rough"))
-    calm, rough = ({event["epoch"]: event["training_loss"] for event in told[name]} for name in told)
+    train(into=tmp_path / "rough", every=1, emit=listen("rough"))
+    calm, rough = ({event["epoch"]: event["training_loss"] for event in events[name]} for name in events)
     assert {**calm, **rough} == calm
     losses = [row["loss"] for row in rows(tmp_path / "calm") if "loss" in row]
     assert calm[2] == pytest.approx(np.dot(losses[-STEPS:], SIZES) / TRAIN, rel=1e-12)

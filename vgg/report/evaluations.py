@@ -27,25 +27,25 @@ def classes(evaluations: Mapping[str, Mapping[str, Any]]) -> dict[int, str]:
     """Return {index: name} of the classes to show: all, or if they are too many, those that some test image has."""
     names = next(iter(evaluations.values()))["classes"] if evaluations else []
     few = len(names) <= MATRIX
-    shares = [found["class_accuracy"] for found in evaluations.values()]
+    shares = [evaluation["class_accuracy"] for evaluation in evaluations.values()]
     return {i: name for i, name in enumerate(names) if few or any(share[i] is not None for share in shares)}
 
 
-def _checked(path: Path, found: dict[str, Any]) -> dict[str, Any]:
-    names = found.get("classes", ())
+def _checked(path: Path, evaluation: dict[str, Any]) -> dict[str, Any]:
+    names = evaluation.get("classes", ())
     count = len(names) if _list(names, lambda name: isinstance(name, str)) else 0
     fits = {
         "classes": count > 0,
-        "class_accuracy": _list(found.get("class_accuracy"), _share, count),
-        "confusion": found["confusion"] is None
-        or _list(found["confusion"], lambda row: _list(row, _count, count), count),
-        "confusions": _list(found["confusions"], _confusion),
+        "class_accuracy": _list(evaluation.get("class_accuracy"), _share, count),
+        "confusion": evaluation["confusion"] is None
+        or _list(evaluation["confusion"], lambda row: _list(row, _count, count), count),
+        "confusions": _list(evaluation["confusions"], _confusion),
     }
     for name, right in fits.items():
         if not right:
-            got = repr(found[name])[:60] if name in found else "nothing"
+            got = repr(evaluation[name])[:60] if name in evaluation else "nothing"
             raise mismatch(f"{path}: {name}", got, "what vgg wrote there", "remove the file, or put it back")
-    return found
+    return evaluation
 
 
 def _list(value: Any, fits: Callable[[Any], bool], count: int | None = None) -> bool:

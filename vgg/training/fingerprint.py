@@ -48,12 +48,14 @@ def differences(got: Mapping[str, str], wanted: Mapping[str, str]) -> str:
     """
     one, two = (dict(_fields(part)) for part in ({n: got[n] for n in wanted if n in got}, wanted))
     parts = {name.partition(".")[0] for name in one}
-    names = [n for n in {**two, **one} if n.partition(".")[0] in parts and n not in FREE]
-    lines = [
-        f"{n}: got {one.get(n, 'nothing')}, wanted {two.get(n, 'nothing')}" for n in names if one.get(n) != two.get(n)
-    ]
+    names = [n for n in {**two, **one} if n.partition(".")[0] in parts and n not in FREE and one.get(n) != two.get(n)]
+    lines = [f"{name}: got {_text(one, name)}, wanted {_text(two, name)}" for name in names]
     more = [f"{len(lines) - MOST} more"] if len(lines) > MOST else []
     return "; ".join(lines[:MOST] + more)
+
+
+def _text(fields: Mapping[str, Any], name: str) -> str:
+    return str(fields.get(name, "nothing"))[:60]
 
 
 def _fields(parts: Mapping[str, str]) -> Iterator[tuple[str, Any]]:

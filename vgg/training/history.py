@@ -67,7 +67,7 @@ def _row(line: bytes, where: str) -> Row:
     results = {name: ("a number", _number) for name in row if "step" not in row and name.endswith(_RESULTS)}
     for name, (kind, fits) in (wanted | results).items():
         if not fits(row.get(name)):
-            raise mismatch(f"{where}: {name}", repr(row[name]) if name in row else "nothing", kind, _DO)
+            raise mismatch(f"{where}: {name}", repr(row[name])[:60] if name in row else "nothing", kind, _DO)
     return row
 
 
@@ -80,7 +80,7 @@ class History:
     def __init__(self, run: Path, steps: Steps, evaluation: str) -> None:
         self.path, self.steps, self.evaluation = run / NAME, steps, evaluation
         self.rows: list[Row] = []
-        self._kept, self._cut = b"", b""
+        self._text, self._rest = b"", b""
 
     def load(self, place: Place) -> None:
         """Read the rows before ``place``, which is that of a checkpoint or (0, 0).
@@ -95,8 +95,8 @@ class History:
         if len(lines) < count:
             raise mismatch(str(self.path), f"{len(lines)} rows", f"{count}, those before the checkpoint", _DO)
         self.rows = [self._expected(line, number) for number, line in enumerate(lines[:count])]
-        self._kept = b"".join(line.rstrip(b"\r\n") + b"\n" for line in lines[:count])
-        self._cut = b"".join(lines[count:])
+        self._text = b"".join(line.rstrip(b"\r\n") + b"\n" for line in lines[:count])
+        self._rest = b"".join(lines[count:])
 
     def _expected(self, line: bytes, number: int) -> Row:
         """Return the row in line ``number``, counted from 0. Raises ``VGGError`` unless it is the one of its place."""
@@ -107,16 +107,17 @@ class History:
             if row.get(name) != value:
                 raise mismatch(f"{where}: {name}", row.get(name, "nothing"), value, _DO)
         if last and ("step" in row or not all(self.evaluation + part in row for part in _RESULTS)):
-            raise mismatch(where, f"the fields {', '.join(row)}", f"the {self.evaluation} after epoch {epoch + 1}", _DO)
+            fields = f"the fields {', '.join(row)}"[:80]
+            raise mismatch(where, fields, f"the {self.evaluation} after epoch {epoch + 1}", _DO)
         return row
 
     def begin(self) -> None:
         """Cut the file back to the rows that were loaded; append the rest to ``metrics.jsonl.cut``, as it was."""
-        if self._cut:
+        if self._rest:
             with self.path.with_name(CUT).open("ab") as aside:
-                aside.write(self._cut if self._cut.endswith(b"\n") else self._cut + b"\n")
+                aside.write(self._rest if self._rest.endswith(b"\n") else self._rest + b"\n")
                 os.fsync(aside.fileno())
-        files.write_atomically(self.path, self._kept)
+        files.write_atomically(self.path, self._text)
 
     def append(self, row: Row) -> None:
         """Write one row at the end of the file."""
