@@ -201,7 +201,7 @@ def test_arrays_of_another_dtype_are_not_saved(dtype: str, tmp_path: Path) -> No
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ('{"blocks": [[1000000000, 64]]}', "convolutions of a block: got 1000000000, wanted at most 10,000"),
+        ('{"blocks": [[1000000000, 64]]}', "convolutions of a block: got 1000000000, wanted at most 2,000"),
         ('{"blocks": [[1, 1000000000]]}', "conv.channels: got 1000000000, wanted at most 10,000,000"),
         (f'{{"blocks": [{", ".join(["[1, 64]"] * 2000)}]}}', "blocks: got more than 1,000"),
         (f'{{"blocks": [[1, 4]], "classes": {"9" * 5000}}}', "an integer of thousands of digits"),

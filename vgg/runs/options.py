@@ -17,7 +17,7 @@ from ..core.errors import mismatch
 from ..core.files import path_of
 from ..core.recipe import FIELDS, Recipe, recipe
 from ..core.spec import Spec, channels_last
-from ..core.texts import for_path, shown
+from ..core.texts import for_path, one_line, shown
 from ..core.values import boolean, choice, integer, named, number
 
 if TYPE_CHECKING:
@@ -196,5 +196,5 @@ def _shape(shape: Any) -> Sequence[int] | None:
         return shape  # type: ignore[no-any-return]  # Spec checks it
     parts = shape.lower().split("x")
     if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) <= limits.DIGITS for part in parts):
-        raise mismatch("--input", shape, "channels x height x width, as in 3x224x224")
+        raise mismatch("--input", one_line(shape, 100), "channels x height x width, as in 3x224x224")
     return [int(part) for part in parts]
