@@ -125,14 +125,20 @@ def recipe_of(base: str | Recipe | None, changes: Mapping[str, Any]) -> Recipe:
     """
     changes = {name: value for name, value in changes.items() if value is not None}
     named("recipe", changes, FIELDS)
-    if "init_from" in changes:
-        weights = path_of("--init-from", changes["init_from"]).absolute()
-        changes["init_from"] = str(weights / "weights.safetensors" if os.path.isdir(weights) else weights)  # noqa: PTH112
+    weights = changes.get("init_from", base.init_from if isinstance(base, Recipe) else "")
+    if weights or "init_from" in changes:
+        changes["init_from"] = _weights(weights)
     if isinstance(base, Recipe):
         return replace(base, **changes)
     dataset = changes.get("dataset", "digits")
     quick = QUICK.get(dataset, "quick") if isinstance(dataset, str) else "quick"
     return recipe(quick if base is None else base, **changes)
+
+
+def _weights(path: Any) -> str:
+    """Return the absolute path of the weights that ``path`` names: the file, or that in the directory of a run."""
+    weights = path_of("--init-from", path).absolute()
+    return str(weights / "weights.safetensors" if os.path.isdir(weights) else weights)  # noqa: PTH112
 
 
 def task(
