@@ -126,7 +126,7 @@ def recipe_of(base: str | Recipe | None, changes: Mapping[str, Any]) -> Recipe:
     changes = {name: value for name, value in changes.items() if value is not None}
     named("recipe", changes, FIELDS)
     weights = changes.get("init_from", base.init_from if isinstance(base, Recipe) else "")
-    if weights or "init_from" in changes:
+    if "init_from" in changes or weights:
         changes["init_from"] = _weights(weights)
     if isinstance(base, Recipe):
         return replace(base, **changes)
