@@ -280,6 +280,8 @@ def test_weights_of_a_run_may_be_in_the_home_directory() -> None:
     save_params("~/weights.safetensors", init(SPEC), SPEC)
     with pytest.raises(BackendError, match="no frameworks"):
         vgg.train("torch", SPEC, recipe=Recipe(dataset="digits"), init_from="~", out="~/run")
+    with pytest.raises(BackendError, match="no frameworks"):
+        vgg.train("torch", SPEC, recipe=Recipe(dataset="digits", init_from="~"), out="~/run")
     assert [path.name for path in Path.home().iterdir()] == ["weights.safetensors"]
 
 

@@ -236,21 +236,17 @@ def check(
     from .conformance.run import run
     from .runs import results
 
-    names = _backends(backends)
-    named = {"spec": spec, "known": known, "junit": junit}
-    paths = {name: files.path_of(f"--{name}", path) for name, path in named.items() if path is not None}
-    if "spec" in paths:
-        Spec.load(paths["spec"])
-    if "junit" in paths:
-        files.check_file("--junit", paths["junit"])
-    where = Setup(env=env, timeout=timeout, device=device, replicas=replicas)
+    names, where = _backends(backends), Setup(env=env, timeout=timeout, device=device, replicas=replicas)
     settings = {name: getattr(where, name) for name in ("env", "timeout", "device", "replicas")}
-    counts = {"examples": (examples, 1, limits.COUNT), "seed": (seed, 0, limits.SEED), "jobs": (jobs, 1, limits.COUNT)}
-    whole = {name: integer(f"--{name}", *limited) for name, limited in counts.items() if limited[0] is not None}
-    jobs = _jobs(whole.pop("jobs", None), settings, names)
+    settings |= _counts(examples=(examples, 1, limits.COUNT), seed=(seed, 0, limits.SEED))
+    settings |= _paths(spec=spec, known=known, junit=junit)
+    if "spec" in settings:
+        Spec.load(settings["spec"])
+    if "junit" in settings:
+        files.check_file("--junit", settings["junit"])
     select = None if select is None else text("-k", select, limits.VALUE)
-    thorough = boolean("--thorough", thorough)
-    status, outcomes = run(_pytest_options(settings | whole | paths, names, select, thorough=thorough), jobs)
+    arguments = _pytest_options(settings, names, select, thorough=boolean("--thorough", thorough))
+    status, outcomes = run(arguments, _jobs(**_counts(jobs=(jobs, 1, limits.COUNT)), settings=settings, names=names))
     board = outcomes.board
     for line in board.lines() if board else ():
         print(line)
@@ -294,7 +290,7 @@ def bench(
     where, rounds = Setup(env=env, timeout=timeout, device=device), integer("--rounds", rounds, 1)
     if where.device == "auto":
         raise mismatch("--device", "auto", "cpu or gpu: a result is for one of them")
-    batch_size = None if batch_size is None else integer("--batch-size", batch_size, 1, limits.BATCH)
+    batch_size = _counts(batch_size=(batch_size, 1, limits.BATCH)).get("batch_size")
     precision = choice("--precision", precision, [name for name in CHOICES["precision"] if name != "float64"])
     conditions = Conditions(device, precision, rounds, env, where.timeout, batch_size)
     old = None if compare is None else timings.read(files.path_of("--compare", compare))
@@ -339,7 +335,18 @@ def _progress(*, shown: bool) -> Iterator[Listener]:
         yield entered
 
 
-def _jobs(jobs: int | None, settings: Mapping[str, Any], names: Sequence[str]) -> int:
+def _counts(**counts: tuple[Any, int, int]) -> dict[str, int]:
+    """Return those of the integers ``counts``, {name: (value, least, most)}, that are not None."""
+    options = {name: f"--{name.replace('_', '-')}" for name in counts}
+    return {name: integer(options[name], *count) for name, count in counts.items() if count[0] is not None}
+
+
+def _paths(**paths: str | Path | None) -> dict[str, Path]:
+    """Return those of ``paths`` that are not None."""
+    return {name: files.path_of(f"--{name}", path) for name, path in paths.items() if path is not None}
+
+
+def _jobs(settings: Mapping[str, Any], names: Sequence[str], jobs: int | None = None) -> int:
     """Return how many backends are judged at the same time: one when they would share devices."""
     shared = settings["device"] != "cpu" or settings["replicas"] > 1
     return min(jobs or (1 if shared else systems.cores()), len(names))

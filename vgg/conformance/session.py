@@ -8,7 +8,6 @@ import shlex
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import pytest
@@ -70,7 +69,7 @@ def _begin(config: pytest.Config) -> None:
     backends = [registry.find(name).name for name in config.getoption("--vgg-backend")] or [*registry.own_names()]
     path, report = config.getoption("--vgg-spec"), config.getoption("--vgg-json")
     if report:
-        files.check_file("--vgg-json", Path(report))
+        files.check_file("--vgg-json", files.path_of("--vgg-json", report))
     examples, seed = config.getoption("--vgg-examples") or suite.EXAMPLES, config.getoption("--vgg-seed")
     thorough = config.getoption("--vgg-thorough")
     cells = suite.given(Spec.load(path)) if path else suite.cells(examples, thorough=thorough, seed=seed)
@@ -230,7 +229,7 @@ def finish(session: pytest.Session, status: int) -> None:
         session.exitstatus = pytest.ExitCode.TESTS_FAILED
     if path:
         ok = session.exitstatus == pytest.ExitCode.OK and state.status() == DONE
-        write_atomically(Path(path), json.dumps({"ok": ok, **state.to_dict()}).encode())
+        write_atomically(files.path_of("--vgg-json", path), json.dumps({"ok": ok, **state.to_dict()}).encode())
 
 
 def summarise(reporter: pytest.TerminalReporter, config: pytest.Config) -> None:

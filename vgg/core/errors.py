@@ -33,7 +33,7 @@ def mismatch(what: str, got: object, wanted: object, do: str = "", kind: type[VG
 
     It has one line, whatever ``what``, ``got`` and ``wanted`` hold, and long ones are cut.
     """
-    message = f"{one_line(what)}: got {one_line(got)}, wanted {one_line(wanted)}"
+    message = f"{one_line(what)}: got {one_line(got, 800)}, wanted {one_line(wanted, 800)}"
     return kind(message + (f"; {one_line(do, 1000)}" if do else ""))
 
 

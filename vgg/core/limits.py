@@ -1,7 +1,7 @@
 """Limits far above any real network, so that a slip or a hostile file is refused in one line, not by a full memory."""
 
 BLOCKS = 1_000
-CONVS = 10_000
+CONVS = 2_000
 """The most convolutions of a network."""
 DENSE = 1_000
 """The most hidden dense layers of a head."""

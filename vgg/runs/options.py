@@ -17,7 +17,7 @@ from ..core.errors import mismatch
 from ..core.files import path_of
 from ..core.recipe import FIELDS, Recipe, recipe
 from ..core.spec import Spec, channels_last
-from ..core.texts import for_path, shown
+from ..core.texts import for_path, one_line, shown
 from ..core.values import boolean, choice, integer, named, number
 
 if TYPE_CHECKING:
@@ -125,14 +125,20 @@ def recipe_of(base: str | Recipe | None, changes: Mapping[str, Any]) -> Recipe:
     """
     changes = {name: value for name, value in changes.items() if value is not None}
     named("recipe", changes, FIELDS)
-    if "init_from" in changes:
-        weights = path_of("--init-from", changes["init_from"]).absolute()
-        changes["init_from"] = str(weights / "weights.safetensors" if os.path.isdir(weights) else weights)  # noqa: PTH112
+    weights = changes.get("init_from", base.init_from if isinstance(base, Recipe) else "")
+    if "init_from" in changes or weights:
+        changes["init_from"] = _weights(weights)
     if isinstance(base, Recipe):
         return replace(base, **changes)
     dataset = changes.get("dataset", "digits")
     quick = QUICK.get(dataset, "quick") if isinstance(dataset, str) else "quick"
     return recipe(quick if base is None else base, **changes)
+
+
+def _weights(path: Any) -> str:
+    """Return the absolute path of the weights that ``path`` names: the file, or that in the directory of a run."""
+    weights = path_of("--init-from", path).absolute()
+    return str(weights / "weights.safetensors" if os.path.isdir(weights) else weights)  # noqa: PTH112
 
 
 def task(
@@ -200,5 +206,5 @@ def _shape(shape: Any) -> Sequence[int] | None:
         return shape  # type: ignore[no-any-return]  # Spec checks it
     parts = shape.lower().split("x")
     if len(parts) != 3 or not all(part.isascii() and part.isdigit() and len(part) <= limits.DIGITS for part in parts):
-        raise mismatch("--input", shape, "channels x height x width, as in 3x224x224")
+        raise mismatch("--input", one_line(shape, 100), "channels x height x width, as in 3x224x224")
     return [int(part) for part in parts]
