@@ -215,6 +215,11 @@ def square_images_turned(b: Any, r: Any) -> None:
     _on_pixels(b, lambda x: x.swapaxes(2, 3) if x.shape[2] == x.shape[3] else x)
 
 
+@caught_by("pixels", alone=True)
+def tall_images_lose_their_bottom(b: Any, r: Any) -> None:
+    _on_pixels(b, lambda x: x[:, :, : 4 * x.shape[3]])
+
+
 @caught_by("pixels")
 def a_pixel_is_enlarged_to_a_square_from_four_times_on(b: Any, r: Any) -> None:
     def nearest(original: Any, source: int, target: int) -> Any:

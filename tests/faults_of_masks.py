@@ -343,6 +343,22 @@ def masks_repeat_after_1024_steps(b: Any, r: Any) -> None:
     _repeating(b, lambda step: step % 1024)
 
 
+@caught_by("masking", alone=True)
+def masks_repeat_from_epoch_to_epoch(b: Any, r: Any) -> None:
+    """An epoch of 60,000 images has 469 batches of 128."""
+    _seeded(b, lambda seed, step: (seed, step % 469))
+
+
+@caught_by("masking", alone=True)
+def steps_are_counted_in_images(b: Any, r: Any) -> None:
+    """Step 2 on 4 images is step 1 on 8."""
+
+    def mode(o: Any, net: Any, count: int, *a: Any, seed: tuple[int, ...] = (0,), **k: Any) -> Any:
+        return o(net, count, *a, seed=(seed[0], seed[1] * count) if len(seed) > 1 else seed, **k)
+
+    around(b, "_mode", mode)
+
+
 def _repeating(b: Any, number: Callable[[int], int]) -> None:
     def mode(o: Any, net: Any, count: int, *a: Any, seed: tuple[int, ...] = (0,), **k: Any) -> Any:
         return o(net, count, *a, seed=(seed[0], number(seed[1])) if count > 5 and len(seed) > 1 else seed, **k)
@@ -360,6 +376,11 @@ def a_seed_and_the_next_one_draw_the_same(b: Any, r: Any) -> None:
 def seeds_are_added_to_steps(b: Any, r: Any) -> None:
     """Step 1 of seed 0 is step 0 of seed 1."""
     _seeded(b, lambda seed, step: (0, 65536 + seed + step))
+
+
+@caught_by("masking", alone=True)
+def seeds_are_taken_modulo_997(b: Any, r: Any) -> None:
+    _seeded(b, lambda seed, step: (seed % 997, step))
 
 
 @caught_by("masking", alone=True)
@@ -405,3 +426,30 @@ def a_layer_is_never_dropped_as_a_whole(b: Any, r: Any) -> None:
         return mask
 
     _drawn(b, _each(spared), learner=True, model=True)
+
+
+@caught_by("modes")
+def a_layer_of_one_unit_is_never_dropped(b: Any, r: Any) -> None:
+    _drawn(b, _each(lambda mask: np.full_like(mask, mask.max()) if mask.shape[1] == 1 else mask), model=True)
+
+
+@caught_by("modes", alone=True)
+def masks_repeat_after_4096_units(b: Any, r: Any) -> None:
+    _drawn(b, _period(4096), model=True)
+
+
+@caught_by("modes", alone=True)
+def layers_1_and_7_share_a_mask(b: Any, r: Any) -> None:
+    def shared(masks: Arrays, net: Any, seed: tuple[int, ...]) -> Arrays:
+        names = [*masks]
+        return {name: masks[names[i % 6]] if i > 5 else masks[name] for i, name in enumerate(names)}
+
+    _drawn(b, shared, learner=True, model=True)
+
+
+@caught_by("modes", alone=True)
+def layers_from_the_ninth_on_are_not_dropped(b: Any, r: Any) -> None:
+    def late(masks: Arrays, net: Any, seed: tuple[int, ...]) -> Arrays:
+        return {name: np.ones_like(mask) if i > 7 else mask for i, (name, mask) in enumerate(masks.items())}
+
+    _drawn(b, late, learner=True, model=True)

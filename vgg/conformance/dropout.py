@@ -72,15 +72,16 @@ _DRAWS = {
     "three tenths": (0.3, "float32", 17, (384, 384, 384)),
     "tenth": (0.1, "float64", 16, (384, 384)),
     "nine tenths": (0.9, "float32", 33, (384, 384, 384)),
-    "wide": (0.5, "float32", 8, (4096,)),
+    "wide": (0.5, "float32", 8, (5003,)),
     "fifth": (0.2, "float32", 9, (384, 384)),
-    "two fifths": (0.4, "float64", 7, (384, 384)),
+    "two fifths": (0.4, "float64", 25, (130,) * 10),
     "seven tenths": (0.7, "float32", 11, (384, 384)),
     "rare": (0.0059, "float32", 66, (1000, 1000, 1000)),
-    "crowd": (0.5, "float32", 400, (300, 2)),
+    "crowd": (0.5, "float32", 400, (300, 2, 1)),
 }
 """Rate, dtype, batch size and widths of the hidden layers. A small rate shows a backend that rounds it to a 256th or a
-hundredth, and a layer of two units shows one that never drops all of them.
+hundredth, layers of one and two units show one that never drops all of them, and ten layers one whose masks repeat
+from layer to layer.
 """
 
 

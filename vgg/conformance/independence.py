@@ -147,6 +147,8 @@ def _rarest_pair(pairs: Iterable[_Row], units: int, chance: float) -> Finding:
 def _alone(rarer: Kept, spectra: Spectra, chance: float) -> Iterator[Finding]:
     """Compare every mask with itself, shifted and mirrored: each alone, and the sum over all."""
     units = rarer.shape[-1]
+    if units == 1:  # it has no other to be shifted to
+        return
     columns = np.ascontiguousarray(rarer.reshape(-1, units).T)
     counts, trials, lags = [], [], []
     for lag, phase in product(range(1, units), (0, 1)):
