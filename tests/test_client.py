@@ -200,7 +200,7 @@ DEATHS = {
 }
 HANGS = {
     "hangs": r"^faulty: forward: no sign of life for 1 s; killed it\n  \| waiting for the device$",
-    "garbles": r"^faulty: forward: sent something that is not a message \(KeyError\('bytes'\)\); killed it$",
+    "garbles": r"^faulty: forward: sent something that is not a message \(bytes: got NoneType, wanted a number of bytes\); killed it$",
     "closes": r"^faulty: forward: closed its end of the pipe; killed it$",
 }
 
@@ -242,7 +242,7 @@ def test_a_dead_worker_need_not_be_closed(start: Start) -> None:
     worker = built(start("aborts"))
     with pytest.raises(BackendError, match="status 3"):
         worker.forward(IMAGES)
-    assert worker._log.closed
+    assert worker._channel.log.closed
     worker.close()
 
 

@@ -30,6 +30,7 @@ from .core.errors import ContractError, VGGError, mismatch, unknown
 from .core.masks import dropouts
 from .core.recipe import Recipe
 from .core.spec import Spec
+from .core.texts import shortened
 from .process import ranks, wire
 from .timing import contender
 from .training import loop
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 Emit = Callable[[dict[str, Any]], None]
 Reply = tuple[Any, wire.Arrays]
+LONGEST = 100_000
+"""The greatest number of characters of an error, and of its traceback. The client shows fewer."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -347,8 +350,8 @@ def main() -> None:
             if not alone:
                 _await_the_launcher(group.rank)
             _flush()
-            reply = {"error": described(error), "refused": refuses(error)}
-            wire.send(replies, {**reply, "traceback": traceback.format_exc()})
+            reply = {"error": shortened(described(error), LONGEST), "refused": refuses(error)}
+            wire.send(replies, {**reply, "traceback": shortened(traceback.format_exc(), LONGEST)})
             if not alone:
                 os._exit(1)  # other processes may wait for this one for ever
 

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemainingColumn
 from rich.progress import Progress as Bar
 from rich.table import Table
+from rich.text import Text
 
 from ..core.layers import Layer, Totals
 from ..core.spec import Spec
@@ -28,11 +29,11 @@ def listing(counts: Mapping[str, Mapping[str, int]], homes: Mapping[str, Mapping
     """Print the tables of ``vgg list``."""
     table = _table("architecture", "parameters", "MACs")
     for name, total in counts.items():
-        table.add_row(name, f"{total['params']:,}", f"{total['macs']:,}")
+        _add(table, name, f"{total['params']:,}", f"{total['macs']:,}")
     _print(table)
     table = _table("backend", "where", "version", right=0)
     for name, home in homes.items():
-        table.add_row(name, home["where"], home["version"])
+        _add(table, name, home["where"], home["version"])
     _print(table)
 
 
@@ -56,8 +57,8 @@ def layer_table(spec: Spec, rows: Sequence[Layer], totals: Totals) -> None:
     columns, texts = layer_rows(rows)
     table = _table(*columns)
     for text in texts:
-        table.add_row(*text)
-    table.title = title(spec)
+        _add(table, *text)
+    table.title = Text(title(spec))
     _print(table)
     print(f"parameters  {totals.params:,} ({size(totals.params * FLOAT32)} in float32)")
     print(f"MACs        {totals.macs:,} per image; FLOPs {2 * totals.macs:,}")
@@ -72,7 +73,7 @@ def comparison(result: Mapping[str, Any]) -> None:
     table = _table("", *result["backends"])
     for row, text in rows_of(result).items():
         cells = (text(column) if "facts" in column else "-" for column in result["backends"].values())
-        table.add_row(row, *cells)
+        _add(table, row, *cells)
     _print(table)
     for name, column in result["backends"].items():
         if "error" in column:
@@ -83,9 +84,9 @@ def timings(tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> None:
     """Print the tables (title, columns, rows) of ``vgg bench``."""
     for title, columns, rows in tables:
         table = _table(*columns)
-        table.title = title
+        table.title = Text(title)
         for row in rows:
-            table.add_row(*row)
+            _add(table, *row)
         _print(table)
 
 
@@ -94,10 +95,10 @@ class Progress:
 
     def __init__(self, *, quiet: bool = False) -> None:
         self._bar = Bar(
-            TextColumn("{task.description}"),
+            TextColumn("{task.description}", markup=False),
             BarColumn(),
             MofNCompleteColumn(),
-            TextColumn("{task.fields[note]}"),
+            TextColumn("{task.fields[note]}", markup=False),
             TimeRemainingColumn(),
             console=Console(stderr=True),
             disable=quiet or not sys.stderr.isatty(),
@@ -155,8 +156,13 @@ class Progress:
 def _table(*columns: str, right: int = 1) -> Table:
     table = Table(box=box.SIMPLE, title_justify="left")
     for i, column in enumerate(columns):
-        table.add_column(column, justify="right" if right and i else "left", overflow="fold")
+        table.add_column(Text(column), justify="right" if right and i else "left", overflow="fold")
     return table
+
+
+def _add(table: Table, *cells: str) -> None:
+    """Add a row of plain texts: brackets in them are no markup."""
+    table.add_row(*map(Text, cells))
 
 
 def _print(table: Table) -> None:
