@@ -20,6 +20,7 @@ from . import ranks, replies, wire
 from .channel import Channel
 from .environments import launch
 from .registry import Entry
+from .surroundings import heard
 from .tuning import SHARED, UNSEEN
 
 Array = NDArray[Any]
@@ -126,8 +127,8 @@ class Worker(Jobs):
     ``env`` is ``current`` (this interpreter), ``uv`` (the lock file's environment), or ``auto`` (this interpreter if it
     has the framework, otherwise uv). ``timeout`` is the number of seconds that a job may take without a sign of life.
     ``device`` is where models are built: cpu, gpu, or auto for a gpu if there is one. ``replicas`` is the number of
-    devices on which a learner trains. ``variables`` are environment variables of the process, which override all
-    others.
+    devices on which a learner trains. ``launched`` says that the process trains with those that a launcher has started.
+    ``variables`` are environment variables of the process, which override all others.
 
     Raises ``BackendError`` for every failure. It is a failure too when a backend prints on standard output in any other
     job than its first, ``learner`` and ``train``. After an exception in a job the worker accepts further jobs; after
@@ -143,6 +144,7 @@ class Worker(Jobs):
         device: str = "cpu",
         variables: Mapping[str, str] | None = None,
         replicas: int = 1,
+        launched: bool = False,
     ) -> None:
         self.entry = entry = entry.on(device)
         self.device = device
@@ -152,13 +154,14 @@ class Worker(Jobs):
             home = stack.enter_context(tempfile.TemporaryDirectory(prefix="vgg-", ignore_cleanup_errors=True))
             for source in (Path(__file__).parents[1], *entry.files()):
                 (Path(home) / source.name).symlink_to(source)
-            launcher, rank_variables = ranks.spread(entry, replicas, home)
+            launcher, rank_variables = ranks.spread(entry, replicas, home, launched=launched)
             command, environ = launch(entry, env, home)
             environ = {
                 **(SHARED if device != "cpu" else {}),
-                **environ,
+                **heard(entry, environ, launched=launched),
                 **(UNSEEN if device == "cpu" else {}),
                 **rank_variables,
+                "KERAS_HOME": home,
                 "PYTHONSAFEPATH": "1",
                 **(variables or {}),
             }

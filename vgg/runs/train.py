@@ -6,13 +6,14 @@ import json
 import math
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import mismatch
 from ..core.files import write_atomically
 from ..core.recipe import Recipe
+from ..core.replicas import Group
 from ..process import registry
 from ..process.client import Listener, Worker
 from ..process.ranks import outer
@@ -33,24 +34,29 @@ class Stopped(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that is about to start, or to continue if ``resume``, in the directory ``place``."""
+    """A run that is about to start, or to continue if ``resume``, in the directory ``place``.
+
+    ``group`` is the group of the launcher's processes of which this one trains its share.
+    """
 
     entry: Entry
     place: Path
     task: Task
     setup: Setup
     resume: bool = False
+    group: Group = field(default_factory=Group)
 
     @property
     def first(self) -> bool:
         """Whether this process is the first of a launcher's processes, which alone writes and prints."""
-        return outer(self.entry).rank == 0
+        return self.group.rank == 0
 
 
 def begun(backend: str, task: Task, setup: Setup, out: str | Path | None) -> Prepared:
     """Prepare a new run, whose directory is created. Raises ``VGGError`` when that is not possible."""
     entry = registry.find(backend)
-    run = Prepared(entry, Path(out or options.new_path(f"{entry.name}-{task.spec.name}")), task, setup)
+    place = Path(out or options.new_path(f"{entry.name}-{task.spec.name}"))
+    run = Prepared(entry, place, task, setup, group=outer(entry))
     _check_replicas(run)
     if run.first:
         directory.directory(run.place)
@@ -81,7 +87,8 @@ def resumed(
     plan = replace(plan, epochs=changes.get("epochs") or plan.epochs)
     _check_place(source, run, plan)
     task = Task(run["spec"], plan, *options.read_data(plan, others.get("data") or run["data"]))
-    prepared = Prepared(entry, source, task, directory.setup_of(run).with_options(others), resume=True)
+    setup = directory.setup_of(run).with_options(others)
+    prepared = Prepared(entry, source, task, setup, resume=True, group=outer(entry))
     _check_replicas(prepared)
     if (entry.name != run["backend"] or out) and prepared.first:
         place = Path(out or options.new_path(f"{entry.name}-{run['spec'].name}"))
