@@ -23,7 +23,7 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from .backends import DTYPES, FACTS, FUNCTIONS, LEVEL, LEVELS, NEEDED, PRECISIONS, check_images
+from .backends import DTYPES, FACTS, FUNCTIONS, LEVEL, LEVELS, NEEDED, PRECISIONS, check_floats, check_images
 from .conformance.promises import PROMISES, BrokenError, Stage
 from .core import replicas
 from .core.errors import ContractError, VGGError, mismatch, unknown
@@ -226,14 +226,9 @@ class Session:
         return contender.load_seconds(self.backend, **arguments), {}
 
     def _images(self, x: Any) -> Any:
-        """Return ``x`` if it is floating images of the model's shape, and raise ``VGGError`` if not.
-
-        Only a learner takes uint8 pixels, because its recipe says how to scale them.
-        """
-        if x.dtype.kind != "f":
-            raise mismatch("images", x.dtype, "float32 or float64", "give pixels to a learner")
+        """Return ``x`` if it is floating images of the model's shape, and raise ``VGGError`` if not."""
         if self.slot.spec:
-            check_images(x, self.slot.spec)
+            check_floats(x, self.slot.spec)
         return x
 
     def _reaches(self, level: str) -> bool:

@@ -12,7 +12,7 @@ import numpy as np
 from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
-from .. import Array, Arrays, check_batch
+from .. import Array, Arrays, check_batch, check_floats
 from ..bookkeeping import SLOTS
 
 _cross_entropy = gluon.loss.SoftmaxCrossEntropyLoss()
@@ -20,12 +20,14 @@ _cross_entropy = gluon.loss.SoftmaxCrossEntropyLoss()
 
 def forward(model: nn.HybridSequential, x: Array, *, train: bool = False) -> Array:
     """Logits (N, classes) of images (N, C, H, W)."""
+    check_floats(x, model.spec)
     with _pure(model, train), _mode(train):
         return model(tensor(model, x)).asnumpy()
 
 
 def trace(model: nn.HybridSequential, x: Array, *, train: bool = False) -> Arrays:
     """Every layer's output, by layer name."""
+    check_floats(x, model.spec)
     activations: Arrays = {}
     with _pure(model, train), _mode(train):
         out = tensor(model, x)
@@ -37,6 +39,7 @@ def trace(model: nn.HybridSequential, x: Array, *, train: bool = False) -> Array
 
 def loss_and_grads(model: nn.HybridSequential, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
     """Mean cross-entropy and the gradient of every parameter."""
+    check_floats(x, model.spec)
     check_batch(x, y, model.spec)
     with _pure(model, train):
         with autograd.record(train_mode=train):
