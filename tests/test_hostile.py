@@ -12,6 +12,7 @@ import sys
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +23,10 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from safetensors.numpy import save
 
+import vgg
 from vgg import BackendError, Head, Spec, VGGError, init
 from vgg.core.texts import printable, shortened
-from vgg.process import client, output, replies, wire
+from vgg.process import client, output, registry, replies, wire
 from vgg.process.client import Worker
 from vgg.process.output import Output
 from vgg.process.registry import Entry
@@ -32,6 +34,7 @@ from vgg.report import terminal
 
 EVIL = Entry("evil", "evil")
 SPEC = Spec.from_blocks(((1, 4),), input_shape=(2, 6, 9), classes=5, head=Head((7,)))
+TINY = Spec.from_blocks(((1, 4),), input_shape=(1, 8, 8), classes=10, head=Head((8,)), name="tiny")
 Says = Callable[..., Worker]
 
 
@@ -481,3 +484,74 @@ def test_a_system_that_gives_no_more_is_that_backends_error(monkeypatch: pytest.
     monkeypatch.setattr(what, refuse)
     with pytest.raises(BackendError, match=r"^evil: its worker cannot be started \("):
         Worker(EVIL)
+
+
+# Side by side with an honest backend
+
+HARMS = {
+    "a number for a name": "facts: result: Expected `str`, got `int` - at `$.framework`",
+    "junk in facts": "facts: result: Expected `object`, got `array` - at `$.versions`",
+    "NaN in facts": "facts: sent something that is not a message (message: got nan, wanted finite numbers); killed it",
+    "a set": "facts: TypeError: Object of type set is not JSON serializable",
+    "no result": "message: Object missing required field `result`",
+    "an event": "message: Expected `object`, got `int` - at `$.event`",
+    "an evil error": r"train: ValueError: \ud800[/x]\x1b[2J\u202e",
+    "killed": "train: its process was killed by SIGKILL, as systems do when they have run out of memory",
+    "needs memory": "train: MemoryError: ",
+    "prints": "train: its process was killed by SIGKILL",
+    "junk in its files": "evil: the files cannot be shown (",
+}
+
+
+def _compared(monkeypatch: pytest.MonkeyPatch, harm: str, out: Path) -> dict[str, Any]:
+    tests = Path(__file__).parent
+    entries = {"evil": Entry("evil", "hostile_backend"), "oracle": Entry("oracle", "vgg_oracle")}
+    monkeypatch.setattr(registry, "_OWN", entries)
+    monkeypatch.setenv("PYTHONPATH", os.pathsep.join(map(str, (tests, tests / "plugin_backend"))))
+    monkeypatch.setenv("VGG_HARM", harm)
+    return vgg.compare(["evil", "oracle"], TINY, epochs=1, batch_size=500, out=out, progress=False).to_dict()
+
+
+@pytest.mark.parametrize("harm", HARMS)
+def test_a_backend_that_does_harm_is_red_and_the_other_is_not(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path, harm: str
+) -> None:
+    result = _compared(monkeypatch, harm, tmp_path / "both")
+    error = result["backends"]["evil"]["error"]
+    assert HARMS[harm] in error
+    assert len(error) < 3000
+    assert result["backends"]["oracle"]["ok"]
+    assert not result["ok"]
+    assert json.loads((tmp_path / "both" / "compare.json").read_text())["backends"]["evil"]["error"] == error
+    assert "evil failed" in (tmp_path / "both" / "report.html").read_text()
+    terminal.comparison(result)
+    shown = capsys.readouterr().out
+    assert "evil failed" in shown
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\u202e\ud800]", shown)
+
+
+def test_evil_texts_of_an_honest_net_are_shown_as_text(
+    monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str], tmp_path: Path
+) -> None:
+    result = _compared(monkeypatch, "evil texts", tmp_path / "both")
+    assert result["ok"]
+    page = (tmp_path / "both" / "report.html").read_text()
+    assert "<script>" not in page
+    assert r"\ud800[/x]\x1b[2J\u202e\n&lt;script&gt;" in page
+    terminal.comparison(result)
+    shown = capsys.readouterr().out
+    assert r"\ud800[/x]\x1b[2J\u202e\n<script>" in shown
+    assert not re.search(r"[\x00-\x09\x0b-\x1f\u202e\ud800]", shown)
+
+
+@pytest.mark.parametrize("harm", ["evil texts", "junk in its files"])
+def test_a_run_alone_is_shown_or_refused_in_one_line(
+    monkeypatch: pytest.MonkeyPatch, tmp_path: Path, harm: str
+) -> None:
+    _compared(monkeypatch, harm, tmp_path / "both")
+    train = partial(vgg.train, "evil", TINY, epochs=1, batch_size=500, out=tmp_path / "run", progress=False)
+    if harm == "evil texts":
+        assert "<script>" not in train().report.read_text()
+        return
+    with pytest.raises(BackendError, match=r"run: the files cannot be shown \("):
+        train()

@@ -223,6 +223,16 @@ def check_result(job: str, result: Any, arrays: Arrays) -> None:
         _check_array(name, array)
 
 
+def recorded(job: str, result: Any) -> Any:
+    """Return a result of ``job`` that a worker has written to a file, with texts that can be shown.
+
+    Raises ``VGGError`` unless it is what the job gives.
+    """
+    message = opened(job, {"result": result})
+    check_result(job, getattr(message, "result", None), {})
+    return getattr(message, "result", None)
+
+
 def _check_array(name: str, array: Any) -> None:
     if not name.isprintable() or len(name) > NAME:
         wanted = f"names of at most {NAME} characters that print"

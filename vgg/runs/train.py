@@ -18,6 +18,7 @@ from ..process import registry
 from ..process.client import Listener, Worker
 from ..process.ranks import outer
 from ..process.registry import Entry
+from ..process.replies import recorded
 from ..training.batches import split
 from ..training.checkpoints import Checkpoints, initial
 from . import directory, options, tensorboard
@@ -164,6 +165,7 @@ def report(place: Path) -> Path:
     from ..report import html
 
     run = json.loads((place / "run.json").read_text())
-    run["backends"] = {run["backend"]: {"facts": run["facts"], **run["summary"]}}
-    write_atomically(place / "report.html", html.page(run, {run["backend"]: place}).encode())
+    name, facts, summary = run["backend"], recorded("facts", run["facts"]), recorded("train", run["summary"])
+    run["backends"] = {name: {"facts": facts, **summary}}
+    write_atomically(place / "report.html", html.checked_page(run, {name: place}).encode())
     return place / "report.html"
