@@ -26,7 +26,7 @@ from safetensors.numpy import save
 import vgg
 from vgg import BackendError, Head, Spec, VGGError, init
 from vgg.core.texts import printable, shortened
-from vgg.process import client, output, registry, replies, wire
+from vgg.process import client, output, registry, replies, schema, wire
 from vgg.process.client import Worker
 from vgg.process.output import Output
 from vgg.process.registry import Entry
@@ -164,7 +164,7 @@ VALIDATION = {"epoch": 0, "validation_loss": 2.3, "validation_accuracy": 0.5, "e
 
 @pytest.mark.parametrize("event", [{}, STEP, TEST, VALIDATION])
 def test_events_of_training_are_accepted(event: dict[str, Any]) -> None:
-    assert replies.opened("train", {"event": event}) == replies.Event(event)
+    assert replies.opened("train", {"event": event}) == schema.Event(event)
 
 
 @pytest.mark.parametrize(
@@ -275,7 +275,7 @@ REFUSED: list[tuple[str, Any, dict[str, NDArray[Any]]]] = [
 
 @pytest.mark.parametrize(("job", "result", "arrays"), ACCEPTED)
 def test_a_result_as_it_should_be_is_accepted(job: str, result: Any, arrays: dict[str, NDArray[Any]]) -> None:
-    assert replies.opened(job, {"result": result}) == replies.Result(result) or result != result
+    assert replies.opened(job, {"result": result}) == schema.Result(result) or result != result
     replies.check_result(job, result, arrays)
 
 
@@ -352,11 +352,11 @@ def test_any_bytes_are_a_message_or_an_error(text: bytes) -> None:
 
 
 @settings(deadline=None, derandomize=True, max_examples=300)
-@given(st.sampled_from([*replies.RESULTS, "forward", "load"]), HEADS)
+@given(st.sampled_from([*schema.RESULTS, "forward", "load"]), HEADS)
 def test_any_json_is_accepted_as_it_is_or_refused_in_one_printable_line(job: str, head: dict[str, Any]) -> None:
     try:
         answer = replies.opened(job, head)
-        if isinstance(answer, replies.Result):
+        if isinstance(answer, schema.Result):
             replies.check_result(job, answer.result, {})
         text = json.dumps(str(answer), ensure_ascii=False)
     except VGGError as error:

@@ -208,7 +208,8 @@ class Backend(Protocol):
         """Return facts for reports.
 
         ``framework`` is its name and version, ``versions`` those of its packages, ``devices`` the names of devices,
-        ``gpus`` the number of GPUs, and ``flags`` the options that change numbers.
+        ``gpus`` the number of GPUs, and ``flags`` the options that change numbers. A client refuses names that are not
+        texts, numbers that are not finite, and what JSON cannot express.
         """
         ...
 

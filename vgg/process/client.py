@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from ..core.errors import BackendError, RefusedError, VGGError, mismatch
 from ..core.recipe import Recipe
 from ..core.spec import Spec
-from . import ranks, replies, wire
+from . import ranks, replies, schema, wire
 from .channel import Channel
 from .environments import launch
 from .registry import Entry
@@ -208,7 +208,7 @@ class Worker(Jobs):
         while True:
             try:
                 answer, out = self._next(job)
-                if not isinstance(answer, replies.Event):
+                if not isinstance(answer, schema.Event):
                     break
                 if on_event:
                     on_event(answer.event)
@@ -225,7 +225,7 @@ class Worker(Jobs):
         except BrokenPipeError:
             raise self._ended(job) from None
 
-    def _next(self, job: str) -> tuple[replies.Result | replies.Failure | replies.Event, wire.Arrays]:
+    def _next(self, job: str) -> tuple[schema.Result | schema.Failure | schema.Event, wire.Arrays]:
         try:
             head, arrays = self._channel.receive(self.timeout)
             return replies.opened(job, head), arrays
@@ -236,10 +236,10 @@ class Worker(Jobs):
         except VGGError as error:
             raise self._ended(job, f"sent something that is not a message ({error}); killed it") from error
 
-    def _result(self, job: str, answer: replies.Result | replies.Failure, arrays: wire.Arrays) -> Any:
+    def _result(self, job: str, answer: schema.Result | schema.Failure, arrays: wire.Arrays) -> Any:
         """Return the result of ``job``. Raises ``BackendError`` when the job failed or the answer is not one to it."""
         printed = self._wrong_output(job)
-        if isinstance(answer, replies.Failure):
+        if isinstance(answer, schema.Failure):
             kind = RefusedError if answer.refused else BackendError
             raise kind(f"{self.entry.name}: {job}: {answer.error}") from _RemoteError(answer.traceback)
         if printed:
