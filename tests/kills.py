@@ -54,7 +54,7 @@ class Killer:
 
     def _arm(self, within: float) -> None:
         if not self.armed:
-            threading.Timer(self.moment * within, self.worker._kill).start()
+            threading.Timer(self.moment * within, self.worker._channel.kill).start()
         self.armed = True
 
 

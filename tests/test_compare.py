@@ -59,6 +59,12 @@ def test_names_that_are_missing_or_unexpected_are_listed(got: str, wanted: str, 
     assert verdict == Verdict(math.inf, LIMIT, "", reason)
 
 
+def test_a_list_of_many_names_is_cut() -> None:
+    verdict = compare({f"layer{i}": some() for i in range(1000)}, {"a": some()}, limit=LIMIT)
+    assert verdict.reason.startswith("names: missing ['a'], unexpected ['layer0', 'layer1', 'layer10', ")
+    assert len(verdict.reason) < 2100
+
+
 @pytest.mark.parametrize("shape", [(60,), (20, 3), (1, 3, 20)])
 def test_the_same_numbers_in_another_shape_are_refused(shape: tuple[int, ...]) -> None:
     verdict = one(some().reshape(shape), some(), limit=math.inf)

@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
+import subprocess
 from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import numpy as np
 import pytest
 
+import vgg
 from vgg import BackendError, Head, Recipe, Spec, init
 from vgg.backends import VELOCITY
 from vgg.conformance import checks
@@ -15,6 +21,8 @@ from vgg.conformance.cases import CASES, FULL
 from vgg.core.blocks import Block, Conv
 from vgg.process import registry
 from vgg.process.client import Worker
+from vgg.process.environments import launch
+from vgg.process.registry import Entry
 
 CASE = CASES["batch_norm"]
 IMAGES, LABELS = CASE.images("float32"), CASE.labels()
@@ -126,3 +134,53 @@ def test_a_new_model_holds_the_initial_values_of_all_frameworks(worker: Worker, 
 def test_a_dtype_that_no_backend_claims_is_refused(worker: Worker) -> None:
     with pytest.raises(BackendError, match="dtype: got float16, wanted one of float64, float32, as the backend claims"):
         worker.build(CASE.spec, dtype="float16")
+
+
+# Which images a backend takes, without a worker that checks them before
+
+WANTED = {"forward": "float32 or float64; give pixels to a learner", "evaluate": "float32 or float64, or uint8 pixels"}
+WANTED |= dict.fromkeys(("trace", "loss_and_grads"), WANTED["forward"]) | {"step": WANTED["evaluate"]}
+
+
+@lru_cache
+def answers(backend: str) -> dict[str, dict[str, Any]]:
+    """What ``tests/images.py`` says in the backend's environment."""
+    tests = Path(__file__).parent
+    with TemporaryDirectory(prefix="vgg-") as home:
+        Path(home, "vgg").symlink_to(Path(vgg.__file__).parent)
+        entry = Entry("oracle", "vgg_oracle") if backend == "oracle" else registry.find(backend)
+        command, environ = launch(entry, "auto", home)
+        environ |= {"PYTHONPATH": f"{home}:{tests / 'plugin_backend'}", "CUDA_VISIBLE_DEVICES": "-1"}
+        script = [*command, str(tests / "images.py"), entry.module]
+        done = subprocess.run(script, env=environ, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+    return dict(json.loads(done.stdout.splitlines()[-1]))
+
+
+@pytest.mark.parametrize(
+    "dtype", ["float16", "longdouble", "int8", "int64", "bool", "complex64", "object", ">f4", "list"]
+)
+@pytest.mark.parametrize("function", WANTED)
+@pytest.mark.parametrize("backend", ["oracle", *registry.own_names()])
+def test_images_of_other_dtypes_are_refused(backend: str, function: str, dtype: str) -> None:
+    name = str(np.dtype(dtype)) if dtype != "list" else "list"
+    assert answers(backend)[function][dtype] == f"images: got {name}, wanted {WANTED[function]}"
+
+
+@pytest.mark.parametrize("backend", ["oracle", *registry.own_names()])
+def test_pixels_are_scaled_by_a_learner_and_refused_by_all_else(backend: str) -> None:
+    for function in ("forward", "trace", "loss_and_grads"):
+        assert answers(backend)[function]["uint8"] == f"images: got uint8, wanted {WANTED[function]}"
+    for function in ("evaluate", "step"):
+        pixels, scaled = (answers(backend)[function][dtype] for dtype in ("uint8", "scaled"))
+        np.testing.assert_allclose(pixels, scaled, rtol=1e-5, atol=1e-6)
+
+
+@pytest.mark.parametrize("backend", ["oracle", *registry.own_names()])
+def test_floats_are_used_as_they_are_by_all(backend: str) -> None:
+    """Values up to 255, which no function scales: the logits are as large for all."""
+    for function, values in answers(backend).items():
+        np.testing.assert_allclose(values["float64"], values["float32"], rtol=1e-5)
+        if function != "step":
+            wanted = "loss_and_grads" if function == "loss_and_grads" else "forward"
+            np.testing.assert_allclose(values["float32"], answers(backend)[wanted]["float32"], rtol=1e-4)

@@ -21,6 +21,7 @@ import numpy as np
 import pytest
 from safetensors.numpy import load_file
 
+import vgg
 from vgg import BackendError, Head, Recipe, Spec, VGGError
 from vgg.backends import VELOCITY
 from vgg.cli import main
@@ -42,6 +43,7 @@ from vgg.runs.train import PARTS
 from vgg.training import data, loop
 
 SYNCHRONISED = ("tensorflow", "jax")
+TINY = Spec.from_blocks(((1, 4),), input_shape=(1, 8, 8), classes=10, head=Head((8,)), name="tiny")
 SMALL = Spec.from_blocks(((1, 4),), input_shape=(2, 7, 10), classes=5, head=Head((9,)), name="small")
 RECIPE = Recipe(momentum=0.9, weight_decay=1e-3, precision="float64")
 RATE = 0.1
@@ -56,8 +58,9 @@ def worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
         yield two
 
 
-def started(name: str, replicas: int = 2, **variables: str) -> Worker:
-    return Worker(registry.find(name), timeout=60, replicas=replicas, variables={**_compiled(), **variables})
+def started(name: str, replicas: int = 2, *, launched: bool = False, **variables: str) -> Worker:
+    variables = {**_compiled(), **variables}
+    return Worker(registry.find(name), timeout=60, replicas=replicas, variables=variables, launched=launched)
 
 
 def stepped(case: Case) -> Arrays:
@@ -223,7 +226,7 @@ def test_two_processes_of_a_launcher_train_together(name: str, batch: int, tmp_p
     variables = ranks("127.0.0.1", *free_ports())
     limit = 1e-6 if name == "mxnet" else FLOAT64_LIMIT  # its servers add in float32
     with servers(name, variables[0], tmp_path), ExitStack() as stack, ThreadPoolExecutor(2) as pool:
-        workers = [stack.enter_context(started(name, 1, **own)) for own in variables]
+        workers = [stack.enter_context(started(name, 1, launched=True, **own)) for own in variables]
         for found in pool.map(lambda one: step(one, case), workers):
             verdict = compare(found, stepped(case), limit=limit)
             assert verdict.ok, verdict.reason
@@ -307,20 +310,89 @@ def test_a_chief_comes_before_the_workers(
 
 @pytest.mark.parametrize(
     "config",
-    ["{", "[]", '{"cluster": {"worker": ["a"]}}', '{"cluster": {"worker": ["b"]}, "task": {"type": "ps", "index": 0}}'],
-    ids=["torn", "list", "no task", "server"],
+    [
+        "{",
+        "[]",
+        "[" * 100_000,
+        '{"cluster": {"worker": ["a"]}}',
+        '{"cluster": {"worker": ["b"]}, "task": {"type": "ps", "index": 0}}',
+        '{"cluster": {"ps": ["b"]}, "task": {"type": "ps", "index": 0}}',
+        '{"cluster": {"worker": ["b"]}, "task": {"type": "worker", "index": 1}}',
+        '{"cluster": {"worker": ["b"]}, "task": {"type": "worker", "index": -1}}',
+        '{"cluster": {"chief": ["a"], "worker": ["b"]}, "task": {"type": "chief", "index": 1}}',
+        '{"cluster": {"worker": "ab"}, "task": {"type": "worker", "index": 1}}',
+        '{"cluster": {"worker": 2}, "task": {"type": "worker", "index": 1}}',
+    ],
 )
 def test_a_cluster_that_makes_no_sense_is_refused(monkeypatch: pytest.MonkeyPatch, config: str) -> None:
     monkeypatch.setenv("TF_CONFIG", config)
-    with pytest.raises(VGGError, match=r"^TF_CONFIG: got .* wanted a cluster of chief and worker"):
+    with pytest.raises(VGGError, match=r"^TF_CONFIG: got .* wanted a cluster of chief and worker.*; unset what"):
         outer(registry.find("tensorflow"))
 
 
-def test_a_rank_that_is_no_number_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RANK", "first")
-    monkeypatch.setenv("WORLD_SIZE", "2")
-    with pytest.raises(VGGError, match=r"^RANK, WORLD_SIZE: got first, 2, wanted two whole numbers$"):
-        outer(registry.find("torch"))
+PAIRS = {name: " ".join(registry.find(name).ranks) for name in ("torch", "jax", "mxnet")}
+LEFT = [("1", "1"), ("2", "2"), ("-1", "2"), ("0", "0"), ("first", "2"), ("0", "two"), ("", ""), ("1.0", "2")]
+
+
+@pytest.mark.parametrize(("rank", "count"), [*LEFT, ("0", None), (None, "2")])
+@pytest.mark.parametrize("name", PAIRS)
+def test_a_rank_that_cannot_be_is_refused_by_the_names_of_its_variables(
+    monkeypatch: pytest.MonkeyPatch, name: str, rank: str | None, count: str | None
+) -> None:
+    names = PAIRS[name].split()
+    for variable, value in zip(names, (rank, count), strict=True):
+        if value is not None:
+            monkeypatch.setenv(variable, value)
+    got = ", ".join("nothing" if value is None else value for value in (rank, count))
+    wanted = "a rank, and a number of processes that is greater; unset what a launcher has left"
+    with pytest.raises(VGGError) as caught:
+        outer(registry.find(name))
+    assert str(caught.value) == f"{', '.join(names)}: got {got}, wanted {wanted}"
+
+
+MEETING = [(name, variable) for name in PAIRS for variable in registry.find(name).meeting]
+
+
+@pytest.mark.parametrize(("name", "missing"), MEETING)
+@pytest.mark.parametrize("value", [None, "", "server 1:x"])
+def test_several_processes_need_all_variables_of_their_launcher(
+    monkeypatch: pytest.MonkeyPatch, name: str, missing: str, value: str | None
+) -> None:
+    for variable, set_to in ranks("127.0.0.1", 4000, 4001)[1].items():
+        monkeypatch.setenv(variable, set_to)
+    assert outer(registry.find(name)) == Group(1, 1, 2)
+    monkeypatch.delenv(missing) if value is None else monkeypatch.setenv(missing, value)
+    pair = PAIRS[name].replace(" ", " and ")
+    got = repr(value) if value else "nothing"
+    with pytest.raises(VGGError, match=rf"^{missing}: got {got}, wanted .*; set it too, or unset {pair} to use one"):
+        outer(registry.find(name))
+
+
+@pytest.mark.parametrize("left", [0, 1])
+@pytest.mark.parametrize("name", registry.own_names())
+def test_a_command_that_is_not_launched_ignores_what_launchers_have_left(
+    monkeypatch: pytest.MonkeyPatch, name: str, left: int
+) -> None:
+    for variable, value in {**ranks("127.0.0.1", 1, 2)[left], "DMLC_ROLE": "server", "LOCAL_RANK": "7"}.items():
+        monkeypatch.setenv(variable, value)
+    case = Case(SMALL, 4)
+    with started(name, 1) as worker:
+        verdict = compare(step(worker, case), stepped(case), limit=FLOAT64_LIMIT)
+        assert verdict.ok, verdict.reason
+        assert worker.facts()["replicas"] == 1
+
+
+def test_a_comparison_ignores_what_launchers_have_left(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    launched = Entry("oracle", "vgg_oracle", ranks=("RANK", "WORLD_SIZE"))
+    monkeypatch.setattr(registry, "_OWN", {"oracle": launched})
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).with_name("plugin_backend")))
+    for variable, value in {"RANK": "1", "WORLD_SIZE": "1"}.items():
+        monkeypatch.setenv(variable, value)
+    options: dict[str, Any] = {"epochs": 1, "progress": False}
+    assert vgg.compare(["oracle"], TINY, out=tmp_path / "both", **options).ok
+    with pytest.raises(VGGError, match=r"^RANK, WORLD_SIZE: got 1, 1, wanted a rank, and a number of processes"):
+        vgg.train("oracle", TINY, out=tmp_path / "run", **options)
+    assert not (tmp_path / "run").exists()
 
 
 def test_no_replica_is_too_few() -> None:
@@ -328,11 +400,9 @@ def test_no_replica_is_too_few() -> None:
         started("torch", 0)
 
 
-def test_a_launcher_within_a_launcher_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("RANK", "0")
-    monkeypatch.setenv("WORLD_SIZE", "2")
+def test_a_launcher_within_a_launcher_is_refused() -> None:
     with pytest.raises(VGGError, match=r"^--replicas: got 2, wanted 1 under a launcher"):
-        started("torch")
+        started("torch", launched=True)
 
 
 def test_a_backend_without_replicas_says_so(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -170,7 +170,11 @@ def carry_out(prepared: Prepared, *, progress: bool = True) -> dict[str, Any]:
     """Train the ``prepared`` run and return its summary. Raises what ``train`` raises."""
     from .runs import train as runs
 
-    with prepared.setup.worker(prepared.entry) as worker, _progress(shown=progress and prepared.first) as listener:
+    launched = prepared.group.processes > 1
+    with (
+        prepared.setup.worker(prepared.entry, launched=launched) as worker,
+        _progress(shown=progress and prepared.first) as listener,
+    ):
         return runs.train(worker, prepared, listener)
 
 

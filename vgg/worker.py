@@ -23,13 +23,14 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from .backends import DTYPES, FACTS, FUNCTIONS, LEVEL, LEVELS, NEEDED, PRECISIONS, check_images
+from .backends import DTYPES, FACTS, FUNCTIONS, LEVEL, LEVELS, NEEDED, PRECISIONS, check_floats, check_images
 from .conformance.promises import PROMISES, BrokenError, Stage
 from .core import replicas
 from .core.errors import ContractError, VGGError, mismatch, unknown
 from .core.masks import dropouts
 from .core.recipe import Recipe
 from .core.spec import Spec
+from .core.texts import shortened
 from .process import ranks, wire
 from .timing import contender
 from .training import loop
@@ -39,6 +40,8 @@ if TYPE_CHECKING:
 
 Emit = Callable[[dict[str, Any]], None]
 Reply = tuple[Any, wire.Arrays]
+LONGEST = 100_000
+"""The greatest number of characters of an error, and of its traceback. The client shows fewer."""
 _PR_SET_PDEATHSIG = 1
 
 
@@ -223,14 +226,9 @@ class Session:
         return contender.load_seconds(self.backend, **arguments), {}
 
     def _images(self, x: Any) -> Any:
-        """Return ``x`` if it is floating images of the model's shape, and raise ``VGGError`` if not.
-
-        Only a learner takes uint8 pixels, because its recipe says how to scale them.
-        """
-        if x.dtype.kind != "f":
-            raise mismatch("images", x.dtype, "float32 or float64", "give pixels to a learner")
+        """Return ``x`` if it is floating images of the model's shape, and raise ``VGGError`` if not."""
         if self.slot.spec:
-            check_images(x, self.slot.spec)
+            check_floats(x, self.slot.spec)
         return x
 
     def _reaches(self, level: str) -> bool:
@@ -347,8 +345,8 @@ def main() -> None:
             if not alone:
                 _await_the_launcher(group.rank)
             _flush()
-            reply = {"error": described(error), "refused": refuses(error)}
-            wire.send(replies, {**reply, "traceback": traceback.format_exc()})
+            reply = {"error": shortened(described(error), LONGEST), "refused": refuses(error)}
+            wire.send(replies, {**reply, "traceback": shortened(traceback.format_exc(), LONGEST)})
             if not alone:
                 os._exit(1)  # other processes may wait for this one for ever
 

@@ -17,7 +17,7 @@ import numpy as np
 import optax
 from flax import nnx
 
-from vgg.backends import VELOCITY, Array, Arrays, check_batch, check_state
+from vgg.backends import VELOCITY, Array, Arrays, check_batch, check_floats, check_images, check_state
 from vgg.core.blocks import BATCH_NORM_EPSILON, BATCH_NORM_MOMENTUM, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block
 from vgg.core.init import init
 from vgg.core.layouts import activation_from_hwc, from_hwc, to_hwc
@@ -121,12 +121,14 @@ def dump(model: VGG) -> Arrays:
 
 def forward(model: VGG, x: Array, *, train: bool = False) -> Array:
     """Logits (N, classes) of images (N, C, H, W)."""
+    check_floats(x, model.spec)
     with _numerics(model.dtype):
         return np.array(_copy(model, train)(_nhwc(model, x), _rngs(0)))
 
 
 def trace(model: VGG, x: Array, *, train: bool = False) -> Arrays:
     """Every layer's output, by layer name, as NCHW."""
+    check_floats(x, model.spec)
     seen: dict[str, jax.Array] = {}
     with _numerics(model.dtype):
         _copy(model, train)(_nhwc(model, x), _rngs(0), seen.setdefault)
@@ -135,6 +137,7 @@ def trace(model: VGG, x: Array, *, train: bool = False) -> Arrays:
 
 def loss_and_grads(model: VGG, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
     """Mean cross-entropy and the gradient of every parameter."""
+    check_floats(x, model.spec)
     check_batch(x, y, model.spec)
     with _numerics(model.dtype):
         loss, grads = _gradient(_copy(model, train), _nhwc(model, x), _own(y), np.uint32(0), {})
@@ -181,6 +184,7 @@ class Learner:
 
     def evaluate(self, x: Array) -> Array:
         """Logits (N, classes) in eval mode."""
+        check_images(x, self.model.spec)
         with _numerics(self.model.dtype):
             return np.array(self._evaluate(self.model, jax.device_put(_own(x), self.device)))
 

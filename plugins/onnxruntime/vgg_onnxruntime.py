@@ -13,7 +13,7 @@ import onnx
 import onnxruntime as ort
 from onnx import TensorProto, helper, numpy_helper
 
-from vgg.backends import Array, Arrays
+from vgg.backends import Array, Arrays, check_floats
 from vgg.core.blocks import BATCH_NORM_EPSILON, LRN_ALPHA, LRN_BETA, LRN_K, LRN_SIZE, Block
 from vgg.core.errors import mismatch
 from vgg.core.init import init
@@ -80,11 +80,13 @@ def dump(model: onnx.ModelProto) -> Arrays:
 
 def forward(model: onnx.ModelProto, x: Array, *, train: bool = False) -> Array:
     """Return logits (N, classes) of images (N, C, H, W)."""
+    check_floats(x, _spec(model))
     return next(reversed(_run(model, x, train).values()))
 
 
 def trace(model: onnx.ModelProto, x: Array, *, train: bool = False) -> Arrays:
     """Return every layer's output by layer name, logits last."""
+    check_floats(x, _spec(model))
     shown = onnx.ModelProto()
     shown.CopyFrom(model)
     del shown.graph.output[:]

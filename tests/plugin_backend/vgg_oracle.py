@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from vgg import expand
-from vgg.backends import VELOCITY, Array, Arrays, check_batch, check_state
+from vgg.backends import VELOCITY, Array, Arrays, check_batch, check_floats, check_images, check_state
 from vgg.core import oracle as reference
 from vgg.core.params import check_params
 from vgg.core.recipe import LOSS_SCALE
@@ -78,18 +78,22 @@ def dump(model: Model) -> Arrays:
 
 def forward(model: Model, x: Array, *, train: bool = False) -> Array:
     """Logits (N, classes) of images (N, C, H, W)."""
+    check_floats(x, model.spec)
     tape = reference.forward(model.spec, model.params, x, _mode(model, len(x), train))
     return tape.logits.astype(model.dtype)
 
 
 def trace(model: Model, x: Array, *, train: bool = False) -> Arrays:
     """Every layer's output, by layer name."""
+    check_floats(x, model.spec)
     tape = reference.forward(model.spec, model.params, x, _mode(model, len(x), train))
     return _rounded(tape.activations, model.dtype)
 
 
 def loss_and_grads(model: Model, x: Array, y: Array, *, train: bool = False) -> tuple[float, Arrays]:
     """Mean cross-entropy and the gradient of every parameter."""
+    check_floats(x, model.spec)
+    check_batch(x, y, model.spec)
     loss, grads, _ = reference.loss_and_grads(model.spec, model.params, x, y, _mode(model, len(x), train))
     return loss, _rounded(grads, model.dtype)
 
@@ -141,6 +145,7 @@ class Learner:
 
     def evaluate(self, x: Array) -> Array:
         """Logits (N, classes) in eval mode."""
+        check_images(x, self.model.spec)
         logits = reference.forward(self.model.spec, self._weights(), self._images(x)).logits
         return logits.astype(self.model.dtype)
 

@@ -1,10 +1,10 @@
 """The contract of a backend: a module with the functions below, in this order. Its arrays are NumPy arrays.
 
 Images are (N, C, H, W), float32 or float64, and are used as they are. A learner's ``step`` and ``evaluate`` also take
-uint8 pixels; the worker refuses pixels to all other functions. Labels are int64 (N,). Parameters and gradients are
-dictionaries with canonical names. ``forward``, ``trace`` and ``loss_and_grads`` do not change the model and give the
-same answer when they are called again: in train mode they seed the generator of the dropout masks anew, so the mask in
-a trace is the mask of the gradients.
+uint8 pixels, because its recipe says how to scale them; ``forward``, ``trace`` and ``loss_and_grads`` refuse pixels
+(``check_floats``). Labels are int64 (N,). Parameters and gradients are dictionaries with canonical names. ``forward``,
+``trace`` and ``loss_and_grads`` do not change the model and give the same answer when they are called again: in train
+mode they seed the generator of the dropout masks anew, so the mask in a trace is the mask of the gradients.
 
 A NaN or an infinite value is never hidden, unless ``DECLARED`` says so. In eval mode a NaN in an image makes all logits
 of that image NaN, and those of no other image. A NaN in a parameter makes everything NaN that depends on it. A loss
@@ -13,8 +13,9 @@ is not promised, except for the last bias. Logits of any size have a finite loss
 ``exp``. With one class, loss and gradients are exactly 0.
 
 A backend raises a ``VGGError`` that names the label or the array for labels that are not a class (``check_labels``),
-and for parameters and states that do not have exactly the names and shapes of the network
-(``vgg.core.params.check_params``, ``check_state``). It has then changed nothing.
+for images that it does not take (``check_images``, ``check_floats``), and for parameters and states that do not have
+exactly the names and shapes of the network (``vgg.core.params.check_params``, ``check_state``). It has then changed
+nothing.
 """
 
 from __future__ import annotations
@@ -83,7 +84,10 @@ class Learner(Protocol):
         ...
 
     def evaluate(self, x: Array) -> Array:
-        """Return the logits (N, classes) of images ``x`` (N, C, H, W) in eval mode."""
+        """Return the logits (N, classes) of images ``x`` (N, C, H, W) in eval mode.
+
+        They may be uint8 pixels or floating, as in ``step``. Raises ``VGGError`` when they do not fit the network.
+        """
         ...
 
     def state(self) -> Arrays:
@@ -204,7 +208,8 @@ class Backend(Protocol):
         """Return facts for reports.
 
         ``framework`` is its name and version, ``versions`` those of its packages, ``devices`` the names of devices,
-        ``gpus`` the number of GPUs, and ``flags`` the options that change numbers.
+        ``gpus`` the number of GPUs, and ``flags`` the options that change numbers. A client refuses names that are not
+        texts, numbers that are not finite, and what JSON cannot express.
         """
         ...
 
@@ -231,14 +236,30 @@ def check_labels(y: Array, classes: int) -> None:
 def check_images(x: Array, spec: Spec) -> None:
     """Raise ``VGGError`` unless ``x`` is (N, C, H, W) images for ``spec``: floats, or uint8 pixels of any H and W.
 
-    The check is needed because a network with a global pool would accept images of other sizes.
+    Only a learner takes both. The check is needed because a network with a global pool would accept images of other
+    sizes, and because frameworks convert other numbers.
     """
-    if x.dtype != np.uint8 and x.dtype.kind != "f":
-        raise mismatch("images", x.dtype, "float32 or float64, or uint8 pixels")
+    if _dtype(x) not in ("float32", "float64", "uint8"):
+        raise mismatch("images", _dtype(x), "float32 or float64, or uint8 pixels")
     channels, *sides = spec.input_shape
     kind = "(N, {}, H, W)" if x.dtype == np.uint8 else f"(N, {{}}, {sides[0]}, {sides[1]})"
     if x.ndim != 4 or x.shape[1] != channels or not (x.dtype == np.uint8 or list(x.shape[2:]) == sides):
         raise mismatch("images", x.shape, kind.format(channels))
+
+
+def check_floats(x: Array, spec: Spec) -> None:
+    """Raise ``VGGError`` unless ``x`` is (N, C, H, W) images for ``spec`` of float32 or float64.
+
+    ``forward``, ``trace`` and ``loss_and_grads`` take no others: without a recipe nobody knows how to scale pixels.
+    """
+    if _dtype(x) not in DTYPES:
+        raise mismatch("images", _dtype(x), "float32 or float64", "give pixels to a learner")
+    check_images(x, spec)
+
+
+def _dtype(x: Any) -> str:
+    """Return an array's dtype, which tells a byte order that is not this machine's, or the name of another type."""
+    return str(x.dtype) if isinstance(x, np.ndarray) else type(x).__name__
 
 
 def check_batch(x: Array, y: Array, spec: Spec) -> None:

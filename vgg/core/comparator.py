@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from .layers import expand
 from .spec import Spec
+from .texts import shortened
 
 Arrays = Mapping[str, NDArray[Any]]
 ROUNDOFF = {"bf16": 2.0**-8, "fp16": 2.0**-11, "tf32": 2.0**-11, "float32": 2.0**-24, "float64": 2.0**-53}
@@ -143,7 +144,7 @@ def _judged(
 
 
 def _failed(limit: float, where: str, reason: str) -> Verdict:
-    return Verdict(math.inf, limit, where, reason)
+    return Verdict(math.inf, limit, where, shortened(reason))
 
 
 def forward_limit(spec: Spec, dtype: str) -> Limit:

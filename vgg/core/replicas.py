@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from .errors import mismatch
+from .texts import shortened
 
 Array = NDArray[Any]
 Shard = tuple[Array, Array, dict[str, Array]]
@@ -25,6 +26,7 @@ COUNT, RANKS, PIPES = "VGG_REPLICAS", "VGG_RANKS", "VGG_PIPES"
 They hold the number of replicas in its process, the names of the launcher's variables, and the folder of the pipes from
 which the other ranks read jobs.
 """
+TASK = "a cluster of chief and worker, and a task that is one of them"
 
 
 @dataclass(frozen=True)
@@ -83,31 +85,47 @@ def group() -> Group:
 
 
 def ranks_of(names: tuple[str, ...] | list[str]) -> tuple[int, int]:
-    """Return (rank, number of processes) from the environment variables ``names``; (0, 1) when they are not set.
+    """Return (rank, number of processes) from the environment variables ``names``; (0, 1) when none of them is set.
 
     Two variables hold the two numbers; a single one, TensorFlow's, holds JSON. Raises ``VGGError`` for other contents.
     """
     values = [os.environ.get(name) for name in names]
-    if not values or None in values:
+    if all(value is None for value in values):
         return 0, 1
-    if len(values) == 2:
-        try:
-            return int(values[0] or 0), int(values[1] or 1)
-        except ValueError as error:
-            raise mismatch(", ".join(names), ", ".join(map(str, values)), "two whole numbers") from error
-    return _task(values[0] or "{}")
+    rank, processes = _pair(values) if len(values) == 2 else _task(values[0] or "{}")
+    if not 0 <= rank < processes:
+        got = ", ".join("nothing" if value is None else shortened(value, 100) for value in values)
+        wanted = "a rank, and a number of processes that is greater" if len(values) == 2 else TASK
+        raise mismatch(", ".join(names), got, wanted, "unset what a launcher has left")
+    return rank, processes
+
+
+def _pair(values: list[str | None]) -> tuple[int, int]:
+    """Return the two numbers, or (0, 0) if they are none."""
+    rank, processes = ((value or "").strip() for value in values)
+    return (int(rank), int(processes)) if rank.isdecimal() and processes.isdecimal() else (0, 0)
 
 
 def _task(config: str) -> tuple[int, int]:
-    """Return (rank, number of processes) from TensorFlow's TF_CONFIG, in which a chief comes before the workers."""
+    """Return (rank, number of processes) from TensorFlow's TF_CONFIG, in which a chief comes before the workers.
+
+    The number is 0 if ``config`` does not describe a task of a cluster.
+    """
     try:
         settings = json.loads(config)
-        chiefs, workers = (len(settings.get("cluster", {}).get(role, ())) for role in ("chief", "worker"))
+        cluster = settings.get("cluster", {})
+        chiefs, workers = (_size(cluster.get(role, [])) for role in ("chief", "worker"))
         if not chiefs + workers:
-            return 0, 1
-        task = settings["task"]
-        ranks = {"chief": int(task["index"]), "worker": chiefs + int(task["index"])}
-        return ranks[task["type"]], chiefs + workers
-    except (LookupError, TypeError, ValueError, AttributeError) as error:
-        wanted = "a cluster of chief and worker, and a task that is one of them"
-        raise mismatch("TF_CONFIG", f"{config} ({type(error).__name__})", wanted) from error
+            return (0, 0) if cluster else (0, 1)
+        kind, index = settings["task"]["type"], int(settings["task"]["index"])
+        start, count = {"chief": (0, chiefs), "worker": (chiefs, workers)}[kind]
+        return (start + index, chiefs + workers) if 0 <= index < count else (0, 0)
+    except (LookupError, TypeError, ValueError, AttributeError, RecursionError):
+        return 0, 0
+
+
+def _size(addresses: Any) -> int:
+    """Return how many addresses a role has. Raises ``TypeError`` unless they are texts in a list."""
+    if not isinstance(addresses, list) or not all(isinstance(address, str) for address in addresses):
+        raise TypeError(addresses)
+    return len(addresses)

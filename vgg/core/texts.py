@@ -8,6 +8,9 @@ from __future__ import annotations
 
 import reprlib
 
+LONGEST, LINES = 2_000, 40
+"""The numbers of characters and of lines of a text that a table or a page shows."""
+
 
 class _Short(reprlib.Repr):
     """``repr`` that is short for every value, however long or deep, and never fails."""
@@ -58,3 +61,15 @@ def printable(text: str, keep: str = "") -> str:
 def for_path(name: str) -> str:
     """Return ``name`` as a part of a file name: letters, digits, ``-``, ``_`` and ``.``, at most 40, no dot first."""
     return "".join(c if c.isalnum() or c in "-_." else "-" for c in name[:40]).lstrip("-.") or "unnamed"
+
+
+def shortened(text: str, longest: int = LONGEST, lines: int = LINES) -> str:
+    """Return ``text``, or its beginning and its end if it has more than ``longest`` characters or than ``lines``."""
+    if len(text) > longest:
+        first, last = longest * 3 // 4, longest // 4
+        text = f"{text[:first]} [... {len(text) - first - last:,} characters ...] {text[-last:]}"
+    rows = text.split("\n")
+    if len(rows) > lines:
+        first, last = lines * 3 // 4, lines // 4
+        rows[first:-last] = [f"[... {len(rows) - first - last:,} lines ...]"]
+    return "\n".join(rows)

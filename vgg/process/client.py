@@ -2,27 +2,25 @@
 
 from __future__ import annotations
 
-import os
 import queue
-import signal
-import subprocess
 import tempfile
-import threading
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Mapping
-from contextlib import ExitStack, suppress
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from functools import cached_property
 from pathlib import Path
-from typing import Any, BinaryIO, Protocol, Self, cast
+from typing import Any, Protocol, Self
 
 from numpy.typing import NDArray
 
-from ..core.errors import BackendError, RefusedError, mismatch
+from ..core.errors import BackendError, RefusedError, VGGError, mismatch
 from ..core.recipe import Recipe
 from ..core.spec import Spec
-from . import ranks, wire
+from . import ranks, replies, schema, wire
+from .channel import Channel
 from .environments import launch
 from .registry import Entry
+from .surroundings import heard
 from .tuning import SHARED, UNSEEN
 
 Array = NDArray[Any]
@@ -129,8 +127,8 @@ class Worker(Jobs):
     ``env`` is ``current`` (this interpreter), ``uv`` (the lock file's environment), or ``auto`` (this interpreter if it
     has the framework, otherwise uv). ``timeout`` is the number of seconds that a job may take without a sign of life.
     ``device`` is where models are built: cpu, gpu, or auto for a gpu if there is one. ``replicas`` is the number of
-    devices on which a learner trains. ``variables`` are environment variables of the process, which override all
-    others.
+    devices on which a learner trains. ``launched`` says that the process trains with those that a launcher has started.
+    ``variables`` are environment variables of the process, which override all others.
 
     Raises ``BackendError`` for every failure. It is a failure too when a backend prints on standard output in any other
     job than its first, ``learner`` and ``train``. After an exception in a job the worker accepts further jobs; after
@@ -146,44 +144,30 @@ class Worker(Jobs):
         device: str = "cpu",
         variables: Mapping[str, str] | None = None,
         replicas: int = 1,
+        launched: bool = False,
     ) -> None:
         self.entry = entry = entry.on(device)
         self.device = device
         self.timeout = timeout
-        self._inbox: queue.Queue[tuple[dict[str, Any], wire.Arrays] | Exception] = queue.Queue()
-        with ExitStack() as stack:
+        self._is_new, self._limit = True, replies.Limit()
+        with ExitStack() as stack, _started(entry):
             home = stack.enter_context(tempfile.TemporaryDirectory(prefix="vgg-", ignore_cleanup_errors=True))
             for source in (Path(__file__).parents[1], *entry.files()):
                 (Path(home) / source.name).symlink_to(source)
-            launcher, rank_variables = ranks.spread(entry, replicas, home)
+            launcher, rank_variables = ranks.spread(entry, replicas, home, launched=launched)
             command, environ = launch(entry, env, home)
-            output = Path(home) / "printed"
-            output.touch()
-            self._output = stack.enter_context(output.open("rb"))
-            self._is_new = True
-            self._log = stack.enter_context(tempfile.TemporaryFile())
-            self._process = subprocess.Popen(
-                [*command, *launcher, "-m", "vgg.worker", entry.module, str(output)],
-                stdin=subprocess.PIPE,
-                stdout=subprocess.PIPE,
-                stderr=self._log,
-                env={
-                    **(SHARED if device != "cpu" else {}),
-                    **environ,
-                    **(UNSEEN if device == "cpu" else {}),
-                    **rank_variables,
-                    "PYTHONSAFEPATH": "1",
-                    **(variables or {}),
-                },
-                start_new_session=True,
-            )
-            self._reader = threading.Thread(
-                target=self._read, args=(cast("BinaryIO", self._process.stdout),), daemon=True
-            )
-            self._reader.start()
-            self._watcher = threading.Thread(target=self._watch, daemon=True)
-            self._watcher.start()
-            stack.callback(self._end)
+            environ = {
+                **(SHARED if device != "cpu" else {}),
+                **heard(entry, environ, launched=launched),
+                **(UNSEEN if device == "cpu" else {}),
+                **rank_variables,
+                "KERAS_HOME": home,
+                "PYTHONSAFEPATH": "1",
+                **(variables or {}),
+            }
+            self._channel = Channel([*command, *launcher, "-m", "vgg.worker", entry.module], environ, Path(home))
+            self._process = self._channel.process
+            stack.callback(self._channel.close)
             self._resources = stack.pop_all()
 
     def __enter__(self) -> Self:
@@ -195,7 +179,7 @@ class Worker(Jobs):
     @property
     def alive(self) -> bool:
         """Whether the worker's process is running."""
-        return self._process.poll() is None
+        return self._channel.alive
 
     def close(self) -> None:
         """End the worker and every process that it started. Further calls do nothing."""
@@ -218,38 +202,55 @@ class Worker(Jobs):
         checkpoint and stop, and the answer then says that training has stopped. A second Ctrl-C raises
         ``KeyboardInterrupt``, and so does the first one during any other job.
         """
+        self._limit.widen(arguments.get("spec"), arrays or {})
         self._send(job, {"job": job, "arguments": arguments}, arrays)
         stoppable = job == "train"
         while True:
             try:
-                head, out = self._next(job)
-                if "event" not in head:
+                answer, out = self._next(job)
+                if not isinstance(answer, schema.Event):
                     break
                 if on_event:
-                    on_event(head["event"])
+                    on_event(answer.event)
             except KeyboardInterrupt:
                 if not stoppable:
                     raise
                 stoppable = False
                 self._send(job, {"job": "stop"})
+        return self._result(job, answer, out), out
+
+    def _send(self, job: str, head: dict[str, Any], arrays: Mapping[str, Array] | None = None) -> None:
+        try:
+            self._channel.send(head, arrays, self._limit.of(job))
+        except BrokenPipeError:
+            raise self._ended(job) from None
+
+    def _next(self, job: str) -> tuple[schema.Result | schema.Failure | schema.Event, wire.Arrays]:
+        try:
+            head, arrays = self._channel.receive(self.timeout)
+            return replies.opened(job, head), arrays
+        except queue.Empty:
+            raise self._ended(job, f"no sign of life for {self.timeout:g} s; killed it") from None
+        except EOFError:
+            raise self._ended(job) from None
+        except VGGError as error:
+            raise self._ended(job, f"sent something that is not a message ({error}); killed it") from error
+
+    def _result(self, job: str, answer: schema.Result | schema.Failure, arrays: wire.Arrays) -> Any:
+        """Return the result of ``job``. Raises ``BackendError`` when the job failed or the answer is not one to it."""
         printed = self._wrong_output(job)
-        if "error" in head:
-            kind = RefusedError if head["refused"] else BackendError
-            raise kind(f"{self.entry.name}: {job}: {head['error']}") from _RemoteError(head["traceback"])
+        if isinstance(answer, schema.Failure):
+            kind = RefusedError if answer.refused else BackendError
+            raise kind(f"{self.entry.name}: {job}: {answer.error}") from _RemoteError(answer.traceback)
         if printed:
             text = repr(printed[:60]) + "..." * (len(printed) > 60)
             got = f"{text} on standard output"
             raise mismatch(f"{self.entry.name}: {job}", got, "nothing", "print on standard error", BackendError)
-        return head["result"], out
-
-    def _send(self, job: str, head: dict[str, Any], arrays: Mapping[str, Array] | None = None) -> None:
-        assert self._process.stdin
-        if self._process.stdin.closed:
-            raise self._ended(job)
         try:
-            wire.send(cast("BinaryIO", self._process.stdin), head, arrays)
-        except BrokenPipeError:
-            raise self._ended(job) from None
+            replies.check_result(job, answer.result, arrays)
+        except VGGError as error:
+            raise BackendError(f"{self.entry.name}: {job}: {error}") from error
+        return answer.result
 
     def _wrong_output(self, job: str) -> str:
         """Return what the job printed on standard output, or an empty text when it may print.
@@ -258,80 +259,31 @@ class Worker(Jobs):
         may print, because a run of hours must not fail for it.
         """
         may_print = self._is_new or job in ("learner", "train")
-        printed = self._output.read().decode(errors="replace")
+        printed = self._channel.printed.take()
         self._is_new = False
         return "" if may_print else printed
-
-    def _next(self, job: str) -> tuple[dict[str, Any], wire.Arrays]:
-        try:
-            message = self._inbox.get(timeout=self.timeout)
-        except queue.Empty:
-            raise self._ended(job, f"no sign of life for {self.timeout:g} s; killed it") from None
-        if isinstance(message, EOFError):
-            raise self._ended(job)
-        if isinstance(message, Exception):
-            raise self._ended(job, f"sent something that is not a message ({message!r}); killed it")
-        return message
-
-    def _read(self, stream: BinaryIO) -> None:
-        with stream:
-            try:
-                while True:
-                    self._inbox.put(wire.receive(stream))
-            except Exception as error:  # noqa: BLE001 - the caller's thread raises every error
-                if not isinstance(error, EOFError):
-                    self._kill()
-                self._inbox.put(error)
-
-    def _watch(self) -> None:
-        """Kill the processes that the worker started when it ends.
-
-        A forked child would hold the pipe open, and nobody would notice the worker's death.
-        """
-        self._process.wait()
-        self._kill()
-
-    def _kill(self) -> None:
-        with suppress(ProcessLookupError, PermissionError):  # PermissionError: on macOS, when only zombies are left
-            os.killpg(self._process.pid, signal.SIGKILL)
-
-    def _end(self) -> None:
-        """Close the worker's input, on which it exits and uv cleans up; after two seconds, kill what is left."""
-        assert self._process.stdin
-        with suppress(BrokenPipeError):
-            self._process.stdin.close()
-        self._watcher.join(timeout=2)
-        if self._watcher.is_alive():  # otherwise another process may have its number by now
-            self._kill()
-            self._watcher.join()
-        self._reader.join(timeout=5)  # a process that left the group may hold the pipe open
 
     def _ended(self, job: str, how: str = "") -> BackendError:
         """Close this object and return the error for a worker that has ended.
 
-        The error says ``how`` it ended, by default the fate of its process, and the last lines that it printed.
+        The error says ``how`` it ended, by default what it did wrong or the fate of its process, and the last lines
+        that it printed.
         """
-        try:
-            how = how or f"its process {_fate(self._process.wait(timeout=min(self.timeout, 5)))}"
-        except subprocess.TimeoutExpired:
-            how = "closed its end of the pipe; killed it"
-        tail = self._tail()
+        how = how or self._channel.violation or self._channel.fate(min(self.timeout, 5))
+        if self.alive:
+            self._channel.kill()
+        last_words = self._channel.last_words()
         self.close()
-        return BackendError(f"{self.entry.name}: {job}: {how}{tail}")
-
-    def _tail(self) -> str:
-        if self._log.closed:
-            return ""
-        self._log.seek(0)
-        lines = (self._output.read() + self._log.read()).decode(errors="replace").strip().splitlines()[-15:]
-        return "".join(f"\n  | {line}" for line in lines)
+        return BackendError(f"{self.entry.name}: {job}: {how}{last_words}")
 
 
-def _fate(code: int) -> str:
-    number = -code if code < 0 else code - 128  # uv reports signals like a shell
-    names = [s.name for s in signal.Signals if s == number]
-    reason = ", as systems do when they have run out of memory" if number == signal.SIGKILL else ""
-    return f"was killed by {names[0]}{reason}" if names else f"exited with status {code}"
+@contextmanager
+def _started(entry: Entry) -> Iterator[None]:
+    """Turn an error of the system in the block, such as too many processes, into a ``BackendError``."""
+    try:
+        yield
+    except (OSError, RuntimeError) as error:  # RuntimeError: no new thread
+        raise BackendError(f"{entry.name}: its worker cannot be started ({error})") from error
 
 
 class _RemoteError(Exception):

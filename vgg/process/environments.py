@@ -10,6 +10,7 @@ from pathlib import Path
 
 from ..core.errors import UnavailableError
 from .registry import Entry
+from .tuning import tuned
 
 PYTHON = "3.11"
 """The Python of the lock files. MXNet 1.9.1 needs NumPy 1.23, which has no wheels for a later Python."""
@@ -35,7 +36,7 @@ def launch(entry: Entry, env: str, home: str) -> tuple[list[str], dict[str, str]
     environ = _uv_environ(home)
     command = _uv_command(entry.lock)
     _provision(entry, command, environ)
-    return [*command[:2], "--offline", *command[2:]], {**entry.variables, **environ, **entry.fixed}
+    return [*command[:2], "--offline", *command[2:]], {**tuned(entry.variables, environ), **entry.fixed}
 
 
 def _uv_command(lock: Path) -> list[str]:

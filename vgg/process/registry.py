@@ -28,9 +28,10 @@ class Entry:
     ``module`` is the module to import, ``imports`` the packages that it needs, and ``lock`` the lock file of its
     environment, or None for the current one. ``launcher`` holds the arguments by which ``python`` starts ``{count}``
     replicas, if each is a process of its own; the launcher's files go to ``{home}``. ``ranks`` are the environment
-    variables that tell such a process its rank and the number of processes. ``variables`` make the framework faster in
-    the environment of the lock file, unless the user sets them; ``fixed`` are those without which the module does not
-    work, whatever the user sets. ``auto`` says whether the device auto tries a GPU build.
+    variables that tell such a process its rank and the number of processes, ``meeting`` those that several processes
+    need too, with a pattern of their values and the same in words. ``variables`` make the framework faster in the
+    environment of the lock file, unless the user sets them; ``fixed`` are those without which the module does not work,
+    whatever the user sets. ``auto`` says whether the device auto tries a GPU build.
     """
 
     name: str
@@ -39,6 +40,7 @@ class Entry:
     lock: Path | None = None
     launcher: tuple[str, ...] = ()
     ranks: tuple[str, ...] = ()
+    meeting: Mapping[str, tuple[str, str]] = field(default_factory=dict)
     variables: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, str] = field(default_factory=dict)
     auto: bool = True
@@ -70,6 +72,14 @@ class Entry:
         return [origin.parent if origin.name == "__init__.py" else origin]
 
 
+_HOST, _NUMBER = (r"\S+", "a host"), (r"[1-9]\d*", "a number")
+_COORDINATOR = {"JAX_COORDINATOR_ADDRESS": (r"\S+:\d+", "HOST:PORT")}
+_SCHEDULER = {
+    "DMLC_ROLE": ("worker", "worker"),
+    "DMLC_NUM_SERVER": _NUMBER,
+    "DMLC_PS_ROOT_URI": _HOST,
+    "DMLC_PS_ROOT_PORT": _NUMBER,
+}
 _TORCHRUN = ("-m", "torch.distributed.run", "--standalone", "--nproc-per-node={count}", "--log-dir={home}")
 
 
@@ -81,15 +91,16 @@ _OWN = {
         _ENVS / f"{name}.txt",
         launcher,
         ranks,
+        meeting,
         FAST.get(name, {}),
         FIXED.get(name, {}),
         auto=name != "mxnet",  # it brings no CUDA libraries, and without them it cannot be imported
     )
-    for name, imports, launcher, ranks in (
-        ("torch", ("torch",), _TORCHRUN, ("RANK", "WORLD_SIZE")),
-        ("tensorflow", ("tensorflow",), (), ("TF_CONFIG",)),
-        ("jax", ("jax", "flax", "optax"), (), ("JAX_PROCESS_ID", "JAX_NUM_PROCESSES")),
-        ("mxnet", ("mxnet",), (), ("DMLC_WORKER_ID", "DMLC_NUM_WORKER")),
+    for name, imports, launcher, ranks, meeting in (
+        ("torch", ("torch",), _TORCHRUN, ("RANK", "WORLD_SIZE"), {"MASTER_ADDR": _HOST, "MASTER_PORT": _NUMBER}),
+        ("tensorflow", ("tensorflow",), (), ("TF_CONFIG",), {}),
+        ("jax", ("jax", "flax", "optax"), (), ("JAX_PROCESS_ID", "JAX_NUM_PROCESSES"), _COORDINATOR),
+        ("mxnet", ("mxnet",), (), ("DMLC_WORKER_ID", "DMLC_NUM_WORKER"), _SCHEDULER),
     )
 }
 

@@ -51,10 +51,19 @@ _ORDERED = {
 }
 
 
+def tuned(variables: Mapping[str, str], environ: Mapping[str, str]) -> dict[str, str]:
+    """Return ``environ`` with those of ``variables`` that it lacks. XLA gets the flags of both, the user's last.
+
+    Without ours some of its sums are wrong, whatever the user's flags are for.
+    """
+    flags = [both["XLA_FLAGS"] for both in (variables, environ) if both.get("XLA_FLAGS")]
+    return {**variables, **environ, **({"XLA_FLAGS": " ".join(flags)} if flags else {})}
+
+
 def deterministic(variables: Mapping[str, str]) -> dict[str, str]:
     """Return the variables by which a framework adds in the same order on a GPU too.
 
-    XLA flags of the user, or else those in ``variables``, are kept.
+    XLA flags of the user, and those in ``variables``, are kept.
     """
-    flags = os.environ.get("XLA_FLAGS") or variables.get("XLA_FLAGS", "")
+    flags = tuned(variables, os.environ).get("XLA_FLAGS", "")
     return {**_ORDERED, "XLA_FLAGS": f"{flags} --xla_gpu_deterministic_ops=true".strip()}

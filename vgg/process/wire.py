@@ -3,16 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+import math
+from collections.abc import Callable, Mapping
 from typing import Any, BinaryIO
 
 import numpy as np
 from numpy.typing import NDArray
 from safetensors.numpy import load, save
 
+from ..core.errors import mismatch
+
 Arrays = dict[str, NDArray[Any]]
 MASK = "mask/"
 """The prefix of a dropout layer's name in the arrays of a step."""
+LONGEST = 1 << 24
+"""The greatest length of the line of JSON, in bytes."""
 
 
 def send(stream: BinaryIO, head: Mapping[str, Any], arrays: Mapping[str, NDArray[Any]] | None = None) -> None:
@@ -23,14 +28,32 @@ def send(stream: BinaryIO, head: Mapping[str, Any], arrays: Mapping[str, NDArray
     stream.flush()
 
 
-def receive(stream: BinaryIO) -> tuple[dict[str, Any], Arrays]:
-    """Read one message. Raises ``EOFError`` when the stream ends, before the message or within it."""
-    line = stream.readline()
+def receive(stream: BinaryIO, most: Callable[[], float] = lambda: math.inf) -> tuple[dict[str, Any], Arrays]:
+    """Read one message, whose arrays may have ``most()`` bytes.
+
+    Raises ``EOFError`` when the stream ends, before the message or within it, and another exception when it contains
+    anything else than messages.
+    """
+    line = stream.readline(LONGEST + 1)
+    if len(line) > LONGEST:
+        raise mismatch("head", f"more than {LONGEST:,} bytes", "a line of JSON")
     if not line.endswith(b"\n"):
         raise EOFError
-    head = json.loads(line)
-    count = head.pop("bytes")
+    head, count = _head(line)
+    if count > most():
+        raise mismatch("arrays", f"{count:,} bytes", f"at most {most():,}")
     body = stream.read(count)
     if len(body) < count:
         raise EOFError
     return head, load(body) if body else {}
+
+
+def _head(line: bytes) -> tuple[dict[str, Any], int]:
+    """Return a message's head, and the number of bytes that follow it."""
+    head = json.loads(line)
+    if not isinstance(head, dict):
+        raise mismatch("head", type(head).__name__, "a JSON object")
+    count = head.pop("bytes", None)
+    if type(count) is not int or count < 0:
+        raise mismatch("bytes", type(count).__name__ if type(count) is not int else count, "a number of bytes")
+    return head, count

@@ -11,7 +11,9 @@ from pathlib import Path
 from typing import Any
 
 from ..core import layers
+from ..core.errors import BackendError, VGGError
 from ..core.spec import Spec
+from ..core.texts import printable, shortened
 from . import template
 from .rows import texts
 
@@ -54,6 +56,22 @@ def page(result: Mapping[str, Any], runs: Mapping[str, Path]) -> str:
         },
     )
     return text.encode(errors="backslashreplace").decode()  # what a backend says may not be Unicode
+
+
+def checked_page(result: Mapping[str, Any], runs: Mapping[str, Path]) -> str:
+    """Return ``page(result, runs)``.
+
+    Raises ``BackendError`` when it cannot be made: workers write the run directories, and may write anything there.
+    """
+    try:
+        text = page(result, runs)
+        text.encode()
+    except VGGError:
+        raise
+    except Exception as error:
+        places, reason = ", ".join(map(str, runs.values())), shortened(printable(f"{type(error).__name__}: {error}"))
+        raise BackendError(f"{places}: the files cannot be shown ({reason}); train again") from error
+    return text
 
 
 def _curve(rows: Sequence[Mapping[str, Any]], key: str) -> list[tuple[float, float]]:

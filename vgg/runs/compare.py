@@ -37,9 +37,22 @@ def compare(names: Sequence[str], place: Path, task: Task, setup: Setup, listene
                 listener.stage(name, "failed")
             result["ok"] = all(column["ok"] for column in result["backends"].values())
             write_json(place / "compare.json", result)
-        page = html.page(result, {name: place / name for name in result["backends"]})
-        write_atomically(place / "report.html", page.encode())
+        runs = {name: place / name for name in names if _is_shown(result, name, place / name)}
+        write_json(place / "compare.json", result)
+        write_atomically(place / "report.html", html.page(result, runs).encode())
     return result
+
+
+def _is_shown(result: dict[str, Any], name: str, run: Path) -> bool:
+    """Return whether a run's files can be shown. If they cannot, its column becomes one that failed."""
+    column = result["backends"][name]
+    try:
+        html.checked_page({**result, "backends": {name: column}}, {name: run})
+    except VGGError as error:
+        result["backends"][name] = {"ok": False, "error": column.get("error", str(error))}
+        result["ok"] = False
+        return False
+    return True
 
 
 def _column(run: Prepared, listener: Listener) -> dict[str, Any]:

@@ -63,14 +63,17 @@ class Setup:
         }
         settle(self, **values)
 
-    def worker(self, entry: Entry) -> Worker:
-        """Start a worker for the backend ``entry`` and return it; the caller closes it. Raises ``BackendError``."""
+    def worker(self, entry: Entry, *, launched: bool = False) -> Worker:
+        """Start a worker for the backend ``entry`` and return it; the caller closes it. Raises ``BackendError``.
+
+        ``launched`` says that this process is one of several of a launcher's, with which the worker trains.
+        """
         from ..process.client import Worker
         from ..process.tuning import deterministic
 
         variables = deterministic(entry.variables) if self.deterministic else None
         where: dict[str, Any] = {name: getattr(self, name) for name in ("env", "timeout", "device", "replicas")}
-        return Worker(entry, **where, variables=variables)
+        return Worker(entry, **where, variables=variables, launched=launched)
 
     def with_options(self, options: Mapping[str, Any]) -> Setup:
         """Return a copy of this setup with the ``options`` that are not None; other names than its own are ignored."""

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from contextlib import nullcontext
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 from ..core.errors import mismatch, within
 from ..core.files import no_empty_folder, write_atomically
+from ..core.replicas import Group
 from ..process import registry
 from ..process.client import Listener, Worker
 from ..process.ranks import outer
 from ..process.registry import Entry
+from ..process.replies import recorded
 from ..training.batches import Steps
 from ..training.checkpoints import Checkpoints, initial
 from ..training.fingerprint import fingerprint
@@ -32,24 +34,29 @@ class Stopped(KeyboardInterrupt):
 
 @dataclass(frozen=True)
 class Prepared:
-    """A run that is about to start, or to continue if ``resume``, in the directory ``place``."""
+    """A run that is about to start, or to continue if ``resume``, in the directory ``place``.
+
+    ``group`` is the group of the launcher's processes of which this one trains its share.
+    """
 
     entry: Entry
     place: Path
     task: Task
     setup: Setup
     resume: bool = False
+    group: Group = field(default_factory=Group)
 
     @property
     def first(self) -> bool:
         """Whether this process is the first of a launcher's processes, which alone writes and prints."""
-        return outer(self.entry).rank == 0
+        return self.group.rank == 0
 
 
 def begun(backend: str, task: Task, setup: Setup, out: str | Path | None) -> Prepared:
     """Prepare a new run. Raises ``VGGError`` when its directory cannot be created."""
     entry = registry.find(backend)
-    run = Prepared(entry, Path(out or options.new_path(f"{entry.name}-{task.spec.name}")), task, setup)
+    place = Path(out or options.new_path(f"{entry.name}-{task.spec.name}"))
+    run = Prepared(entry, place, task, setup, group=outer(entry))
     _check_replicas(run)
     if run.first:
         with no_empty_folder(run.place):  # ``train`` makes it when the backend has started
@@ -83,7 +90,8 @@ def resumed(
         task = Task(run["spec"], plan, *options.read_data(plan, others.get("data") or run["data"]))
         options.check_fit(task.spec, plan, task.dataset)
     _check_past(source, run, task)
-    prepared = Prepared(entry, source, task, directory.setup_of(run).with_options(others), resume=True)
+    setup = directory.setup_of(run).with_options(others)
+    prepared = Prepared(entry, source, task, setup, resume=True, group=outer(entry))
     _check_replicas(prepared)
     if (entry.name != run["backend"] or out) and prepared.first:
         place = Path(out or options.new_path(f"{entry.name}-{run['spec'].name}"))
@@ -171,6 +179,7 @@ def report(place: Path) -> Path:
     from ..report import html
 
     run = directory.load(place)
-    run["backends"] = {run["backend"]: {"facts": run["facts"], **run["summary"]}}
-    write_atomically(place / "report.html", html.page(run, {run["backend"]: place}).encode())
+    name, facts, summary = run["backend"], recorded("facts", run["facts"]), recorded("train", run["summary"])
+    run["backends"] = {name: {"facts": facts, **summary}}
+    write_atomically(place / "report.html", html.checked_page(run, {name: place}).encode())
     return place / "report.html"

@@ -17,7 +17,7 @@ from jax.sharding import Mesh, NamedSharding, PartitionSpec, Sharding
 
 from ...core.recipe import LOSS_SCALE, Recipe
 from ...core.replicas import group
-from .. import Array, Arrays, check_batch
+from .. import Array, Arrays, check_batch, check_images
 from ..bookkeeping import resizing, state_of, taken_apart
 from .model import VGG, dump, load
 from .numbers import MATMUL, Model, canonical, differentiated, filled, hasty_options, key, numerics, with_order
@@ -72,6 +72,7 @@ class Learner:
 
     def evaluate(self, x: Array) -> Array:
         """Return the logits (N, classes) of images ``x`` (N, C, H, W) in eval mode."""
+        check_images(x, self.model.spec)
         with self.numerics():
             return np.array(self._evaluate(self.model.variables, self._shared(x))[: len(x)])
 

@@ -19,7 +19,7 @@ from jax.sharding import Sharding, SingleDeviceSharding
 
 from ...core.layouts import activation_from_hwc, from_hwc, to_hwc
 from ...core.spec import Spec
-from .. import Array, Arrays, check_batch
+from .. import Array, Arrays, check_batch, check_floats
 from ..bookkeeping import SLOTS
 
 MATMUL = "float32"  # float32 means float32
@@ -61,6 +61,7 @@ class Model:
 
 def forward(model: Model, x: Array, *, train: bool = False) -> Array:
     """Return the logits (N, classes) of images (N, C, H, W)."""
+    check_floats(x, model.spec)
     with numerics(model.module.dtype):
         logits, _ = _forward(*model, _nhwc(model, x), key(0), train)
         return np.array(logits)
@@ -68,6 +69,7 @@ def forward(model: Model, x: Array, *, train: bool = False) -> Array:
 
 def trace(model: Model, x: Array, *, train: bool = False) -> Arrays:
     """Return the output of every layer by layer name, as NCHW; the logits are the last."""
+    check_floats(x, model.spec)
     with numerics(model.module.dtype):
         outputs = _traced(*model, _nhwc(model, x), key(0), train)
     return {name: activation_from_hwc(model.spec, name, np.asarray(out)) for name, out in outputs.items()}
@@ -78,6 +80,7 @@ def loss_and_grads(model: Model, x: Array, y: Array, *, train: bool = False) -> 
 
     Raises ``VGGError`` when images or labels do not fit the network.
     """
+    check_floats(x, model.spec)
     check_batch(x, y, model.spec)
     with numerics(model.module.dtype):
         (loss, _), grads = _gradient(*model, _nhwc(model, x), with_order(y), key(0), train)

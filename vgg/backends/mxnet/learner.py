@@ -13,7 +13,7 @@ from mxnet.gluon import nn
 
 from ...core.recipe import Recipe
 from ...core.replicas import group
-from .. import Array, Arrays, check_batch
+from .. import Array, Arrays, check_batch, check_images
 from ..bookkeeping import resizing, state_of, taken_apart
 from .model import dump, load
 from .numbers import layers, losses, place, seeded, tensor, trained
@@ -74,6 +74,7 @@ class Learner:
 
     def evaluate(self, x: Array) -> Array:
         """Return the logits (N, classes) of images ``x`` (N, C, H, W) in eval mode."""
+        check_images(x, self.model.spec)
         return self._logits(x, self.places[0], {}).asnumpy()
 
     def state(self) -> Arrays:

@@ -12,7 +12,7 @@ import numpy as np
 from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
-from .. import Array, Arrays, check_batch
+from .. import Array, Arrays, check_batch, check_floats
 from ..bookkeeping import SLOTS
 
 _cross_entropy = gluon.loss.SoftmaxCrossEntropyLoss()
@@ -20,12 +20,14 @@ _cross_entropy = gluon.loss.SoftmaxCrossEntropyLoss()
 
 def forward(model: nn.HybridSequential, x: Array, *, train: bool = False) -> Array:
     """Return the logits (N, classes) of images (N, C, H, W)."""
+    check_floats(x, model.spec)
     with _pure(model, train), _mode(train):
         return model(tensor(model, x)).asnumpy()
 
 
 def trace(model: nn.HybridSequential, x: Array, *, train: bool = False) -> Arrays:
     """Return the output of every layer by layer name, as NCHW; the logits are the last."""
+    check_floats(x, model.spec)
     activations: Arrays = {}
     with _pure(model, train), _mode(train):
         out = tensor(model, x)
@@ -40,6 +42,7 @@ def loss_and_grads(model: nn.HybridSequential, x: Array, y: Array, *, train: boo
 
     Raises ``VGGError`` when images or labels do not fit the network.
     """
+    check_floats(x, model.spec)
     check_batch(x, y, model.spec)
     with _pure(model, train):
         with autograd.record(train_mode=train):

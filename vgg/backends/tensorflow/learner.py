@@ -13,7 +13,7 @@ import tensorflow as tf
 from ...core.layouts import to_hwc
 from ...core.recipe import LOSS_SCALE, Recipe
 from ...core.replicas import group
-from .. import Array, Arrays, check_batch
+from .. import Array, Arrays, check_batch, check_images
 from ..bookkeeping import resizing, state_of, taken_apart
 from .model import build, dump, load
 from .numbers import MODAL, canonical, dtype, layers, losses, place, seed, spec_of, tf32, trained
@@ -77,6 +77,7 @@ class Learner:
 
     def evaluate(self, x: Array) -> Array:
         """Return the logits (N, classes) of images ``x`` (N, C, H, W) in eval mode."""
+        check_images(x, self.spec)
         with tf.device(self.place), tf32(self.recipe.precision == "tf32"):
             return self._evaluate(tf.constant(x)).numpy()
 

@@ -15,7 +15,7 @@ from ...core.blocks import Block, Conv, Head, Pool
 from ...core.errors import mismatch
 from ...core.layouts import activation_from_hwc, from_hwc
 from ...core.spec import Spec
-from .. import Array, Arrays, check_batch
+from .. import Array, Arrays, check_batch, check_floats
 from ..bookkeeping import SLOTS
 
 if keras.backend.backend() != "tensorflow":
@@ -28,6 +28,7 @@ MODAL = (keras.layers.BatchNormalization, keras.layers.Dropout)
 
 def forward(model: keras.Sequential, x: Array, *, train: bool = False) -> Array:
     """Return the logits (N, classes) of images (N, C, H, W)."""
+    check_floats(x, spec_of(model))
     with _pure(model):
         return model(tensor(model, x), training=train).numpy()
 
@@ -36,6 +37,7 @@ def trace(model: keras.Sequential, x: Array, *, train: bool = False) -> Arrays:
     """Return the output of every layer by layer name, as NCHW; the logits are the last."""
     activations: Arrays = {}
     spec = spec_of(model)
+    check_floats(x, spec)
     with _pure(model):
         out = tensor(model, x)
         for name, layer in layers(model):
@@ -50,6 +52,7 @@ def loss_and_grads(model: keras.Sequential, x: Array, y: Array, *, train: bool =
 
     Raises ``VGGError`` when images or labels do not fit the network.
     """
+    check_floats(x, spec_of(model))
     check_batch(x, y, spec_of(model))
     with _pure(model), tf.GradientTape() as tape:
         loss = tf.reduce_mean(losses(model(tensor(model, x), training=train), y))

@@ -14,7 +14,7 @@ from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
 from ...core.recipe import LOSS_SCALE, Recipe
 from ...core.replicas import Group, group
-from .. import Array, Arrays, check_batch
+from .. import Array, Arrays, check_batch, check_images
 from ..bookkeeping import resizing, state_of, taken_apart
 from .model import dump, load
 from .numbers import labels, layers, numpy, place, seeded, tensor, tf32
@@ -88,6 +88,7 @@ class Learner:
 
     def evaluate(self, x: Array) -> Array:
         """Return the logits (N, classes) of images ``x`` (N, C, H, W) in eval mode."""
+        check_images(x, self.model.spec)
         self.model.eval()
         with torch.inference_mode(), tf32(self.recipe.precision == "tf32"):
             return numpy(self._logits(self.model, x, torch.channels_last))

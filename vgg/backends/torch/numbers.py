@@ -11,17 +11,19 @@ import torch
 from torch import nn
 from torch.nn import functional as F  # noqa: N812 - everybody calls it so
 
-from .. import Array, Arrays, check_batch
+from .. import Array, Arrays, check_batch, check_floats
 
 
 def forward(model: nn.Sequential, x: Array, *, train: bool = False) -> Array:
     """Return the logits (N, classes) of images (N, C, H, W)."""
+    check_floats(x, model.spec)
     with torch.no_grad(), _pure(model, train):
         return numpy(model(tensor(model, x)))
 
 
 def trace(model: nn.Sequential, x: Array, *, train: bool = False) -> Arrays:
     """Return the output of every layer for images (N, C, H, W), by layer name; the logits are the last."""
+    check_floats(x, model.spec)
     activations: Arrays = {}
     with torch.no_grad(), _pure(model, train):
         out = tensor(model, x)
@@ -36,6 +38,7 @@ def loss_and_grads(model: nn.Sequential, x: Array, y: Array, *, train: bool = Fa
 
     Raises ``VGGError`` when images or labels do not fit the network.
     """
+    check_floats(x, model.spec)
     check_batch(x, y, model.spec)
     with _pure(model, train):
         loss = F.cross_entropy(model(tensor(model, x)), labels(model, y))
