@@ -21,7 +21,7 @@ from ..core.errors import BackendError, RefusedError, mismatch
 from ..core.recipe import Recipe
 from ..core.spec import Spec
 from . import ranks, wire
-from .environments import launch
+from .environments import damage, launch
 from .registry import Entry
 from .tuning import SHARED, UNSEEN
 
@@ -157,6 +157,7 @@ class Worker(Jobs):
                 (Path(home) / source.name).symlink_to(source)
             launcher, rank_variables = ranks.spread(entry, replicas, home)
             command, environ = launch(entry, env, home)
+            self._python = command[0]
             output = Path(home) / "printed"
             output.touch()
             self._output = stack.enter_context(output.open("rb"))
@@ -232,7 +233,9 @@ class Worker(Jobs):
                     raise
                 stoppable = False
                 self._send(job, {"job": "stop"})
-        printed = self._wrong_output(job)
+        started, printed = not self._is_new, self._wrong_output(job)
+        if "error" in head and not started and (error := damage(self.entry, self._python)):
+            raise error
         if "error" in head:
             kind = RefusedError if head["refused"] else BackendError
             raise kind(f"{self.entry.name}: {job}: {head['error']}") from _RemoteError(head["traceback"])
@@ -296,7 +299,7 @@ class Worker(Jobs):
             os.killpg(self._process.pid, signal.SIGKILL)
 
     def _end(self) -> None:
-        """Close the worker's input, on which it exits and uv cleans up; after two seconds, kill what is left."""
+        """Close the worker's input, on which it exits; after two seconds, kill what is left."""
         assert self._process.stdin
         with suppress(BrokenPipeError):
             self._process.stdin.close()
@@ -317,6 +320,8 @@ class Worker(Jobs):
             how = "closed its end of the pipe; killed it"
         tail = self._tail()
         self.close()
+        if self._is_new and (error := damage(self.entry, self._python)):
+            return error
         return BackendError(f"{self.entry.name}: {job}: {how}{tail}")
 
     def _tail(self) -> str:
@@ -328,9 +333,8 @@ class Worker(Jobs):
 
 
 def _fate(code: int) -> str:
-    number = -code if code < 0 else code - 128  # uv reports signals like a shell
-    names = [s.name for s in signal.Signals if s == number]
-    reason = ", as systems do when they have run out of memory" if number == signal.SIGKILL else ""
+    names = [s.name for s in signal.Signals if s == -code]
+    reason = ", as systems do when they have run out of memory" if -code == signal.SIGKILL else ""
     return f"was killed by {names[0]}{reason}" if names else f"exited with status {code}"
 
 
