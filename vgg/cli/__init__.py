@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from ..core.errors import BackendError, UnavailableError, VGGError
 from .parser import COMMANDS, USAGE, parser
 
-DONE, FAILED, INTERRUPTED = 0, 1, 130
+FAILED, INTERRUPTED = 1, 130
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -23,9 +23,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         print(f"vgg: {stop or 'interrupted'}", file=sys.stderr)
         return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return DONE
     except VGGError as error:
         if arguments.debug:
             traceback.print_exc()

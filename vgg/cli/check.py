@@ -43,14 +43,10 @@ def run(arguments: Namespace) -> int:
 
     if arguments.json:
         files.check_standard_output()
-    try:
-        with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
-            outcome = api.check(arguments.backends, timeout=arguments.timeout, **given(arguments, *OPTIONS))
-        if arguments.json and outcome.result:
-            print_json(outcome.to_dict())
-    except BrokenPipeError:  # the reader has left; a status of 0 would look like success
-        sys.stderr.close()
-        return 1
+    with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
+        outcome = api.check(arguments.backends, timeout=arguments.timeout, **given(arguments, *OPTIONS))
+    if arguments.json and outcome.result:
+        print_json(outcome.to_dict())
     if outcome.reason:
         print(f"vgg: {outcome.reason}", file=sys.stderr)
     return outcome.status
