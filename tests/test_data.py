@@ -700,9 +700,12 @@ def test_after_a_mirror_that_misbehaves_the_next_one_serves(
 
 def test_what_a_mirror_broke_off_is_not_fetched_again(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
     asked: list[str | None] = []
-    monkeypatch.setitem(
-        SERVICES, "ranges", lambda handler: (asked.append(handler.headers["Range"]), ranged(handler))[1]
-    )
+
+    def noted(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.headers["Range"])
+        ranged(handler)
+
+    monkeypatch.setitem(SERVICES, "ranges", noted)
     assert fetched(server, "half", "ranges")[0] == WHOLE
     assert asked == ["bytes=5000-"]
 

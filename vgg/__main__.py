@@ -43,9 +43,11 @@ def _quit(*_: object) -> None:
 
 
 def _again(lost: "sys.UnraisableHookArgs") -> None:
-    """Raise a ``KeyboardInterrupt`` again that came where Python can only print it, in a destructor for example."""
+    """Repeat a notice that came where Python can only print it, in a destructor for example, a moment later."""
     if isinstance(lost.exc_value, KeyboardInterrupt):
-        signal.raise_signal(signal.SIGINT)
+        import threading
+
+        threading.Timer(0.01, signal.pthread_kill, [threading.get_ident(), signal.SIGINT]).start()
     else:
         sys.__unraisablehook__(lost)
 

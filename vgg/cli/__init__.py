@@ -21,7 +21,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         return int(COMMANDS[arguments.command].run(arguments))
     except KeyboardInterrupt as stop:
-        print(f"vgg: {stop or 'interrupted'}", file=sys.stderr)
+        print(f"vgg: {str(stop) or 'interrupted'}", file=sys.stderr)
         return INTERRUPTED
     except VGGError as error:
         if arguments.debug:

@@ -39,6 +39,7 @@ def run(arguments: Namespace) -> int:
 
     The last lines that it prints say how much of the suite was judged.
     """
+    from ..conformance.run import INTERRUPTED
     from ..core import files
 
     if arguments.json:
@@ -47,6 +48,8 @@ def run(arguments: Namespace) -> int:
         outcome = api.check(arguments.backends, timeout=arguments.timeout, **given(arguments, *OPTIONS))
     if arguments.json and outcome.result:
         print_json(outcome.to_dict())
+    if outcome.status == INTERRUPTED:  # pytest has caught it
+        raise KeyboardInterrupt
     if outcome.reason:
         print(f"vgg: {outcome.reason}", file=sys.stderr)
     return outcome.status
