@@ -3,14 +3,14 @@
 #   HOSTS    HOST:PORT of every machine, the same list on all; the first is where they meet
 #   MACHINE  this one's number in it, from 0
 #   DEVICES  how many devices each machine has
-#   PYTHON   one that has torch or mxnet, for the launcher or the servers alone (default: in the locked environment)
+#   PYTHON   one that has torch or mxnet, for the launcher or the servers alone (default: that of vgg's environment)
 set -euo pipefail
 backend=$1
 shift
 read -r -a hosts <<<"$HOSTS"
 head=${hosts[0]%:*} port=${hosts[0]##*:} count=${#hosts[@]}
-locks=$(python -c 'import vgg; print(vgg.__path__[0])')/process/envs
-: "${PYTHON:=uv run --no-project --python 3.11 --with-requirements $locks/$backend.txt python}"
+own="from vgg.process.environments import launch, registry; print(*launch(registry.find('$backend'), 'uv', '')[0])"
+: "${PYTHON:=$(python -c "$own")}"
 
 case $backend in
 torch)

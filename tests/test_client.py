@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import io
 import os
-import re
 import signal
 import subprocess
 import sys
@@ -507,23 +506,6 @@ def test_a_stream_that_ends_anywhere_in_a_message_is_at_its_end() -> None:
 # Where a backend is found
 
 
-@pytest.mark.parametrize("name", registry.own_names())
-def test_every_own_backend_pins_every_package_of_its_environment(name: str) -> None:
-    lock = registry.find(name).lock
-    assert lock
-    lines = [line for line in lock.read_text().splitlines() if line and not line.startswith("#")]
-    assert lines
-    assert [line for line in lines if not re.match(r"[a-z0-9._-]+==[0-9][^*\s]*( ;.*)?$", line)] == []
-
-
-@pytest.mark.parametrize("name", registry.own_names())
-def test_every_own_backend_has_its_framework_and_numpy_in_its_lock(name: str) -> None:
-    lock = registry.find(name).lock
-    assert lock
-    packages = {line.partition("==")[0] for line in lock.read_text().splitlines()}
-    assert {*registry.find(name).imports, "numpy", "safetensors"} <= packages
-
-
 @pytest.mark.parametrize(("alias", "name"), registry.ALIASES.items())
 def test_an_alias_is_answered_with_the_name(alias: str, name: str) -> None:
     with pytest.raises(VGGError, match=rf"^unknown backend '{alias}': did you mean {name}\?$"):
@@ -577,46 +559,10 @@ def test_a_folder_that_happens_to_have_a_frameworks_name_is_not_the_framework(
 LOST = Entry("lost", "vgg_lost", ("json", "no_such_framework"), Path("lost.txt"))
 
 
-@pytest.fixture
-def cold(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A lock file that nothing can satisfy, and a uv that may not even try."""
-    for name in ("UV_OFFLINE", "UV_NO_INDEX"):
-        monkeypatch.setenv(name, "1")
-    monkeypatch.delenv("PIP_FIND_LINKS", raising=False)
-    monkeypatch.setenv("UV_CACHE_DIR", str(tmp_path / "cache"))
-    lock = tmp_path / "lost.txt"
-    lock.write_text("vgg-no-such-package==1.0\n")
-    return lock
-
-
-@pytest.fixture
-def provisioned(monkeypatch: pytest.MonkeyPatch) -> None:
-    """As if every environment were built."""
-    monkeypatch.setattr(environments, "_provision", lambda *_: None)
-
-
 def test_the_current_interpreter_without_the_framework_is_refused_with_a_way_out() -> None:
     reason = r"^lost: .*python\S* has no .*no_such_framework; install it, or leave out --env current$"
     with pytest.raises(BackendError, match=reason):
         Worker(LOST, env="current")
-
-
-@pytest.mark.usefixtures("capsys")
-def test_an_environment_that_cannot_be_built_is_refused_with_the_command_that_shows_why(cold: Path) -> None:
-    with pytest.raises(BackendError, match=r"^lost: its environment could not be built; to see why: ") as caught:
-        Worker(Entry("lost", "vgg_lost", (), cold), env="uv")
-    command, *tail = str(caught.value).partition("to see why: ")[2].splitlines()
-    again = subprocess.run(command, shell=True, capture_output=True, text=True, check=False)
-    assert again.returncode
-    said = [word for line in tail for word in line.removeprefix("  | ").split()]
-    assert said
-    assert " ".join(said) in " ".join(again.stderr.split())
-
-
-def test_the_wait_for_an_environment_is_announced(cold: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(BackendError):
-        Worker(Entry("lost", "vgg_lost", (), cold), env="uv")
-    assert capsys.readouterr().err == f"lost: building its environment from {cold}\n"
 
 
 @pytest.mark.parametrize("module", ["vgg_lost", "vgg_oracle"])
@@ -636,82 +582,9 @@ def test_the_current_interpreter_sees_this_package_first_and_the_users_path_afte
     assert environ["PYTHONPATH"].split(os.pathsep) == ["/home", str(PLUGIN), str(TESTS)]
 
 
-@pytest.mark.usefixtures("provisioned")
-@pytest.mark.parametrize("env", ["auto", "uv"])
-def test_a_framework_that_is_not_here_gets_its_lock_files_environment(env: str) -> None:
-    command, _ = environments.launch(LOST, env, "/home")
-    assert command[1:3] == ["run", "--offline"]
-    assert command[command.index("--with-requirements") + 1] == "lost.txt"
-    assert command[-1] == "python"
-
-
-@pytest.mark.usefixtures("provisioned")
-def test_a_framework_that_is_here_is_left_alone_if_its_environment_is_asked_for() -> None:
-    command, _ = environments.launch(Entry("json", "vgg_json", ("json",), Path("lock.txt")), "uv", "/home")
-    assert command[1:3] == ["run", "--offline"]
-
-
-@pytest.mark.usefixtures("provisioned")
-def test_nothing_of_this_pythons_leaks_into_an_environment_of_its_own(monkeypatch: pytest.MonkeyPatch) -> None:
-    for name in ("PYTHONPATH", "PYTHONHOME", "VIRTUAL_ENV"):
-        monkeypatch.setenv(name, "/elsewhere")
-    _, environ = environments.launch(LOST, "uv", "/home")
-    assert environ["PYTHONPATH"] == "/home"
-    assert not {"PYTHONHOME", "VIRTUAL_ENV"} & environ.keys()
-
-
-FAST = Entry("lost", "vgg_lost", ("json",), Path("lost.txt"), variables={"VGG_FAST": "ours"})
-
-
-@pytest.mark.usefixtures("provisioned")
-def test_an_environment_of_its_own_has_the_variables_that_make_it_faster() -> None:
-    assert environments.launch(FAST, "uv", "/home")[1]["VGG_FAST"] == "ours"
-
-
-@pytest.mark.usefixtures("provisioned")
-def test_the_users_variables_win(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("VGG_FAST", "theirs")
-    assert environments.launch(FAST, "uv", "/home")[1]["VGG_FAST"] == "theirs"
-
-
 def test_the_current_interpreter_is_left_as_it_is() -> None:
-    assert "VGG_FAST" not in environments.launch(FAST, "current", "/home")[1]
-
-
-SETTINGS = {
-    "PIP_INDEX_URL": ("https://a.example", "UV_DEFAULT_INDEX", "https://a.example"),
-    "PIP_EXTRA_INDEX_URL": ("https://b.example https://c.example", "UV_INDEX", "https://b.example https://c.example"),
-    "PIP_FIND_LINKS": ("/wheels https://d.example", "UV_FIND_LINKS", "/wheels,https://d.example"),
-    "PIP_CERT": ("/etc/cert.pem", "SSL_CERT_FILE", "/etc/cert.pem"),
-}
-
-
-@pytest.fixture
-def unset(monkeypatch: pytest.MonkeyPatch) -> None:
-    """Neither pip nor uv is told anything."""
-    for theirs, (_, ours, _) in SETTINGS.items():
-        monkeypatch.delenv(theirs, raising=False)
-        monkeypatch.delenv(ours, raising=False)
-
-
-@pytest.mark.usefixtures("unset")
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_pips_settings_serve_uv_where_it_has_none(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    value, name, wanted = SETTINGS[setting]
-    monkeypatch.setenv(setting, value)
-    environ = environments._uv_environ("/home")
-    assert {n: environ.get(n) for _, n, _ in SETTINGS.values()} == {
-        n: wanted if n == name else None for _, n, _ in SETTINGS.values()
-    }
-
-
-@pytest.mark.usefixtures("unset")
-@pytest.mark.parametrize("setting", SETTINGS)
-def test_uvs_own_settings_win_over_pips(setting: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    value, name, _ = SETTINGS[setting]
-    monkeypatch.setenv(setting, value)
-    monkeypatch.setenv(name, "own")
-    assert environments._uv_environ("/home")[name] == "own"
+    fast = Entry("json", "vgg_json", ("json",), Path("lock.txt"), variables={"VGG_FAST": "ours"})
+    assert "VGG_FAST" not in environments.launch(fast, "current", "/home")[1]
 
 
 def test_a_worker_that_cannot_be_started_leaves_no_folder_behind(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import gzip
 import hashlib
 import http.client
@@ -10,17 +11,21 @@ import shutil
 import struct
 import subprocess
 import sys
+import threading
+import time
 import urllib.error
 import urllib.request
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import quote, unquote
 
 import numpy as np
 import pytest
 
 from vgg import VGGError
-from vgg.training import batches, data, fashion_mnist
+from vgg.training import batches, data, download, fashion_mnist
 from vgg.training.idx import read_idx
 
 if TYPE_CHECKING:
@@ -51,6 +56,7 @@ def sealed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """No network, no cache of the user's, no setting of the user's."""
     monkeypatch.delenv("VGG_DATA", raising=False)
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    monkeypatch.setenv("NO_PROXY", "127.0.0.1")
     monkeypatch.setattr(fashion_mnist, "MIRRORS", ())
 
 
@@ -59,12 +65,14 @@ Write = Callable[[str, bytes], None]
 
 @pytest.fixture
 def write(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Write:
-    """Writes one file of the tiny Fashion-MNIST in ``files``, and enters its MD5 in the table."""
+    """Writes one file of the tiny Fashion-MNIST in ``files``, and enters its size and its hashes in the tables."""
 
     def write(name: str, content: bytes) -> None:
         (tmp_path / "files").mkdir(exist_ok=True)
         (tmp_path / "files" / name).write_bytes(content)
         monkeypatch.setitem(fashion_mnist.MD5, name, hashlib.md5(content).hexdigest())
+        monkeypatch.setitem(fashion_mnist.SHA256, name, hashlib.sha256(content).hexdigest())
+        monkeypatch.setitem(fashion_mnist.SIZES, name, len(content))
 
     return write
 
@@ -512,9 +520,15 @@ def test_failed_download_leaves_nothing(
     assert not (tmp_path / "cache").exists()
 
 
-def test_download_with_a_wrong_md5_leaves_nothing(files: Path, mirror: str, tmp_path: Path) -> None:
-    (files / "train-images-idx3-ubyte.gz").write_bytes(b"other")
-    with pytest.raises(VGGError, match=f"{mirror}train-images-idx3-ubyte.gz: got MD5 "):
+@pytest.mark.parametrize("digest", ["MD5", "SHA-256"])
+def test_download_with_a_wrong_hash_leaves_nothing(
+    files: Path, mirror: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, digest: str
+) -> None:
+    path = files / "train-images-idx3-ubyte.gz"
+    path.write_bytes(path.read_bytes()[::-1])
+    if digest == "SHA-256":
+        monkeypatch.setitem(fashion_mnist.MD5, path.name, hashlib.md5(path.read_bytes()).hexdigest())
+    with pytest.raises(VGGError, match=f"{mirror}train-images-idx3-ubyte.gz: got {digest} "):
         data.load("fashion-mnist")
     assert not (tmp_path / "cache").exists()
 
@@ -553,3 +567,163 @@ def test_without_network_the_message_names_the_ways_out() -> None:
 def test_without_network_the_message_is_one_line() -> None:
     with pytest.raises(VGGError, match=r"\A[^\n]*\Z"):
         data.load("fashion-mnist")
+
+
+# Mirrors that misbehave
+
+WHOLE = bytes(range(256)) * 40
+OK = b"HTTP/1.0 200 OK\r\n\r\n"
+Answer = Callable[[BaseHTTPRequestHandler], object]
+
+
+def plain(handler: BaseHTTPRequestHandler, body: bytes = WHOLE, length: int | None = None) -> None:
+    """Send the whole file, whatever part is asked for."""
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(body) if length is None else length))
+    handler.end_headers()
+    handler.wfile.write(body)
+
+
+def ranged(handler: BaseHTTPRequestHandler) -> None:
+    """Send the part that is asked for."""
+    start = int((handler.headers["Range"] or "bytes=0-")[6:-1])
+    handler.send_response(206 if start else 200)
+    handler.send_header("Content-Length", str(len(WHOLE) - start))
+    handler.end_headers()
+    handler.wfile.write(WHOLE[start:])
+
+
+def endless(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.end_headers()
+    while True:
+        handler.wfile.write(WHOLE)
+
+
+def drip(handler: BaseHTTPRequestHandler) -> None:
+    handler.send_response(200)
+    handler.send_header("Content-Length", str(len(WHOLE)))
+    handler.end_headers()
+    for byte in WHOLE:
+        handler.wfile.write(bytes([byte]))
+        time.sleep(0.01)
+
+
+def slow_head(handler: BaseHTTPRequestHandler) -> None:
+    handler.wfile.write(b"HTTP/1.1 200 OK\r\n")
+    while True:
+        handler.wfile.write(b"X: y\r\n")
+        time.sleep(0.05)
+
+
+def redirected(handler: BaseHTTPRequestHandler, to: str) -> None:
+    handler.send_response(302)
+    handler.send_header("Location", to)
+    handler.end_headers()
+
+
+MISBEHAVIOURS: dict[str, tuple[Answer, str]] = {
+    "half": (lambda handler: plain(handler, WHOLE[:5000], len(WHOLE)), "broke off after 5,000 bytes"),
+    "half, no length": (
+        lambda handler: handler.wfile.write(b"HTTP/1.0 200 OK\r\n\r\n" + WHOLE[:5000]),
+        "got 5,000 bytes",
+    ),
+    "a page": (lambda handler: plain(handler, b"<html>moved</html>"), "got 18 bytes, wanted 10,240"),
+    "nothing": (lambda handler: plain(handler, b""), "got 0 bytes"),
+    "other bytes": (lambda handler: plain(handler, WHOLE[::-1]), "got other bytes"),
+    "more bytes": (lambda handler: plain(handler, WHOLE + b"x"), "more than 10,240 bytes"),
+    "more and more": (endless, "more than 10,240 bytes"),
+    "endless drip": (drip, "got no end, wanted 10,240 bytes within"),
+    "endless head": (slow_head, "within"),
+    "not there": (lambda handler: handler.send_error(404), "404"),
+    "broken": (lambda handler: handler.send_error(503), "503"),
+    "redirect loop": (lambda handler: redirected(handler, handler.path), "redirect"),
+    "redirect to a file": (lambda handler: redirected(handler, "file:///etc/passwd"), "not allowed"),
+    "silence": (lambda handler: handler.connection.close(), ""),
+    "another protocol": (lambda handler: handler.wfile.write(b"SSH-2.0-x\r\n\r\n"), "SSH"),
+}
+SERVICES: dict[str, Answer] = {
+    "whole": plain,
+    "ranges": ranged,
+    "redirect": lambda handler: redirected(handler, "/ranges"),
+}
+
+
+class Handler(BaseHTTPRequestHandler):
+    """Answers as the path's last part says."""
+
+    def do_GET(self) -> None:
+        name = unquote(self.path.strip("/"))
+        with contextlib.suppress(OSError, ValueError):
+            (SERVICES.get(name) or MISBEHAVIOURS[name][0])(self)
+
+    def log_message(self, *_: object) -> None: ...
+
+
+@pytest.fixture(scope="module")
+def server() -> Iterator[str]:
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as serving:
+        thread = threading.Thread(target=serving.serve_forever, args=(0.01,), daemon=True)
+        thread.start()
+        yield f"http://127.0.0.1:{serving.server_port}/"
+        serving.shutdown()
+
+
+def checked(content: bytes, url: str) -> None:
+    if content != WHOLE:
+        raise VGGError(f"{url}: got other bytes")
+
+
+def fetched(server: str, *names: str) -> tuple[bytes, list[str]]:
+    """(the bytes, the messages) of a download from mirrors with these names."""
+    said: list[str] = []
+    return download.fetch([server + quote(name) for name in names], len(WHOLE), checked, said.append), said
+
+
+@pytest.mark.parametrize("name", MISBEHAVIOURS)
+def test_a_mirror_that_misbehaves_is_named_with_what_it_did(
+    server: str, monkeypatch: pytest.MonkeyPatch, name: str
+) -> None:
+    monkeypatch.setattr(download, "LIMIT", 0.4 if name.startswith("endless") else 100)
+    with pytest.raises(VGGError, match=f"^{server}{quote(name)}: .*{MISBEHAVIOURS[name][1]}"):
+        fetched(server, name)
+
+
+@pytest.mark.parametrize("name", MISBEHAVIOURS)
+@pytest.mark.parametrize("next_one", SERVICES)
+def test_after_a_mirror_that_misbehaves_the_next_one_serves(
+    server: str, monkeypatch: pytest.MonkeyPatch, name: str, next_one: str
+) -> None:
+    monkeypatch.setattr(download, "LIMIT", 4 if name.startswith("endless") else 100)
+    assert fetched(server, name, next_one)[0] == WHOLE
+
+
+def test_what_a_mirror_broke_off_is_not_fetched_again(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[str | None] = []
+
+    def noted(handler: BaseHTTPRequestHandler) -> None:
+        asked.append(handler.headers["Range"])
+        ranged(handler)
+
+    monkeypatch.setitem(SERVICES, "ranges", noted)
+    assert fetched(server, "half", "ranges")[0] == WHOLE
+    assert asked == ["bytes=5000-"]
+
+
+def test_a_wrong_half_is_thrown_away_once_the_whole_is_wrong(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    wrong: Answer = lambda handler: plain(handler, WHOLE[5000:0:-1], len(WHOLE))  # noqa: E731
+    monkeypatch.setitem(SERVICES, "wrong half", wrong)
+    assert fetched(server, "wrong half", "ranges")[0] == WHOLE
+
+
+def test_a_download_that_takes_long_says_how_far_it_is(server: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(download, "REPORT", 0.0)
+    assert fetched(server, "whole")[1][-1] == f"{server}whole: 10,240 of 10,240 bytes"
+
+
+def test_the_time_of_a_download_is_limited_on_all_mirrors_together(
+    server: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(download, "LIMIT", 0.2)
+    with pytest.raises(VGGError, match=r"got no end, wanted 10,240 bytes within 0\.2 s on all mirrors"):
+        fetched(server, "endless drip", "endless head")

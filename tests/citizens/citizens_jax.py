@@ -5,7 +5,6 @@ from __future__ import annotations
 import copy
 import os
 import pickle
-from importlib.util import find_spec
 from typing import Any
 
 import flax.serialization
@@ -168,8 +167,7 @@ def maps_gradients_over_examples(spec: Spec) -> None:
 def exports(spec: Spec) -> None:
     module, variables = build(spec)
     exported = export.export(jax.jit(module.apply))(variables, native(spec))
-    if find_spec("flatbuffers"):  # JAX serializes by it, and does not require it
-        exported = export.deserialize(exported.serialize())
+    exported = export.deserialize(exported.serialize())
     close(exported.call(variables, native(spec)), module.apply(variables, native(spec)))
 
 

@@ -10,7 +10,7 @@ from ..core.errors import BackendError, UnavailableError, VGGError
 from ..core.texts import one_line
 from .parser import COMMANDS, USAGE, parser
 
-DONE, FAILED, BUG, INTERRUPTED = 0, 1, 70, 130
+FAILED, BUG, INTERRUPTED = 1, 70, 130
 LINES, CHARACTERS = 30, 2000
 """The most lines of an error, and the most characters of each: a worker's last words may be long."""
 
@@ -26,9 +26,6 @@ def main(argv: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt as stop:
         _say(str(stop) or "interrupted")
         return INTERRUPTED
-    except BrokenPipeError:
-        sys.stderr.close()
-        return DONE
     except Exception as error:  # noqa: BLE001 - nobody should see a traceback
         if "--debug" in (sys.argv if argv is None else argv):
             traceback.print_exc()

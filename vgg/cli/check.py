@@ -39,20 +39,19 @@ def run(arguments: Namespace) -> int:
 
     The last lines that it prints say how much of the suite was judged.
     """
+    from ..conformance.run import INTERRUPTED
     from ..core import files, systems
     from ..core.texts import one_line
 
     systems.check_posix("vgg check")
     if arguments.json:
         files.check_standard_output()
-    try:
-        with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
-            outcome = api.check(arguments.backends, timeout=arguments.timeout, **given(arguments, *OPTIONS))
-        if arguments.json and outcome.result:
-            print_json(outcome.to_dict())
-    except BrokenPipeError:  # the reader has left; a status of 0 would look like success
-        sys.stderr.close()
-        return 1
+    with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
+        outcome = api.check(arguments.backends, timeout=arguments.timeout, **given(arguments, *OPTIONS))
+    if arguments.json and outcome.result:
+        print_json(outcome.to_dict())
+    if outcome.status == INTERRUPTED:  # pytest has caught it
+        raise KeyboardInterrupt
     if outcome.reason:
         print(f"vgg: {one_line(outcome.reason)}", file=sys.stderr)
     return outcome.status

@@ -7,6 +7,7 @@ it does then is in ``session``.
 from __future__ import annotations
 
 import glob
+import signal
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -67,6 +68,8 @@ def pytest_configure(config: pytest.Config) -> None:
             config.addinivalue_line("python_functions", name)
     if any(config.getoption(f"--vgg-{name}") for name in ASKING):
         _session().board(config)
+    if hasattr(config, "workerinput") and _begun(config):  # see SideBySide
+        signal.signal(signal.SIGTERM, signal.default_int_handler)
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import signal
 from typing import Any
 
 import pytest
@@ -17,7 +18,19 @@ class ByBackend(LoadScopeScheduling):  # type: ignore[misc] # what pytest-xdist 
 
 
 class SideBySide:
-    """A plugin that makes pytest-xdist schedule tests by backend."""
+    """A plugin that makes pytest-xdist schedule tests by backend, and passes an interruption on to its processes."""
+
+    def __init__(self) -> None:
+        self.processes: list[Any] = []
+
+    def pytest_testnodeready(self, node: Any) -> None:
+        """Note a process that is about to run tests."""
+        self.processes.append(node.gateway._io.popen)  # noqa: SLF001  # execnet says it nowhere else
+
+    def pytest_keyboard_interrupt(self) -> None:
+        """Tell the processes to end, which pytest-xdist does after five seconds only, if Ctrl-C can reach them."""
+        for process in self.processes:
+            process.send_signal(signal.SIGTERM)
 
     def pytest_xdist_make_scheduler(self, config: pytest.Config, log: Any) -> ByBackend:
         """Return the scheduler."""

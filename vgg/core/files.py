@@ -99,6 +99,11 @@ def no_empty_folder(path: Path) -> Iterator[None]:
                 folder.rmdir()
 
 
+def cache() -> Path:
+    """Return the folder for what vgg downloads and builds, which may not exist yet."""
+    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vgg").expanduser()
+
+
 def check_file(option: str, path: Path) -> None:
     """Raise ``VGGError`` when ``path`` cannot be written: it is a directory, or rights or disk space are missing.
 

@@ -126,7 +126,7 @@ class Channel:
         self.kill()
 
     def _end(self) -> None:
-        """Close the worker's input, on which it exits and uv cleans up; after two seconds, kill what is left."""
+        """Close the worker's input, on which it exits; after two seconds, kill what is left."""
         with suppress(BrokenPipeError):
             cast("BinaryIO", self.process.stdin).close()
         self._watcher.join(timeout=2)
@@ -147,7 +147,6 @@ def _violation(error: Exception) -> str:
 
 
 def _fate(code: int) -> str:
-    number = -code if code < 0 else code - 128  # uv reports signals like a shell
-    names = [s.name for s in signal.Signals if s == number]
-    reason = ", as systems do when they have run out of memory" if number == signal.SIGKILL else ""
+    names = [s.name for s in signal.Signals if s == -code]
+    reason = ", as systems do when they have run out of memory" if -code == signal.SIGKILL else ""
     return f"was killed by {names[0]}{reason}" if names else f"exited with status {code}"

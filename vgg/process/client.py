@@ -18,7 +18,7 @@ from ..core.recipe import Recipe
 from ..core.spec import Spec
 from . import ranks, replies, schema, wire
 from .channel import Channel
-from .environments import launch
+from .environments import damage, launch
 from .registry import Entry
 from .surroundings import heard
 from .tuning import SHARED, UNSEEN
@@ -156,6 +156,7 @@ class Worker(Jobs):
                 (Path(home) / source.name).symlink_to(source)
             launcher, rank_variables = ranks.spread(entry, replicas, home, launched=launched)
             command, environ = launch(entry, env, home)
+            self._python = command[0]
             environ = {
                 **(SHARED if device != "cpu" else {}),
                 **heard(entry, environ, launched=launched),
@@ -238,8 +239,10 @@ class Worker(Jobs):
 
     def _result(self, job: str, answer: schema.Result | schema.Failure, arrays: wire.Arrays) -> Any:
         """Return the result of ``job``. Raises ``BackendError`` when the job failed or the answer is not one to it."""
-        printed = self._wrong_output(job)
+        started, printed = not self._is_new, self._wrong_output(job)
         if isinstance(answer, schema.Failure):
+            if not started and (error := damage(self.entry, self._python)):
+                raise error
             kind = RefusedError if answer.refused else BackendError
             raise kind(f"{self.entry.name}: {job}: {answer.error}") from _RemoteError(answer.traceback)
         if printed:
@@ -274,6 +277,8 @@ class Worker(Jobs):
             self._channel.kill()
         last_words = self._channel.last_words()
         self.close()
+        if self._is_new and (error := damage(self.entry, self._python)):
+            return error
         return BackendError(f"{self.entry.name}: {job}: {how}{last_words}")
 
 

@@ -3,19 +3,18 @@
 from __future__ import annotations
 
 import os
-import shlex
-import subprocess
+import re
 import sys
-from pathlib import Path
+from collections.abc import Iterator
+from contextlib import contextmanager
+from datetime import datetime
+from typing import Any
 
-from ..core.errors import UnavailableError
+from ..core.errors import UnavailableError, mismatch, unknown
+from . import building, registry, sources
+from .building import Environment
 from .registry import Entry
 from .tuning import tuned
-
-PYTHON = "3.11"
-"""The Python of the lock files. MXNet 1.9.1 needs NumPy 1.23, which has no wheels for a later Python."""
-_PROVIDED: set[tuple[str, ...]] = set()
-"""The environments that this process knows to exist, by command and cache. Another look takes a third of a second."""
 
 
 def launch(entry: Entry, env: str, home: str) -> tuple[list[str], dict[str, str]]:
@@ -33,61 +32,45 @@ def launch(entry: Entry, env: str, home: str) -> tuple[list[str], dict[str, str]
             )
         path = os.pathsep.join(filter(None, (home, os.environ.get("PYTHONPATH"))))
         return [sys.executable], {**os.environ, "PYTHONPATH": path, **entry.fixed}
-    environ = _uv_environ(home)
-    command = _uv_command(entry.lock)
-    _provision(entry, command, environ)
-    return [*command[:2], "--offline", *command[2:]], {**tuned(entry.variables, environ), **entry.fixed}
+    python = _provided(entry).python
+    path = os.pathsep.join(filter(None, (str(python.parent), os.environ.get("PATH"))))
+    environ = {**sources.without_python(os.environ), "PATH": path, "PYTHONPATH": home}
+    return [str(python)], {**tuned(entry.variables, environ), **entry.fixed}
 
 
-def _uv_command(lock: Path) -> list[str]:
-    from uv import find_uv_bin
+def _provided(entry: Entry) -> Environment:
+    """Return an environment of ``entry``, which this process holds until its end. It is built if there is none."""
+    choices = building.environments(entry)
+    if built := next((choice for choice in choices if choice.hold()), None):
+        return built
+    failures = []
+    for choice in choices:
+        try:
+            building.build(choice)
+        except UnavailableError as error:
+            failures.append(error)
+        else:
+            choice.hold()
+            return choice
+    raise failures[0]
 
-    uv = os.fsdecode(find_uv_bin())
-    return [uv, "run", "--no-project", "--isolated", "--python", PYTHON, "--with-requirements", str(lock), "python"]
 
+def damage(entry: Entry, python: str) -> UnavailableError | None:
+    """Return the error that says how the environment of ``entry`` with the interpreter ``python`` is damaged.
 
-def _uv_environ(home: str) -> dict[str, str]:
-    """Return the environment variables for uv.
-
-    The variables of the current Python are removed; pip's mirrors and wheel folders are passed on to uv. Bytecode is
-    kept in uv's own cache: without it every start of TensorFlow takes ten seconds longer.
+    It is None when nothing is wrong with it, or it is not one of vgg's own.
     """
-    dropped = ("VIRTUAL_ENV", "PYTHONHOME", "PYTHONDONTWRITEBYTECODE")
-    environ = {k: v for k, v in os.environ.items() if k not in dropped}
-    from_pip = {
-        "UV_DEFAULT_INDEX": environ.get("PIP_INDEX_URL"),
-        "UV_INDEX": environ.get("PIP_EXTRA_INDEX_URL"),
-        "UV_FIND_LINKS": ",".join(environ.get("PIP_FIND_LINKS", "").split()),
-        "SSL_CERT_FILE": environ.get("PIP_CERT"),
-    }
-    return {**{k: v for k, v in from_pip.items() if v}, **environ, "PYTHONPATH": home}
+    environment = next((one for one in own(entry) if str(one.python) == python), None)
+    what = environment and building.damage(environment, entry.imports)
+    if not environment or not what:
+        return None
+    name = environment.name
+    return UnavailableError(f"{name}: its environment is damaged ({what}); build it again: vgg env --rebuild {name}")
 
 
-def _provision(entry: Entry, command: list[str], environ: dict[str, str]) -> None:
-    """Build the environment unless it is cached. The network is used only when it cannot be built without."""
-    key = (*command, environ.get("UV_CACHE_DIR", ""))
-    if key not in _PROVIDED and not _cached(command, environ):
-        _build(entry, command, environ)
-    _PROVIDED.add(key)
-
-
-def _build(entry: Entry, command: list[str], environ: dict[str, str]) -> None:
-    print(f"{entry.name}: building its environment from {entry.lock}", file=sys.stderr, flush=True)
-    terminal = sys.stderr.isatty()
-    build = subprocess.run(_probe(command), check=False, env=environ, stderr=None if terminal else subprocess.PIPE)
-    if build.returncode:
-        tail = (build.stderr or b"").decode(errors="replace").strip().splitlines()[-6:]
-        message = f"{entry.name}: its environment could not be built; to see why: {shlex.join(_probe(command))}"
-        raise UnavailableError("\n  | ".join([message, *tail]))
-
-
-def _cached(command: list[str], environ: dict[str, str]) -> bool:
-    """Return whether the environment exists, or can be built without the network."""
-    return not subprocess.run(_probe(command, offline=True), check=False, env=environ, capture_output=True).returncode
-
-
-def _probe(command: list[str], *, offline: bool = False) -> list[str]:
-    return [*command[:2], *(["--offline"] if offline else []), *command[2:], "-c", ""]
+def own(entry: Entry) -> list[Environment]:
+    """Return the environments that serve ``entry``, built or not; none if it has no lock file."""
+    return building.environments(entry) if entry.lock else []
 
 
 def home(entry: Entry) -> dict[str, str]:
@@ -99,13 +82,85 @@ def home(entry: Entry) -> dict[str, str]:
     if entry.imports and entry.importable():
         packages = sorted(set(metadata.packages_distributions().get(entry.imports[0], ())))
         return {"where": "current interpreter", "version": metadata.version(packages[0]) if packages else "unknown"}
-    versions = (
-        line.split(";")[0].split("==")[1].strip()
-        for line in entry.lock.read_text().splitlines()
-        if line.startswith((f"{entry.name}==", f"{entry.name}-cpu=="))
-    )
-    exists = _cached(_uv_command(entry.lock), _uv_environ(""))
-    return {
-        "where": "own environment, " + ("built" if exists else "not built yet"),
-        "version": next(versions, "plug-in"),
-    }
+    choices = own(entry)
+    built = [choice for choice in choices if choice.exists()]
+    where = "own environment, " + ("built" if built else "not built yet")
+    return {"where": where, "version": _version((built or choices)[0], entry) or "plug-in"}
+
+
+def _version(environment: Environment, entry: Entry) -> str:
+    """Return the version of the framework that the lock file names, or an empty text."""
+    lines = environment.lock.read_text(encoding="utf-8").splitlines() if environment.lock else []
+    pattern = re.compile(rf"{re.escape(entry.name)}(?:-\w+)?==(\S+)")
+    return next((match[1] for line in lines if (match := pattern.match(line))), "")
+
+
+def listing() -> list[dict[str, Any]]:
+    """Return the environments that backends can have, and those in the folder that no backend has any more.
+
+    Each has its ``name``, the folder ``where`` it is or would be, the ``version`` of its framework, the date when it
+    was ``built`` (None if it is not), and its ``size`` in bytes.
+    """
+    versions = {variant: _version(variant, entry) for variant, entry in _known()}
+    return [_row(environment, versions.get(environment, "no longer used")) for environment in _all()]
+
+
+def _row(environment: Environment, version: str) -> dict[str, Any]:
+    built = None
+    if environment.exists():
+        built = datetime.fromtimestamp(environment.folder.stat().st_mtime).astimezone().isoformat(timespec="seconds")
+    about = {"name": environment.name, "where": str(environment.folder), "version": version, "built": built}
+    return about | {"size": environment.size()}
+
+
+def rebuild(name: str) -> int:
+    """Build the environment of this name again and return its size in bytes. The old one stays until that is done.
+
+    Raises ``VGGError`` when there is no such name, another process uses it, or it cannot be built.
+    """
+    environments = {environment.name: environment for environment, _ in _known()}
+    if name not in environments:
+        raise unknown("environment", name, environments)
+    with _alone(environments[name]):
+        building.rebuild(environments[name], quiet=False)
+    return environments[name].size()
+
+
+def remove(name: str) -> int:
+    """Remove the environment of this name, and those of its earlier lock files. Return the bytes that this frees.
+
+    Raises ``VGGError`` when there is none or another process uses it.
+    """
+    environments = [one for one in _all() if one.name == name and one.folder.exists()]
+    if not environments:
+        raise unknown("environment", name, {one.name for one in _all() if one.folder.exists()} or ["none is built"])
+    freed = 0
+    for environment in environments:
+        with _alone(environment):
+            freed += building.remove(environment)
+    return freed
+
+
+@contextmanager
+def _alone(environment: Environment) -> Iterator[None]:
+    try:
+        with environment.alone():
+            yield
+    except BlockingIOError:
+        got, wanted = "an environment in use", "one that no other process uses"
+        raise mismatch(environment.name, got, wanted, "end that process first") from None
+
+
+def _known() -> Iterator[tuple[Environment, Entry]]:
+    """Yield every environment that a backend can have, built or not, with the backend."""
+    for name in registry.names():
+        for entry in registry.find(name).variants():
+            yield own(entry)[0], entry
+
+
+def _all() -> list[Environment]:
+    """Return the known environments, then those of earlier lock files."""
+    known = [environment for environment, _ in _known()]
+    folders = {environment.folder for environment in known}
+    others = [path for path in sorted(building.root().glob("[!.]*-*")) if path.is_dir() and path not in folders]
+    return known + [Environment(path.name.rpartition("-")[0], None, path) for path in others]

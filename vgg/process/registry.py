@@ -31,7 +31,8 @@ class Entry:
     variables that tell such a process its rank and the number of processes, ``meeting`` those that several processes
     need too, with a pattern of their values and the same in words. ``variables`` make the framework faster in the
     environment of the lock file, unless the user sets them; ``fixed`` are those without which the module does not work,
-    whatever the user sets. ``auto`` says whether the device auto tries a GPU build.
+    whatever the user sets. ``auto`` says whether the device auto tries a GPU build, ``elsewhere`` whether the package
+    index has the GPU build only.
     """
 
     name: str
@@ -44,6 +45,7 @@ class Entry:
     variables: Mapping[str, str] = field(default_factory=dict)
     fixed: Mapping[str, str] = field(default_factory=dict)
     auto: bool = True
+    elsewhere: bool = False
 
     def importable(self) -> bool:
         """Return whether the current interpreter has all packages that the module needs.
@@ -60,6 +62,22 @@ class Entry:
         use_gpu = (device == "gpu" or (device == "auto" and self.auto)) and shutil.which("nvidia-smi")
         lock = self.lock.with_stem(f"{self.lock.stem}-gpu") if self.lock and use_gpu else None
         return replace(self, lock=lock) if lock and lock.is_file() else self
+
+    def locks(self) -> list[Path]:
+        """Return the lock files that serve this entry, the best first.
+
+        The GPU build comes last, for users whose package sources lack the CPU build.
+        """
+        return self._existing("", "-gpu") if self.elsewhere else self._existing("")
+
+    def variants(self) -> list[Entry]:
+        """Return this entry with each lock file that it can have: those of the GPU builds and of the zoos too."""
+        return [replace(self, lock=lock) for lock in self._existing("", "-gpu", "-zoo", "-zoo-gpu")]
+
+    def _existing(self, *endings: str) -> list[Path]:
+        """Return its lock file, and those with other endings that exist."""
+        locks = [self.lock.with_stem(f"{self.lock.stem}{ending}") for ending in endings] if self.lock else []
+        return [lock for lock in locks if lock == self.lock or lock.is_file()]
 
     def files(self) -> list[Path]:
         """Return the files that the environment must contain besides this package: a plug-in's module or package."""
@@ -95,6 +113,7 @@ _OWN = {
         FAST.get(name, {}),
         FIXED.get(name, {}),
         auto=name != "mxnet",  # it brings no CUDA libraries, and without them it cannot be imported
+        elsewhere=name == "torch",
     )
     for name, imports, launcher, ranks, meeting in (
         ("torch", ("torch",), _TORCHRUN, ("RANK", "WORLD_SIZE"), {"MASTER_ADDR": _HOST, "MASTER_PORT": _NUMBER}),

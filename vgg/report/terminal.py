@@ -37,6 +37,15 @@ def listing(counts: Mapping[str, Mapping[str, int]], homes: Mapping[str, Mapping
     _print(table)
 
 
+def environments(rows: Iterable[Mapping[str, Any]]) -> None:
+    """Print the table of ``vgg env``."""
+    table = _table("environment", "where", "version", "built", "size", right=0)
+    for row in rows:
+        texts = [row["built"][:10], size(row["size"])] if row["built"] else ["no", ""]
+        table.add_row(row["name"], row["where"], row["version"], *texts)
+    _print(table)
+
+
 def layer_rows(rows: Sequence[Layer]) -> tuple[list[str], list[list[str]]]:
     """Return (names of the columns, rows of texts) of the layer table."""
     texts = []

@@ -13,7 +13,7 @@ from ..core.errors import unknown
 from ..core.philox import raw
 from . import fashion_mnist
 from .batches import order
-from .fashion_mnist import Say
+from .download import Say
 from .idx import Images, Labels, labelled
 
 _FASHION = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
