@@ -52,15 +52,17 @@ class Death:
     hit: bool
     status: int
     wrong: list[str]
-    pid: int = 0
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
         return {**asdict(self.aim), "status": self.status, "wrong": self.wrong}
 
 
-def live(command: Command, watch: Watch, aim: Aim, random: Random, tmp: Path) -> Death:
-    """Let the command run until the moment of ``aim``, and to its end; then look at what is left of it."""
+def live(command: Command, watch: Watch, aim: Aim, random: Random, usual: set[str]) -> Death:
+    """Let the command run until the moment of ``aim``, and to its end; then look at what is left of it.
+
+    ``usual`` are temporary files that were there before it.
+    """
     hit = watch.wait(aim.phase) and _shoot(command, aim, random)
     ended = command.end(ENDING)
     wrong = [] if ended else [f"did not end in {ENDING:g} s"]
@@ -68,12 +70,17 @@ def live(command: Command, watch: Watch, aim: Aim, random: Random, tmp: Path) ->
     wrong += [f"orphan: {line}" for line in left if ended]
     status = command.process.returncode
     wrong += _complaints(aim, hit, status, command.said.read_text(errors="replace")) if ended else []
-    paths = sorted(str(path.relative_to(tmp)) for path in tmp.iterdir())
-    if paths and not (aim.target == "parent" and "KILL" in aim.signal):
-        wrong.append(f"left in the folder for temporary files: {' '.join(paths)[:200]}")
-    shutil.rmtree(tmp)
-    tmp.mkdir()
-    return Death(aim, hit, status, wrong)
+    return Death(aim, hit, status, wrong + _leftovers(command.tmp, aim, usual))
+
+
+def _leftovers(tmp: Path, aim: Aim, usual: set[str]) -> list[str]:
+    """Complain of temporary files, and remove them. What is killed cannot, and others must not be hindered."""
+    names = sorted(path.name for path in tmp.iterdir() if path.name not in usual)
+    if aim.target == "parent" and "KILL" in aim.signal:
+        return []
+    for name in names:
+        shutil.rmtree(tmp / name, ignore_errors=True)
+    return [f"left in the folder for temporary files: {' '.join(names)[:200]}"] * bool(names)
 
 
 def _shoot(command: Command, aim: Aim, random: Random) -> bool:

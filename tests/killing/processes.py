@@ -29,15 +29,15 @@ TARGETS = ("parent", "worker", "uv", "launcher")
 class Command:
     """``vgg`` with ``arguments`` in the folder ``home``, whose subfolder ``tmp`` is its folder for temporary files."""
 
-    def __init__(self, home: Path, arguments: Sequence[str], plugins: str) -> None:
+    def __init__(self, home: Path, arguments: Sequence[str], plugins: str, program: str = VGG) -> None:
         self.token = uuid.uuid4().hex
         self.started = time.time_ns()
-        self.said, self.begun = home / "said", home / "begun"
+        self.said, self.begun, self.tmp = home / "said", home / "begun", home / "tmp"
         self.begun.unlink(missing_ok=True)
-        environ = {**os.environ, MARK: self.token, "TMPDIR": str(home / "tmp"), "PYTHONPATH": plugins}
+        environ = {**os.environ, MARK: self.token, "TMPDIR": str(self.tmp), "PYTHONPATH": plugins}
         with self.said.open("wb") as said:
             self.process = subprocess.Popen(
-                [sys.executable, "-c", VGG, *arguments],
+                [sys.executable, "-c", program, *arguments],
                 cwd=home,
                 env=environ,
                 stdin=subprocess.DEVNULL,
