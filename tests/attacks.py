@@ -13,6 +13,7 @@ import time
 from argparse import ArgumentParser, Namespace
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
+from functools import partial
 from pathlib import Path
 from random import Random
 from tempfile import TemporaryDirectory, mkdtemp
@@ -49,7 +50,7 @@ def main() -> int:
     errors = inputs.pop("errors") + kills.pop("errors")
     result = {**provenance(), **budget, "fuzzed": inputs, "killed": kills, "errors": errors}
     write_atomically(Path(arguments.file), json.dumps(result, indent=1).encode())
-    print(f"{sum(inputs['inputs'].values())} inputs, {kills['survived']} kills, {len(errors)} errors")
+    sys.stdout.write(f"{sum(inputs['inputs'].values())} inputs, {kills['survived']} kills, {len(errors)} errors\n")
     return int(bool(errors))
 
 
@@ -71,10 +72,10 @@ def again(kind: str, index: int, seed: int) -> int:
     os.chdir(home)
     fuzz = fuzzer(kind)(home)
     fuzz.make(Random(f"{seed}/{kind}/{index}"), folder)
-    print(f"the input is in {folder}")
+    sys.stdout.write(f"the input is in {folder}\n")
     with bounded():
         fuzz.read(folder)
-    print("it was read")
+    sys.stdout.write("it was read\n")
     return 0
 
 
@@ -112,10 +113,10 @@ def killed(home: Path, seconds: float, seed: int, backends: list[str]) -> dict[s
 def _makers(table: Table, backends: list[str]) -> dict[str, Callable[[], Game]]:
     """Return what makes each game, by name."""
     own = [name for name in backends if name in registry.own_names()]
-    makers: dict[str, Callable[[], Game]] = {name: (lambda name=name: Chain(name, table)) for name in backends}
+    makers: dict[str, Callable[[], Game]] = {name: partial(Chain, name, table) for name in backends}
     if "oracle" in backends:
-        makers["comparison"] = lambda: Comparison(table)
-    return makers | {f"{name}, 2 replicas": (lambda name=name: Chain(name, table, replicas=2)) for name in own}
+        makers["comparison"] = partial(Comparison, table)
+    return makers | {f"{name}, 2 replicas": partial(Chain, name, table, replicas=2) for name in own}
 
 
 if __name__ == "__main__":

@@ -18,6 +18,8 @@ from typing import Any
 from .child import READY
 
 TESTS = Path(__file__).parents[1]
+MEMORY = "/dev/shm" if Path("/dev/shm").is_dir() else None
+"""Where inputs are written: a disk would take most of the time."""
 SILENT = float(os.environ.get("VGG_FUZZ_SILENT", "20"))
 """Seconds without a word after which the child hangs where Python's signals do not reach."""
 
@@ -40,8 +42,8 @@ class Campaign:
 
     def _generation(self, first: int, last: float, end: float) -> int:
         """Read inputs by one child; return the index from which the next goes on."""
-        with TemporaryDirectory(prefix="fuzz-") as home, _child(self.kind, self.seed, first, home) as child:
-            at = READY
+        with TemporaryDirectory(prefix="fuzz-", dir=MEMORY) as home, _child(self.kind, self.seed, first, home) as child:
+            at: int = READY
             for line in _lines(child):
                 at = line["at"]
                 if len(line) > 1:

@@ -26,9 +26,9 @@ class FileFuzzer(Fuzzer):
 
     def lay(self, random: Random, path: Path) -> None:
         """Put a hostile file at ``path``."""
-        if random.random() < 0.02:
+        if random.random() < 0.005:
             nasty.put(random, path)
-        elif self.specials and random.random() < 0.05:
+        elif self.specials and random.random() < 0.01:
             path.write_bytes(random.choice(self.specials))
         else:
             path.write_bytes(self.mutant(random, random.choice(self.valid)))

@@ -39,7 +39,7 @@ def judge(fuzzer: Fuzzer, random: Random, home: Path) -> dict[str, str] | None:
     """Return what is wrong with how the program treats one input, or None."""
     folder = home / "input"
     folder.mkdir()
-    around = {*os.listdir(home)}
+    around = {path.name for path in home.iterdir()}
     fuzzer.make(random, folder)
     before = snapshot(folder)
     fault = _outcome(fuzzer, folder) or _changes(fuzzer, before, snapshot(folder))
@@ -69,7 +69,8 @@ def _message(error: VGGError) -> dict[str, str] | None:
     if fits(text):
         return None
     text = printed(error)
-    return None if fits(text) else {"what": f"a message of {len(text)} characters: {text[:150]!r}", "where": _where(error)}
+    what = f"a message of {len(text)} characters: {text[:150]!r}"
+    return None if fits(text) else {"what": what, "where": _where(error)}
 
 
 def fits(text: str) -> bool:
@@ -100,10 +101,10 @@ def bounded() -> Iterator[None]:
     try:
         for number, timer, seconds in (
             (signal.SIGPROF, signal.ITIMER_PROF, SECONDS),
-            (signal.SIGALRM, signal.ITIMER_REAL, 2 * SECONDS),
+            (signal.SIGALRM, signal.ITIMER_REAL, SECONDS),
         ):
             signal.signal(number, late)
-            signal.setitimer(timer, seconds, 1)
+            signal.setitimer(timer, seconds, SECONDS / 4)
         yield
     finally:
         signal.setitimer(signal.ITIMER_PROF, 0)
@@ -134,7 +135,7 @@ def _changes(fuzzer: Fuzzer, before: Snapshot, after: Snapshot) -> dict[str, str
 
 def _strays(home: Path, around: set[str]) -> dict[str, str] | None:
     """Complain of what was left beside the input, and remove it."""
-    paths = [home / name for name in sorted({*os.listdir(home)} - around)] + sorted((home / "tmp").iterdir())
+    paths = sorted(path for path in home.iterdir() if path.name not in around) + sorted((home / "tmp").iterdir())
     for path in paths:
         shutil.rmtree(path) if path.is_dir() and not path.is_symlink() else path.unlink()
     return {"what": "left a file", "where": str(paths[0].relative_to(home))} if paths else None

@@ -19,7 +19,7 @@ LOCKS = Path(environments.__file__).parent / "envs"
 class Fuzz(FileFuzzer):
     SUFFIXES = (".txt",)
     valid = tuple((LOCKS / name).read_bytes() for name in ("mxnet.txt", "torch.txt", "jax-gpu.txt"))
-    specials = (b"mine==\n", b"mine==1==2\n", b"mine==1 ; python_version\n", b"mine==[/x]\x1b[2J\n", b"mine==" + b"1" * 10**6)
+    specials = (b"mine==\n", b"mine==1==2\n", b"mine==1 ; x\n", b"mine==[/x]\x1b[2J\n", b"mine==" + b"1" * 10**6)
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)

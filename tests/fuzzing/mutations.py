@@ -149,7 +149,8 @@ def to_json(tree: Any, indent: int | None = None) -> bytes:
 def to_toml(tree: Any) -> bytes:
     """Return ``tree`` as TOML, or as JSON where TOML cannot express it."""
     try:
-        text = tomli_w.dumps(tree).replace(AGAIN, "")
+        text = tomli_w.dumps(tree)
     except (TypeError, ValueError, AttributeError):
         return to_json(tree)
+    text = re.sub(f'"?([a-z_]*){AGAIN}"?', r"\1", text)
     return _RAW.sub(lambda raw: raw[1].replace('\\"', '"'), text).encode(errors="surrogatepass")

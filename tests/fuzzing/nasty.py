@@ -12,14 +12,14 @@ from typing import Any
 RAW = "@@raw@@"
 """A text that begins and ends with this stands for what is between, without quotes."""
 TEXTS = (
-    *("", " ", "\0", "\n", "\r\n", "[/x]", "[bold red]", "\x1b[31m", "\x07", "../../x", "/dev/zero", "~", "$HOME", "%s"),
-    *("{0}", "é", "日本語", "\u202e", "\ud800", "\ufeff", "-", "--help", "nan", "1e5", "x" * 300, "y" * 200_000),
+    *("", " ", "\0", "\n", "\r\n", "[/x]", "[bold red]", "\x1b[31m", "\x07", "../../x", "/dev/zero", "~", "%s", "{0}"),
+    *("é", "日本語", "\u202e", "\ud800", "\ufeff", "-", "--help", "nan", "1e5", "$HOME", "x" * 300, "y" * 200_000),
     *("<script>alert(1)</script>", "'; rm -rf x", "a\nb", "con", ".", "..", "a/b", "\\", '"', "#", "=", "[[", "null"),
 )
 TOKENS = (
     *("1e999", "-1e999", "NaN", "Infinity", "-Infinity", "1" * 5000, "-" + "9" * 4301, "0x10", "1_000", "-0", "1."),
-    *("[" * 100_000, "[" * 900 + "]" * 900, '{"a":' * 900 + "1" + "}" * 900, "[" + "0," * 100_000 + "0]", "true", "nul"),
-    *("1979-05-27", "07:32:00", "inf", "nan", "'''x'''", '"\\ud800"', "[1, 2", "{", ","),
+    *("[" * 100_000, "[" * 900 + "]" * 900, '{"a":' * 900 + "1" + "}" * 900, "[" + "0," * 10**5 + "0]", "true"),
+    *("1979-05-27", "07:32:00", "inf", "nan", "'''x'''", '"\\ud800"', "[1, 2", "{", ",", "nul"),
 )
 NUMBERS = (
     *(0, 1, 2, 3, -1, 255, 256, 65_535, 2**31 - 1, 2**31, 2**32, 2**53 + 1, 2**63 - 1, 2**63, 2**64, 10**18, -(2**63)),
@@ -27,9 +27,9 @@ NUMBERS = (
 )
 OTHERS: tuple[Any, ...] = (True, False, None, [], {}, [[]], [None], {"": {}}, {"a": 1}, [0] * 1000, [[0, 0]] * 3)
 PREFIXES = (
-    *(b"\x89PNG\r\n\x1a\n", b"\x7fELF\x02\x01\x01", b"PK\x03\x04", b"\x1f\x8b\x08", b"%PDF-1.4\n", b"\x89HDF\r\n\x1a\n"),
-    *(b"\x80\x04\x95", b"GIF89a", b"BZh9", b"\xfd7zXZ", b"#!/bin/sh\n", b"\xff\xfe", b"\xfe\xff", b"\xef\xbb\xbf", b"MZ"),
-    *(b"SQLite format 3\0", b"<!DOCTYPE html>\n", b"---\n- yaml\n", b"\x93NUMPY\x01\x00", b"\0" * 4096),
+    *(b"\x89PNG\r\n\x1a\n", b"\x7fELF\x02\x01\x01", b"PK\x03\x04", b"\x1f\x8b\x08", b"%PDF-1.4\n", b"GIF89a", b"MZ"),
+    *(b"\x89HDF\r\n\x1a\n", b"\x80\x04\x95", b"BZh9", b"\xfd7zXZ", b"#!/bin/sh\n", b"\xff\xfe", b"\xfe\xff"),
+    *(b"SQLite format 3\0", b"<!DOCTYPE html>\n", b"---\n- yaml\n", b"\x93NUMPY\x01\x00", b"\xef\xbb\xbf", bytes(4096)),
 )
 """How files of other kinds begin."""
 

@@ -13,7 +13,6 @@ from safetensors.numpy import save
 
 import vgg
 from vgg import Recipe
-
 from vgg.core.params import load_spec
 from vgg.training.checkpoints import initial
 
@@ -24,13 +23,17 @@ from .specs import SPECIALS, SPECS
 
 SPEC = SPECS[0]
 DTYPES = (*("BF16", "F8_E4M3", "F8_E5M2", "I64", "BOOL", "U8", "F16", "F64", "I32", "C64", "F4", "", "f32"), 7, None)
+CASTS = (("I64", "i8"), ("BOOL", "?"), ("U8", "u1"), ("F16", "f2"), ("BF16", "u2"), ("F32", "f4"))
 SIZES = (0, 1, 7, 2**20, 2**31, 2**40, 2**63, 2**64 - 1)
 
 
 def parts(data: bytes) -> tuple[dict[str, Any], bytes]:
     """Return (header, arrays) of a safetensors file."""
     end = 8 + int.from_bytes(data[:8], "little")
-    return json.loads(data[8:end]), data[end:]
+    header = json.loads(data[8:end])
+    if "__metadata__" in header:
+        header["__metadata__"] = dict(sorted(header["__metadata__"].items()))  # safetensors writes them in any order
+    return header, data[end:]
 
 
 def joined(header: bytes, arrays: bytes, length: int | None = None) -> bytes:
@@ -59,7 +62,7 @@ def mutant(random: Random, data: bytes) -> bytes:
 def recast(random: Random, data: bytes) -> bytes:
     """Return a sound file whose arrays have another dtype or values that no training gives."""
     header, arrays = parts(data)
-    kind, dtype = random.choice((("I64", "i8"), ("BOOL", "?"), ("U8", "u1"), ("F16", "f2"), ("BF16", "u2"), ("F32", "f4")))
+    kind, dtype = random.choice(CASTS)
     value, end = random.choice((0, 1, 7)), 0
     whole = np.full(len(arrays) // 4, value, dtype)
     if kind == "F32":
@@ -92,7 +95,8 @@ class Fuzz(FileFuzzer):
         metadata = {"spec": SPEC.to_json()}
         state = {**params, **{f"velocity/{name}": array for name, array in params.items()}, "step": np.array(7)}
         vgg.save_params(home / "w.safetensors", params, SPEC)
-        self.valid = ((home / "w.safetensors").read_bytes(), save(state, metadata={**metadata, "place": "[1, 2]"}))
+        files = (home / "w.safetensors").read_bytes(), save(state, metadata={**metadata, "place": "[1, 2]"})
+        self.valid = tuple(joined(json.dumps(header).encode(), arrays) for header, arrays in map(parts, files))
 
     def structured(self, random: Random, data: bytes) -> bytes:
         return (recast if random.random() < 0.2 else mutant)(random, data)
@@ -105,7 +109,8 @@ class Fuzz(FileFuzzer):
         path = self.path(folder)
         if self.way == 0:
             load_spec(path)
-        arrays = vgg.load_params(path) if self.way < 2 else initial(SPEC, dataclasses.replace(Recipe(), init_from=str(path)))
+        plan = dataclasses.replace(Recipe(), init_from=str(path))
+        arrays = vgg.load_params(path) if self.way < 2 else initial(SPEC, plan)
         for name, array in arrays.items():
             if array.dtype.kind != "f":
                 raise UnsoundError(f"an array of {array.dtype} passed as weights: {name}")

@@ -14,6 +14,7 @@ from . import mutations, oracle, weights
 from .base import Fuzzer, command
 
 JOB = ("--arch", "tiny.toml", *oracle.TRAIN, "--epochs", "1", "--env", "current", "--timeout", "2")
+EVENT = {"epoch": 0, "step": 0, "loss": 1.0, "lr": 0.1, "number": 1, "seconds": 0.1, "images": 8}
 Message = tuple[bytes, bytes]
 """(line, arrays)."""
 
@@ -29,7 +30,7 @@ class Fuzz(Fuzzer):
         self._shell(f'{python} "$@" | tee {shlex.quote(str(tape))}')
         self._compare(home / "valid")
         self.session = recorded(tape.read_bytes())
-        self._shell(f'cat {shlex.quote(str(home / "spoilt"))}; exec cat >{shlex.quote("/dev/null")}')
+        self._shell(f"cat {shlex.quote(str(home / 'spoilt'))}; exec cat >/dev/null")
 
     def _shell(self, script: str) -> None:
         shell = self.home / "python"
@@ -45,7 +46,8 @@ class Fuzz(Fuzzer):
         self.out = folder / "run"
         messages = list(self.session)
         place = random.choice((0, 1, 2, random.randrange(len(messages))))
-        (self.home / "spoilt").write_bytes(b"".join([*map(b"".join, messages[:place]), *self._spoilt(random, messages, place)]))
+        sound = map(b"".join, messages[:place])
+        (self.home / "spoilt").write_bytes(b"".join([*sound, *self._spoilt(random, messages, place)]))
 
     def _spoilt(self, random: Random, messages: list[Message], place: int) -> list[bytes]:
         line, arrays = messages[place]
@@ -64,8 +66,7 @@ class Fuzz(Fuzzer):
                 other = random.choice(messages)
                 return [b"".join(other), *rest]
             case 5:
-                event = {"event": mutations.treewise(random, {"epoch": 0, "step": 0, "loss": 1.0, "number": 1, "seconds": 0.1})}
-                return [_line({**event, "bytes": 0}), line + arrays, *rest]
+                return [_line({"event": mutations.treewise(random, EVENT), "bytes": 0}), line + arrays, *rest]
         return [_line(mutations.treewise(random, json.loads(line))), arrays, *rest]
 
     def read(self, folder: Path) -> None:

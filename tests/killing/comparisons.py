@@ -30,12 +30,13 @@ class Comparison(Game):
     def command(self) -> tuple[Command, Path]:
         out = self.home / "rough"
         shutil.rmtree(out, ignore_errors=True)
-        return self.start("compare", *NAMES, "--arch", "net.toml", *JOB, "--out", "rough"), out / self.random.choice(NAMES)
+        command = self.start("compare", *NAMES, "--arch", "net.toml", *JOB, "--out", "rough")
+        return command, out / self.random.choice(NAMES)
 
     def faults(self, death: Death) -> list[str]:
         self.hits.clear()
         self.ended += death.status == 0
-        if death.status not in (0, 1) or death.aim.target == "parent" and death.status:
+        if death.status not in (0, 1) or (death.aim.target == "parent" and death.status):
             return []
         columns = json.loads((self.home / "rough" / "compare.json").read_text())["backends"]
         sound = [name for name in NAMES if columns.get(name, {}).get("ok")]

@@ -17,7 +17,7 @@ from .lives import Aim, Death, aims, live
 from .phases import EPOCHS, Watch, timed
 from .processes import Command
 
-NET = 'blocks = [[1, 4], [1, 6]]\ninput_shape = [1, 13, 10]\nclasses = 10\nhead = {hidden = [9], dropout = 0.5}\n'
+NET = "blocks = [[1, 4], [1, 6]]\ninput_shape = [1, 13, 10]\nclasses = 10\nhead = {hidden = [9], dropout = 0.5}\n"
 JOB = ("--dataset", "digits", "--batch-size", "180", "--lr", "0.05", "--set", "momentum=0.9", "--epochs", str(EPOCHS))
 
 

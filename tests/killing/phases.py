@@ -5,6 +5,7 @@ from __future__ import annotations
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from random import Random
 
@@ -88,9 +89,11 @@ def timed(command: Command, run: Path) -> dict[str, float]:
         times.append(time.monotonic())
     command.process.wait()
     times.append(time.monotonic())
-    spans = [end - start for start, end in zip(times, times[1:], strict=False)]
+    spans = [end - start for start, end in pairwise(times)]
     each = spans[3] / (EPOCHS * STEPS)
     return {
         **dict(zip(("environment", "import", "compile"), spans, strict=False)),
-        **{"step": each, "evaluation": each, "finish": spans[4]},
+        "step": each,
+        "evaluation": each,
+        "finish": spans[4],
     }

@@ -79,14 +79,19 @@ class Command:
 
     def survivors(self, seconds: float) -> list[str]:
         """Return what still runs after so many ``seconds``, and end it by force."""
-        until = time.monotonic() + seconds
-        while (pids := self.members()) and time.monotonic() < until:
-            time.sleep(0.02)
+        pids = self._left(seconds)
         lines = [f"{pid} {_read(Path(f'/proc/{pid}/cmdline')).replace(bytes(1), b' ').decode()[-200:]}" for pid in pids]
         for pid in pids:
             send(pid, signal.SIGKILL)
         self.process.wait()
+        self._left(5)
         return lines
+
+    def _left(self, seconds: float) -> list[int]:
+        until = time.monotonic() + seconds
+        while (pids := self.members()) and time.monotonic() < until:
+            time.sleep(0.02)
+        return pids
 
 
 def send(pid: int, number: signal.Signals) -> None:
