@@ -103,7 +103,7 @@ def killed(home: Path, seconds: float, seed: int, backends: list[str]) -> dict[s
         except Exception as error:  # noqa: BLE001 - the others go on
             where = {"kind": f"kill of {name}", "seed": seed, "index": games[-1].plays if len(games) > number else 0}
             errors.append({**where, "what": f"could not be judged: {type(error).__name__}: {error}"})
-    errors += [error for game in games for error in game.errors]
+    errors += grouped([error for game in games for error in game.errors])
     survived = sum(sum(game.kills.values()) for game in games)
     table = {game.name: game.table_of_kills() for game in games}
     ended = {game.name: game.ended for game in games}

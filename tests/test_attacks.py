@@ -75,8 +75,14 @@ def _made(fuzz: Fuzzer, home: Path) -> list[dict[str, bytes]]:
     return [{path.name: path.read_bytes() for path in folder.iterdir() if path.is_file()} for folder in folders]
 
 
-def test_every_kind_has_a_fuzzer() -> None:
-    assert all(issubclass(fuzzer(kind), Fuzzer) for kind in KINDS)
+@pytest.mark.parametrize("kind", KINDS)
+def test_every_kind_reads_a_valid_input_and_then_hostile_ones(kind: str) -> None:
+    assert Campaign(kind, seed=0).run(60, most=1).inputs == 1
+
+
+def test_a_kind_whose_valid_input_is_refused_is_no_kind() -> None:
+    with pytest.raises(RuntimeError, match="the fuzzer is at fault, or a valid input is refused"):
+        Campaign("planted:Refuses", seed=0).run(60, most=1)
 
 
 def test_raw_texts_and_repeated_keys_stand_in_json_and_toml_as_they_are() -> None:

@@ -27,6 +27,13 @@ class Fuzzer(ABC):
         self.home = home
 
     @abstractmethod
+    def plain(self, folder: Path) -> bool:
+        """Write a valid input into the empty ``folder``, which must be read without an error.
+
+        Return False where there is none at hand.
+        """
+
+    @abstractmethod
     def make(self, random: Random, folder: Path) -> None:
         """Write one hostile input into the empty ``folder``."""
 

@@ -53,7 +53,7 @@ class Campaign:
                 self.inputs += len(line) == 1 and at != READY
             how = "hang beyond signals" if child.poll() is None else f"the process ended with {child.returncode}"
         if at == READY or (child.returncode or 0) > 0:
-            raise RuntimeError(f"{self.kind}: {how}; this is a fault of the fuzzer")
+            raise RuntimeError(f"{self.kind}: {how}; the fuzzer is at fault, or a valid input is refused")
         self._note({"at": at, "what": how, "where": ""})
         return at + 1
 

@@ -20,6 +20,10 @@ class FileFuzzer(Fuzzer):
     valid: tuple[bytes, ...] = ()
     specials: tuple[bytes, ...] = ()
 
+    def plain(self, folder: Path) -> bool:
+        (folder / f"input{self.SUFFIXES[0]}").write_bytes(self.valid[0])
+        return True
+
     def make(self, random: Random, folder: Path) -> None:
         (folder / FOREIGN).write_text("mine")
         self.lay(random, folder / f"input{random.choice(self.SUFFIXES)}")

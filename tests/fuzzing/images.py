@@ -38,6 +38,11 @@ class Fuzz(FileFuzzer):
         packed = gzip.compress(data, mtime=0)
         return packed * random.choice((1, 1, 1, 2)) + random.choice((b"", b"", b"\0", b"trailing"))
 
+    def plain(self, folder: Path) -> bool:
+        for name, content in VALID.items():
+            (folder / name).write_bytes(gzip.compress(content))
+        return True
+
     def make(self, random: Random, folder: Path) -> None:
         (folder / FOREIGN).write_text("mine")
         spoilt = random.choice((*NAMES, None))
@@ -57,6 +62,9 @@ class Fuzz(FileFuzzer):
 
 class Folder(Fuzz):
     """The folder that ``--data`` names, in which files are other than Fashion-MNIST's, or no files."""
+
+    def plain(self, folder: Path) -> bool:
+        return False  # the dataset is not part of this project
 
     def make(self, random: Random, folder: Path) -> None:
         for name in self._names(random):

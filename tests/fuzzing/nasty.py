@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import os
 import socket
 from collections.abc import Callable
@@ -38,7 +39,7 @@ def value(random: Random) -> Any:
     """Return a value that is wrong in most places."""
     pool = random.choice((TEXTS, TOKENS, NUMBERS, OTHERS))
     chosen = random.choice(pool)
-    return f"{RAW}{chosen}{RAW}" if pool is TOKENS else chosen
+    return f"{RAW}{chosen}{RAW}" if pool is TOKENS else copy.deepcopy(chosen)
 
 
 def _linked(target: str) -> Callable[[Path], None]:

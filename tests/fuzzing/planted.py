@@ -9,7 +9,14 @@ from pathlib import Path
 from vgg import VGGError
 
 from .base import FOREIGN
-from .specs import Fuzz as Specs
+from .specs import Fuzz
+
+
+class Specs(Fuzz):
+    """Specs, of which none is valid."""
+
+    def plain(self, folder: Path) -> bool:
+        return False
 
 
 class Raises(Specs):
@@ -62,3 +69,8 @@ class Leaves(Specs):
 class Escapes(Specs):
     def read(self, folder: Path) -> None:
         (folder.parent / "outside").touch()
+
+
+class Refuses(Fuzz):
+    def read(self, folder: Path) -> None:
+        raise VGGError("not even this")

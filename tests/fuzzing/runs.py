@@ -46,6 +46,11 @@ class Fuzz(Fuzzer):
     def owns(self, path: str) -> bool:
         return OWN.fullmatch(path) is not None
 
+    def plain(self, folder: Path) -> bool:
+        shutil.copytree(self.home / "valid", folder / "run")
+        self.first = self._first_row(folder / "run")
+        return True
+
     def make(self, random: Random, folder: Path) -> None:
         run = folder / "run"
         shutil.copytree(self.home / "valid", run)

@@ -40,9 +40,14 @@ class Fuzz(FileFuzzer):
     SUFFIXES = (".json", ".toml", ".TOML", ".JSON", ".toml")
     valid = tuple(spec.to_json().encode() for spec in SPECS) + tuple(spec.to_toml().encode() for spec in SPECS)
     specials = SPECIALS
+    options: tuple[str, ...] | None = None
 
     def structured(self, random: Random, data: bytes) -> bytes:
         return super().structured(random, data) if data.startswith(b"{") else toml_mutant(random, data)
+
+    def plain(self, folder: Path) -> bool:
+        self.options = ("--json",)
+        return super().plain(folder)
 
     def make(self, random: Random, folder: Path) -> None:
         super().make(random, folder)

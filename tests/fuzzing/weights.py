@@ -101,6 +101,10 @@ class Fuzz(FileFuzzer):
     def structured(self, random: Random, data: bytes) -> bytes:
         return (recast if random.random() < 0.2 else mutant)(random, data)
 
+    def plain(self, folder: Path) -> bool:
+        self.way = 1
+        return super().plain(folder)
+
     def make(self, random: Random, folder: Path) -> None:
         super().make(random, folder)
         self.way = random.randrange(3)

@@ -42,6 +42,11 @@ class Fuzz(Fuzzer):
         job = [str(self.home / word) if word == "tiny.toml" else word for word in JOB]
         command("compare", "evil", *job, "--out", str(out))
 
+    def plain(self, folder: Path) -> bool:
+        self.out = folder / "run"
+        (self.home / "spoilt").write_bytes(b"".join(map(b"".join, self.session)))
+        return True
+
     def make(self, random: Random, folder: Path) -> None:
         self.out = folder / "run"
         messages = list(self.session)

@@ -17,14 +17,14 @@ class Chain(Game):
         more = ("--replicas", str(replicas), "--deterministic") if replicas > 1 else ()
         self.job = ("train", backend, "net.toml", *JOB, "--every", "1", *more)
         self.norm = "batch_norm = true\n" if replicas == 1 else ""
-        others = () if backend == "oracle" else ("uv", "launcher") if more and backend == "torch" else ("uv",)
-        super().__init__(f"{backend}, {replicas} replicas" if more else backend, table, ("parent", "worker", *others))
+        self.silent = 10 if backend == "oracle" else 30
+        super().__init__(f"{backend}, {replicas} replicas" if more else backend, table)
 
-    def begin(self) -> dict[str, float]:
+    def begin(self) -> tuple[dict[str, float], tuple[str, ...]]:
         (self.home / "net.toml").write_text(self.norm + NET)
-        seconds = self.timed(self.start(*self.job, "--out", "calm"), self.home / "calm")
+        times = self.timed(self.start(*self.job, "--out", "calm"), self.home / "calm")
         self.calm, self.rough = left(self.home / "calm"), self.home / "rough"
-        return seconds
+        return times
 
     def command(self) -> tuple[Command, Path]:
         resume = (self.rough / "run.json").exists()

@@ -17,15 +17,17 @@ NAMES = ("oracle", "evil")
 class Comparison(Game):
     """A comparison of two backends, begun anew in every life."""
 
-    def __init__(self, table: Table) -> None:
-        super().__init__("comparison", table, ("parent", "worker"))
+    silent = 10
 
-    def begin(self) -> dict[str, float]:
+    def __init__(self, table: Table) -> None:
+        super().__init__("comparison", table)
+
+    def begin(self) -> tuple[dict[str, float], tuple[str, ...]]:
         (self.home / "net.toml").write_text(NET)
         command, run = self.command()
-        seconds = self.timed(command, run)
+        times = self.timed(command, run)
         self.calm = left(run)
-        return seconds
+        return times
 
     def command(self) -> tuple[Command, Path]:
         out = self.home / "rough"

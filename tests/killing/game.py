@@ -33,22 +33,22 @@ class Table:
 class Game(ABC):
     """A command that is played with under ``name``. Its errors and its kills are counted."""
 
-    SILENT = 30
+    silent = 30
     """Seconds that a worker may be silent."""
 
-    def __init__(self, name: str, table: Table, targets: tuple[str, ...]) -> None:
+    def __init__(self, name: str, table: Table) -> None:
         self.name, self.table, self.home = name, table, table.home / name.replace(", ", "-")
         self.random = Random(f"{table.seed}/{name}")
-        self.deck = self._shuffled(aims(targets))
         self.kills, self.plays, self.ended = Counter[Aim](), 0, 0
         self.errors: list[dict[str, Any]] = []
         self.hits: list[str] = []
         (self.home / "tmp").mkdir(parents=True)
-        self.seconds = self.begin()
+        self.seconds, targets = self.begin()
+        self.deck = self._shuffled(aims(targets))
 
     @abstractmethod
-    def begin(self) -> dict[str, float]:
-        """Run the command undisturbed, and return the seconds that its phases took."""
+    def begin(self) -> tuple[dict[str, float], tuple[str, ...]]:
+        """Run the command undisturbed, and return what ``timed`` does."""
 
     @abstractmethod
     def command(self) -> tuple[Command, Path]:
@@ -83,14 +83,17 @@ class Game(ABC):
 
     def start(self, *arguments: str) -> Command:
         """Start ``vgg`` with these arguments in this game's folder."""
-        return Command(self.home, (*arguments, "--timeout", str(self.SILENT)), self.table.plugins)
+        return Command(self.home, (*arguments, "--timeout", str(self.silent)), self.table.plugins)
 
-    def timed(self, command: Command, run: Path) -> dict[str, float]:
-        """Return the seconds of the phases of a command that nothing disturbs. Raises ``RuntimeError`` if it fails."""
-        seconds = timed(command, run)
+    def timed(self, command: Command, run: Path) -> tuple[dict[str, float], tuple[str, ...]]:
+        """Return (seconds of the phases, targets) of a command that nothing disturbs.
+
+        Raises ``RuntimeError`` if it fails.
+        """
+        times = timed(command, run)
         if command.process.returncode:
             raise RuntimeError(f"{self.name}: fails undisturbed: {command.said.read_text()[-500:]}")
-        return seconds
+        return times
 
     def _shuffled(self, deck: Sequence[Aim]) -> Iterator[Aim]:
         while True:

@@ -55,7 +55,7 @@ class Death:
 
     def to_dict(self) -> dict[str, Any]:
         """Return plain values for JSON."""
-        return {**asdict(self.aim), "status": self.status, "wrong": self.wrong}
+        return {"what": "; ".join(self.wrong), "where": "", **asdict(self.aim), "status": self.status}
 
 
 def live(command: Command, watch: Watch, aim: Aim, random: Random, usual: set[str]) -> Death:

@@ -9,7 +9,7 @@ from itertools import pairwise
 from pathlib import Path
 from random import Random
 
-from .processes import Command
+from .processes import TARGETS, Command
 
 EPOCHS, STEPS = 3, 8
 """Of a whole run: epochs, and steps of each."""
@@ -80,20 +80,23 @@ def _rows(run: Path, key: str) -> int:
         return 0
 
 
-def timed(command: Command, run: Path) -> dict[str, float]:
-    """Watch an undisturbed run to its end; return the seconds that its phases took."""
+def timed(command: Command, run: Path) -> tuple[dict[str, float], tuple[str, ...]]:
+    """Watch an undisturbed run to its end; return the seconds that its phases took, and its targets."""
     watch, times = Watch(command, run, Random(0), {}), [time.monotonic()]
+    watch.goal = 1
     for phase in ("import", "compile", "step", "finish"):
-        watch.goal = 1
         watch.wait(phase)
         times.append(time.monotonic())
+        if phase == "compile":
+            targets = tuple(target for target in TARGETS if command.find(target, watch.random) is not None)
     command.process.wait()
     times.append(time.monotonic())
     spans = [end - start for start, end in pairwise(times)]
     each = spans[3] / (EPOCHS * STEPS)
-    return {
+    seconds = {
         **dict(zip(("environment", "import", "compile"), spans, strict=False)),
         "step": each,
         "evaluation": each,
         "finish": spans[4],
     }
+    return seconds, targets
