@@ -15,6 +15,7 @@ from . import nasty
 
 AGAIN = "@@again@@"
 """A key with this at its end stands for the key without it, which is then there twice."""
+_AGAIN = re.compile(f'"([a-z_]{{1,40}}){AGAIN}"')
 _RAW = re.compile(f'"{nasty.RAW}(.*?){nasty.RAW}"', re.DOTALL)
 Spot = tuple[Any, Any]
 """(container, key or index) of a value."""
@@ -152,5 +153,5 @@ def to_toml(tree: Any) -> bytes:
         text = tomli_w.dumps(tree)
     except (TypeError, ValueError, AttributeError):
         return to_json(tree)
-    text = re.sub(f'"?([a-z_]*){AGAIN}"?', r"\1", text)
+    text = _AGAIN.sub(r"\1", text)
     return _RAW.sub(lambda raw: raw[1].replace('\\"', '"'), text).encode(errors="surrogatepass")

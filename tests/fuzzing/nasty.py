@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import copy
 import os
+import shutil
 import socket
 from collections.abc import Callable
 from pathlib import Path
@@ -78,6 +79,7 @@ PLACES: dict[str, Callable[[Path], None]] = {
 
 def put(random: Random, path: Path) -> None:
     """Put something that is not a regular file, or is none of a usual size, at ``path``."""
-    if path.is_symlink() or path.is_file():
-        path.unlink()
+    if path.is_dir() and not path.is_symlink():
+        shutil.rmtree(path)
+    path.unlink(missing_ok=True)
     PLACES[random.choice(list(PLACES))](path)

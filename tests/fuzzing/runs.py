@@ -69,14 +69,12 @@ class Fuzz(Fuzzer):
             case 0:
                 path.unlink()
             case 1:
-                path.unlink()
                 nasty.put(random, path)
             case 2:
                 path.write_bytes(mutations.noise(random, b""))
             case 3 | 4 if path.suffix == ".safetensors":
                 path.rename(path.with_stem(random.choice(NAMES)))
             case 3:
-                shutil.rmtree(run / "checkpoints", ignore_errors=True)
                 nasty.put(random, run / "checkpoints")
             case _:
                 self._change(random, path)

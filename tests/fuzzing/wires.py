@@ -13,7 +13,7 @@ from typing import Any
 from . import mutations, oracle, weights
 from .base import Fuzzer, command
 
-JOB = ("--arch", "tiny.toml", *oracle.TRAIN, "--epochs", "1", "--env", "current", "--timeout", "2")
+JOB = ("--arch", "tiny.toml", *oracle.TRAIN, "--epochs", "1", "--env", "current")
 EVENT = {"epoch": 0, "step": 0, "loss": 1.0, "lr": 0.1, "number": 1, "seconds": 0.1, "images": 8}
 Message = tuple[bytes, bytes]
 """(line, arrays)."""
@@ -28,7 +28,7 @@ class Fuzz(Fuzzer):
         (home / "tiny.toml").write_text(oracle.TINY)
         python, tape = shlex.quote(sys.executable), home / "tape"
         self._shell(f'{python} "$@" | tee {shlex.quote(str(tape))}')
-        self._compare(home / "valid")
+        self._compare(home / "valid", 60)
         self.session = recorded(tape.read_bytes())
         self._shell(f"cat {shlex.quote(str(home / 'spoilt'))}; exec cat >/dev/null")
 
@@ -38,9 +38,9 @@ class Fuzz(Fuzzer):
         shell.chmod(0o755)
         sys.executable = str(shell)
 
-    def _compare(self, out: Path) -> None:
+    def _compare(self, out: Path, timeout: int) -> None:
         job = [str(self.home / word) if word == "tiny.toml" else word for word in JOB]
-        command("compare", "evil", *job, "--out", str(out))
+        command("compare", "evil", *job, "--timeout", str(timeout), "--out", str(out))
 
     def plain(self, folder: Path) -> bool:
         self.out = folder / "run"
@@ -75,7 +75,7 @@ class Fuzz(Fuzzer):
         return [_line(mutations.treewise(random, json.loads(line))), arrays, *rest]
 
     def read(self, folder: Path) -> None:
-        self._compare(self.out)
+        self._compare(self.out, 1)
 
 
 def _line(head: Any) -> bytes:
