@@ -12,7 +12,9 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from kills import killed
+from killing.chains import Chain
+from killing.game import Table
+from killing.lives import Aim
 from safetensors.numpy import load_file
 
 from vgg.process import registry
@@ -30,9 +32,11 @@ Start = Callable[..., subprocess.Popen[str]]
 
 
 @pytest.mark.parametrize("backend", registry.own_names())
-def test_a_run_that_was_killed_ends_as_if_it_had_not_been(backend: str) -> None:
-    found = killed(backend, kills=2)
-    assert (found["kills"], found["runs"], found["steps"], found["same_bits"]) == (2, 1, 120, True)
+def test_a_run_that_was_killed_ends_as_if_it_had_not_been(backend: str, tmp_path: Path) -> None:
+    chain = Chain(backend, Table(0, tmp_path, os.environ.get("PYTHONPATH", "")))
+    assert chain.play(Aim("step", "worker", "SIGKILL")).hit
+    assert chain.play(Aim("step", "worker", "SIGSTOP SIGCONT")).status == 0
+    assert chain.ended == 1
 
 
 @pytest.fixture
