@@ -443,7 +443,7 @@ def test_a_process_that_goes_on_printing_does_not_hinder_the_end(tmp_path: Path)
 
 
 MUCH = "head -c 50000000 /dev/zero | tr '\\0' y"
-FLOOD = f'{MUCH} >&2; {MUCH} > "$3"; read job; cat {{}}; exec cat >&2'
+FLOOD = f'{MUCH} >&2; {MUCH} > "$4"; read job; cat {{}}; exec cat >&2'
 
 
 def test_a_worker_that_prints_without_end_fills_no_disk(
@@ -452,6 +452,7 @@ def test_a_worker_that_prints_without_end_fills_no_disk(
     monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
     with says(facts(), FLOOD) as worker:
         assert worker.facts() == FACTS
+        assert worker._channel.log._forgotten > 49_000_000
         assert sum(path.stat().st_size for path in tmp_path.glob("vgg-*/*") if not path.is_dir()) == 0
         worker._channel.kill()
         with pytest.raises(BackendError) as caught:

@@ -36,6 +36,7 @@ REFUSED = [
     ["train", "--resume", "x"],
     ["compare"],
     ["bench"],
+    ["env"],
 ]
 
 

@@ -35,7 +35,7 @@ class Fuzz(Fuzzer):
     def __init__(self, home: Path) -> None:
         super().__init__(home)
         oracle.announce(home / "plugins")
-        Setup.worker = lambda setup, entry: oracle.Inside(entry)  # type: ignore[method-assign,assignment,return-value]
+        Setup.worker = lambda setup, entry, **_: oracle.Inside(entry)  # type: ignore[method-assign,assignment]
         (home / "tiny.toml").write_text(oracle.TINY)
         job = ("train", "oracle", str(home / "tiny.toml"), *oracle.TRAIN, "--every", "1", "--keep", "3", "--json")
         command(*job, "--epochs", "2", "--out", str(home / "valid"))

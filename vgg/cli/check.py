@@ -39,11 +39,12 @@ def run(arguments: Namespace) -> int:
 
     The last lines that it prints say how much of the suite was judged.
     """
-    from ..conformance.run import INTERRUPTED
     from ..core import files, systems
     from ..core.texts import one_line
 
     systems.check_posix("vgg check")
+    from ..conformance.run import INTERRUPTED
+
     if arguments.json:
         files.check_standard_output()
     with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
