@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from argparse import ArgumentParser, Namespace
 
+from ..core import systems
 from ..process import environments
 from ..report.rows import size
 from .arguments import print_json
@@ -20,6 +21,7 @@ def add(command: ArgumentParser) -> None:
 
 def run(arguments: Namespace) -> int:
     """List the environments, or rebuild or remove one."""
+    systems.check_posix("vgg env")
     if arguments.rebuild is not None:
         return _changed(arguments, "rebuilt", arguments.rebuild, environments.rebuild(arguments.rebuild))
     if arguments.remove is not None:
