@@ -8,11 +8,11 @@ import pickle
 
 import numpy as np
 import torch
-from citizens import Check, images, labels
+from citizens import Check, images, labels, narrow_as_wide, refused
 from torch.nn import functional as F  # noqa: N812
 
 from vgg import Spec
-from vgg.backends.torch import build, dump, forward, load, loss_and_grads, trace
+from vgg.backends.torch import build, dump, forward, learner, load, loss_and_grads, trace
 
 
 def compiles_as_one_graph(spec: Spec) -> None:
@@ -63,6 +63,25 @@ def hooks_see_what_trace_sees(spec: Spec) -> None:
         np.testing.assert_array_equal(seen[name.replace("fc1.", "fc1_")].numpy(), wanted)
 
 
+def hooks_see_what_each_layer_gives(spec: Spec) -> None:
+    """Also after the pass, and with its gradient, as Grad-CAM needs both."""
+    model, seen, gradients = build(spec).eval(), dict[str, torch.Tensor](), list[torch.Tensor]()
+    conv = model.block1.conv1
+    conv.register_forward_hook(lambda _m, _i, out: seen.update(conv=out))
+    conv.register_full_backward_hook(lambda _m, _i, out: gradients.append(out[0]))
+    model(torch.from_numpy(images(spec))).sum().backward()
+    assert (seen["conv"] < 0).any()
+    assert gradients[0].shape == seen["conv"].shape
+
+
+def squares_in_float32(spec: Spec) -> None:
+    narrow_as_wide(build, learner, spec)
+
+
+def refuses_other_devices_and_dtypes(spec: Spec) -> None:
+    refused(build, spec)
+
+
 def trains_in_a_loop_of_ones_own(spec: Spec) -> None:
     model = build(spec).eval()
     x, y = torch.from_numpy(images(spec)), torch.from_numpy(labels(spec))
@@ -102,6 +121,9 @@ CHECKS: dict[str, Check] = {
         pickles,
         saves_weights_alone,
         hooks_see_what_trace_sees,
+        hooks_see_what_each_layer_gives,
+        squares_in_float32,
+        refuses_other_devices_and_dtypes,
         trains_in_a_loop_of_ones_own,
         leaves_the_process_alone,
     )

@@ -214,7 +214,7 @@ class Backend(Protocol):
         ...
 
 
-def check_build(dtype: str, device: str, gpus: Callable[[], int] = lambda: 1) -> None:
+def check_build(dtype: str, device: str, gpus: Callable[[], int]) -> None:
     """Raise ``VGGError`` unless ``dtype`` is in ``DTYPES`` and ``device`` in ``DEVICES`` and there.
 
     ``gpus`` returns the number of GPUs that the framework sees.

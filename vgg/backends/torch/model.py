@@ -21,6 +21,15 @@ from .. import Array, Arrays, check_build
 from .numbers import numpy
 
 
+class LRN(nn.LocalResponseNorm):
+    """Normalises over near channels in float32 at least, because 256 squared is too large for float16."""
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        """Return ``x`` (N, C, H, W) normalised, in its dtype."""
+        with torch.autocast(x.device.type, enabled=False):
+            return super().forward(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
+
+
 def vgg_block(
     block: Block,
     channels: int,
@@ -30,16 +39,17 @@ def vgg_block(
 ) -> nn.Sequential:
     """Return one block for (N, ``channels``, H, W): convolutions, each with ReLU, then a max-pool."""
     layers: OrderedDict[str, nn.Module] = OrderedDict()
-    exact = {"dtype": getattr(torch, dtype)}
+    numbers = {"dtype": getattr(torch, dtype)}
     for i, conv in enumerate(block.convs, 1):
-        layers[f"conv{i}"] = nn.Conv2d(channels, conv.channels, conv.kernel, conv.stride, conv.padding, **exact)
+        layers[f"conv{i}"] = nn.Conv2d(channels, conv.channels, conv.kernel, conv.stride, conv.padding, **numbers)
         if batch_norm:
             # torch's momentum is the share of the new statistic; in other frameworks it is the share of the old one.
-            layers[f"bn{i}"] = nn.BatchNorm2d(conv.channels, BATCH_NORM_EPSILON, 1 - BATCH_NORM_MOMENTUM, **exact)
-        layers[f"relu{i}"] = nn.ReLU(inplace=True)
+            momentum = 1 - BATCH_NORM_MOMENTUM
+            layers[f"bn{i}"] = nn.BatchNorm2d(conv.channels, eps=BATCH_NORM_EPSILON, momentum=momentum, **numbers)
+        layers[f"relu{i}"] = nn.ReLU()
         if conv.lrn:
             # torch divides alpha by the size of the window; Krizhevsky does not.
-            layers[f"lrn{i}"] = nn.LocalResponseNorm(LRN_SIZE, LRN_ALPHA * LRN_SIZE, LRN_BETA, LRN_K)
+            layers[f"lrn{i}"] = LRN(LRN_SIZE, alpha=LRN_ALPHA * LRN_SIZE, beta=LRN_BETA, k=LRN_K)
         channels = conv.channels
     if block.pool:
         layers["pool"] = nn.MaxPool2d(block.pool.kernel, block.pool.stride)
@@ -52,7 +62,7 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> nn.Sequ
     Its state dict has the canonical names. ``dtype`` is float32 or float64, ``device`` cpu or gpu. Raises ``VGGError``
     for others.
     """
-    check_build(dtype, device)
+    check_build(dtype, device, torch.cuda.device_count)
     layers: OrderedDict[str, nn.Module] = OrderedDict()
     with torch.device("meta"):  # shapes only; otherwise the layers would draw values from the generator of the process
         channels = spec.input_shape[0]
@@ -66,7 +76,7 @@ def build(spec: Spec, *, dtype: str = "float32", device: str = "cpu") -> nn.Sequ
         width = channels if spec.head.global_pool else int(np.prod(spec.feature_shape))
         for i, hidden in enumerate(spec.head.hidden, 1):
             layers[f"fc{i}"] = nn.Linear(width, hidden, dtype=getattr(torch, dtype))
-            layers[f"fc{i}_relu"] = nn.ReLU()
+            layers[f"fc{i}_relu"] = nn.ReLU()  # fc1.relu in the layer table; a module's name holds no dot
             if spec.head.dropout:
                 layers[f"fc{i}_dropout"] = nn.Dropout(spec.head.dropout)
             width = hidden
