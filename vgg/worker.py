@@ -23,11 +23,21 @@ from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
 
-from .backends import DTYPES, FACTS, FUNCTIONS, LEVEL, LEVELS, NEEDED, PRECISIONS, check_floats, check_images
+from .backends import (
+    DTYPES,
+    FACTS,
+    FUNCTIONS,
+    LEVEL,
+    LEVELS,
+    NEEDED,
+    PRECISIONS,
+    check_floats,
+    check_images,
+    check_masks,
+)
 from .conformance.promises import PROMISES, BrokenError, Stage
 from .core import replicas
 from .core.errors import ContractError, VGGError, mismatch, unknown
-from .core.masks import dropouts
 from .core.recipe import Recipe
 from .core.spec import Spec
 from .core.texts import shortened
@@ -161,9 +171,8 @@ class Session:
     def step(self, arrays: wire.Arrays, lr: float) -> Reply:
         masks = {name.removeprefix(wire.MASK): a for name, a in arrays.items() if name.startswith(wire.MASK)}
         options = {"masks": masks} if masks else {}
-        wanted = {row.name for row in dropouts(self.slot.spec)} if self.slot.spec and masks else set()
-        if masks.keys() != wanted:
-            raise mismatch("masks", list(masks), f"one for each of {sorted(wanted)}")
+        if self.slot.spec:
+            check_masks(masks, len(arrays["x"]), self.slot.spec)
         with _unchanged(arrays):
             return float(self.slot.learner.step(arrays["x"], arrays["y"], lr, **options)), {}
 

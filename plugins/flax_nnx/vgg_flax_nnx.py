@@ -174,7 +174,7 @@ class Learner:
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> jax.Array:
         """Forward, backward, update; the loss before it."""
-        check_batch(x, y, self.model.spec)
+        check_batch(x, y, self.model.spec, masks)
         seed = np.uint32(self.recipe.mask_seed(self.steps))
         with _numerics(self.model.dtype):
             batch = jax.device_put(jax.tree.map(_own, (x, y, dict(masks or {}))), self.device)

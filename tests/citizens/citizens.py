@@ -49,6 +49,20 @@ def refused(build: Callable[..., object], spec: Spec) -> None:
         raise AssertionError(wrong)
 
 
+def misfits_refused(build: Callable[..., Any], learner: Callable[..., Any], spec: Spec) -> None:
+    """A learner refuses masks that a framework would broadcast or cut, and one too many or too few."""
+    mask = np.ones((3, 9), np.float32)
+    for wrong in (mask[:1], mask[:, :1], np.ones((4, 9)), mask[None], mask.T):
+        for masks in ({"fc1.dropout": wrong}, {"fc1.dropout": mask, "fc2.dropout": mask}, {"fc1": mask}):
+            learning = learner(build(spec), Recipe())
+            try:
+                learning.step(images(spec), labels(spec), 0.1, masks)
+            except VGGError:
+                assert learning.state()["step"] == 0
+                continue
+            raise AssertionError(masks)
+
+
 def narrow_as_wide(build: Callable[..., Any], learner: Callable[..., Any], spec: Spec) -> None:
     """A learner in float16 evaluates activations above 256, whose squares exceed float16, as one in float32 does."""
     wide, narrow = (learner(build(spec), Recipe(precision=name)).evaluate(1000 * images(spec)) for name in WIDTHS)

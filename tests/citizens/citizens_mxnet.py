@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import mxnet as mx
 import numpy as np
-from citizens import Check, images, labels, refused
+from citizens import Check, images, labels, misfits_refused, refused
 from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
@@ -169,6 +169,10 @@ def gives_way_to_another_head(spec: Spec) -> None:
     np.testing.assert_array_equal(list(trace(model, images(spec)).values())[-1], forward(model, images(spec)))
 
 
+def refuses_masks_that_do_not_fit(spec: Spec) -> None:
+    misfits_refused(build, learner, spec)
+
+
 def refuses_other_devices_and_dtypes(spec: Spec) -> None:
     refused(build, spec)
 
@@ -217,6 +221,7 @@ CHECKS: dict[str, Check] = {
         blocks_are_blocks,
         calls_what_a_user_adds,
         gives_way_to_another_head,
+        refuses_masks_that_do_not_fit,
         refuses_other_devices_and_dtypes,
         leaves_the_process_alone,
     )

@@ -129,7 +129,7 @@ class Learner:
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> float:
         """Forward, backward, update; the loss before it."""
-        check_batch(x, y, self.model.spec)
+        check_batch(x, y, self.model.spec, masks)
         model, mode = self.model, _mode(self.model, len(x), train=True, seed=(self.recipe.seed, self.steps))
         mode = mode._replace(masks=masks or mode.masks)
         loss, grads, tape = reference.loss_and_grads(model.spec, self._weights(), self._images(x), y, mode)

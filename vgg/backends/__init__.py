@@ -29,6 +29,7 @@ from numpy.typing import NDArray
 from ..core.blocks import Block
 from ..core.errors import mismatch
 from ..core.layers import STATISTICS
+from ..core.masks import dropouts
 from ..core.params import check_arrays, shapes
 from ..core.recipe import Recipe
 from ..core.spec import Spec
@@ -262,15 +263,26 @@ def _dtype(x: Any) -> str:
     return str(x.dtype) if isinstance(x, np.ndarray) else type(x).__name__
 
 
-def check_batch(x: Array, y: Array, spec: Spec) -> None:
+def check_batch(x: Array, y: Array, spec: Spec, masks: Mapping[str, Array] | None = None) -> None:
     """Raise ``VGGError`` unless ``x`` is images for ``spec``, as in ``check_images``, and ``y`` is (N,) labels.
 
-    A framework's own error may come too late, when batch norm's statistics have already changed.
+    If there are ``masks``, they must be as ``check_masks`` wants them. A framework's own error may come too late, when
+    batch norm's statistics have already changed.
     """
     check_images(x, spec)
     check_labels(y, spec.classes)
     if len(y) != len(x):
         raise mismatch("labels", len(y), f"{len(x)}, one per image")
+    check_masks(masks or {}, len(x), spec)
+
+
+def check_masks(masks: Mapping[str, Array], count: int, spec: Spec) -> None:
+    """Raise ``VGGError`` unless ``masks`` is empty or {dropout layer: (count, units)} of all such layers of ``spec``.
+
+    A framework would broadcast a mask of one image or of one unit.
+    """
+    if masks:
+        check_arrays(masks, {row.name: (count, *row.output_shape) for row in dropouts(spec)}, "masks")
 
 
 def check_state(state: Mapping[str, Array], spec: Spec) -> None:

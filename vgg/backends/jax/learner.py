@@ -62,7 +62,7 @@ class Learner:
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> jax.Array:
         """Do a forward pass, a backward pass and an update, and return the loss before the update."""
-        check_batch(x, y, self.model.spec)
+        check_batch(x, y, self.model.spec, masks)
         seed = np.uint32(self.recipe.mask_seed(self.steps))
         with self.numerics():
             batch = self._shared((x, y, dict(masks or {}), _GROUP.real(len(x))))

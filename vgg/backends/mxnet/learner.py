@@ -52,7 +52,7 @@ class Learner:
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> mx.np.ndarray:
         """Do a forward pass, a backward pass and an update, and return the loss before the update."""
-        check_batch(x, y, self.model.spec)
+        check_batch(x, y, self.model.spec, masks)
         seeded(self.model, self.recipe.mask_seed(_GROUP.numbers(self.steps)[0]))
         self.optimizer.set_learning_rate(lr)
         for p in self.trained.values() if len(x) < _GROUP.size else ():

@@ -64,7 +64,7 @@ class Learner:
 
     def step(self, x: Array, y: Array, lr: float, masks: Mapping[str, Array] | None = None) -> tf.Tensor:
         """Do a forward pass, a backward pass and an update, and return the loss before the update."""
-        check_batch(x, y, self.spec)
+        check_batch(x, y, self.spec, masks)
         seed(self.model, [self.recipe.mask_seed(number) for number in _GROUP.numbers(self.steps)])
         with tf.device(self.place), tf32(self.recipe.precision == "tf32"):
             shards = [

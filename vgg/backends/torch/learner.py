@@ -69,7 +69,7 @@ class Learner:
 
         ``x`` is (N, C, H, W), ``y`` (N,). Raises ``VGGError`` when they do not fit the network.
         """
-        check_batch(x, y, self.model.spec)
+        check_batch(x, y, self.model.spec, masks)
         (number,), ((mine, targets, own),) = _GROUP.numbers(self.steps), _GROUP.split(x, y, masks)
         self.optimizer.param_groups[0]["lr"] = lr
         self.model.train()
