@@ -36,7 +36,7 @@ def test_a_run_that_was_killed_ends_as_if_it_had_not_been(backend: str, tmp_path
     chain = Chain(backend, Table(0, tmp_path, os.environ.get("PYTHONPATH", "")))
     assert chain.play(Aim("step", "worker", "SIGKILL")).hit
     assert chain.play(Aim("step", "worker", "SIGSTOP SIGCONT")).status == 0
-    assert chain.ended == 1
+    assert (chain.ended, chain.errors) == (1, [])
 
 
 @pytest.fixture

@@ -154,6 +154,8 @@ class Worker(Jobs):
             home = stack.enter_context(tempfile.TemporaryDirectory(prefix="vgg-", ignore_cleanup_errors=True))
             for source in (Path(__file__).parents[1], *entry.files()):
                 (Path(home) / source.name).symlink_to(source)
+            rubbish = Path(home, "tmp")  # frameworks leave temporary files behind
+            rubbish.mkdir()
             launcher, rank_variables = ranks.spread(entry, replicas, home, launched=launched)
             command, environ = launch(entry, env, home)
             self._python = command[0]
@@ -163,6 +165,7 @@ class Worker(Jobs):
                 **(UNSEEN if device == "cpu" else {}),
                 **rank_variables,
                 "KERAS_HOME": home,
+                "TMPDIR": str(rubbish),
                 "PYTHONSAFEPATH": "1",
                 **(variables or {}),
             }
