@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from vgg import Block, Conv, Head, Pool, Recipe, Spec, VGGError
+from vgg import Block, Conv, Head, Pool, Recipe, Spec, VGGError, init
 
 Check = Callable[[Spec], None]
 _BLOCKS = (Block((Conv(4), Conv(5)), Pool()), Block((Conv(6),), Pool(3, 2)))
@@ -37,6 +37,15 @@ def images(spec: Spec, count: int = 3) -> NDArray[np.float32]:
 def labels(spec: Spec, count: int = 3) -> NDArray[np.int64]:
     """(count,), every class in turn."""
     return np.arange(count, dtype=np.int64) % spec.classes
+
+
+def starts_as_drawn(build: Callable[..., Any], dump: Callable[..., Any], spec: Spec) -> None:
+    """What ``build`` gives holds ``vgg.init(spec)``, the same bits in every framework and in both dtypes."""
+    for dtype in ("float32", "float64"):
+        wanted = {name: (array.dtype, array.tobytes()) for name, array in init(spec, dtype=dtype).items()}
+        assert {
+            name: (array.dtype, array.tobytes()) for name, array in dump(build(spec, dtype=dtype)).items()
+        } == wanted
 
 
 def refused(build: Callable[..., object], spec: Spec) -> None:

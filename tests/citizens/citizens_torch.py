@@ -8,7 +8,7 @@ import pickle
 
 import numpy as np
 import torch
-from citizens import Check, images, labels, misfits_refused, narrow_as_wide, refused
+from citizens import Check, images, labels, misfits_refused, narrow_as_wide, refused, starts_as_drawn
 from torch.nn import functional as F  # noqa: N812
 
 from vgg import Spec
@@ -78,6 +78,10 @@ def squares_in_float32(spec: Spec) -> None:
     narrow_as_wide(build, learner, spec)
 
 
+def holds_the_initial_parameters(spec: Spec) -> None:
+    starts_as_drawn(build, dump, spec)
+
+
 def refuses_masks_that_do_not_fit(spec: Spec) -> None:
     misfits_refused(build, learner, spec)
 
@@ -127,6 +131,7 @@ CHECKS: dict[str, Check] = {
         hooks_see_what_trace_sees,
         hooks_see_what_each_layer_gives,
         squares_in_float32,
+        holds_the_initial_parameters,
         refuses_masks_that_do_not_fit,
         refuses_other_devices_and_dtypes,
         trains_in_a_loop_of_ones_own,
