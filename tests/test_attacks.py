@@ -31,7 +31,7 @@ PLANTED = {
     "Changes": ("changed a file of the user", "notes of the user.txt"),
     "Hoards": ("MemoryError: ", ""),
     "Dies": ("the process ended with -6", ""),
-    "Babbles": ("a message of 9004 characters: 'vgg: too long", ""),
+    "Babbles": ("a message of ", ""),
     "Leaves": ("left a file", "tmp/tmp"),
     "Escapes": ("left a file", "outside"),
 }

@@ -1,4 +1,4 @@
-"""What a worker sends, and what ``vgg compare`` makes of it: a shell that repeats a recorded session, spoilt."""
+"""What a worker sends, and what ``vgg compare`` makes of it: a process that repeats a recorded session, spoilt."""
 
 from __future__ import annotations
 
@@ -17,10 +17,24 @@ JOB = ("--arch", "tiny.toml", *oracle.TRAIN, "--epochs", "1", "--env", "current"
 EVENT = {"epoch": 0, "step": 0, "loss": 1.0, "lr": 0.1, "number": 1, "seconds": 0.1, "images": 8}
 Message = tuple[bytes, bytes]
 """(line, arrays)."""
+REPEATS = """\
+import json, sys
+asked, told = True, sys.stdout.buffer
+for text in json.load(open({spoilt!r})):
+    if asked:  # a worker speaks when it has a job
+        head = json.loads(sys.stdin.buffer.readline() or '{{"bytes": 0}}')
+        sys.stdin.buffer.read(head["bytes"])
+    told.write(text.encode("latin1"))
+    told.flush()
+    asked = not text.startswith('{{"event"')
+while sys.stdin.buffer.read(1 << 16):
+    pass
+"""
+"""A program that answers each job by the next of the messages, after the events before it."""
 
 
 class Fuzz(Fuzzer):
-    """Python is replaced by a shell that writes what it is told to and heeds no job."""
+    """Python is replaced by a program that writes the messages that it is told to, whatever the jobs are."""
 
     def __init__(self, home: Path) -> None:
         super().__init__(home)
@@ -30,7 +44,8 @@ class Fuzz(Fuzzer):
         self._shell(f'{python} "$@" | tee {shlex.quote(str(tape))}')
         self._compare(home / "valid", 60)
         self.session = recorded(tape.read_bytes())
-        self._shell(f"cat {shlex.quote(str(home / 'spoilt'))}; exec cat >/dev/null")
+        (home / "repeats.py").write_text(REPEATS.format(spoilt=str(home / "spoilt")))
+        self._shell(f"exec {python} -I -S {shlex.quote(str(home / 'repeats.py'))}")
 
     def _shell(self, script: str) -> None:
         shell = self.home / "python"
@@ -44,7 +59,7 @@ class Fuzz(Fuzzer):
 
     def plain(self, folder: Path) -> bool:
         self.out = folder / "run"
-        (self.home / "spoilt").write_bytes(b"".join(map(b"".join, self.session)))
+        self._spoil(list(map(b"".join, self.session)))
         return True
 
     def make(self, random: Random, folder: Path) -> None:
@@ -52,7 +67,10 @@ class Fuzz(Fuzzer):
         messages = list(self.session)
         place = random.choice((0, 1, 2, random.randrange(len(messages))))
         sound = map(b"".join, messages[:place])
-        (self.home / "spoilt").write_bytes(b"".join([*sound, *self._spoilt(random, messages, place)]))
+        self._spoil([*sound, *self._spoilt(random, messages, place)])
+
+    def _spoil(self, messages: list[bytes]) -> None:
+        (self.home / "spoilt").write_text(json.dumps([message.decode("latin1") for message in messages]))
 
     def _spoilt(self, random: Random, messages: list[Message], place: int) -> list[bytes]:
         line, arrays = messages[place]

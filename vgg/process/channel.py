@@ -16,7 +16,7 @@ from typing import Any, BinaryIO, cast
 from ..core.errors import VGGError, mismatch
 from ..core.texts import printable, shortened
 from . import wire
-from .output import Output
+from .output import Output, uninterrupted
 
 BACKLOG = 64
 """The number of messages that may wait for the client. A worker that sends more has to wait."""
@@ -50,8 +50,9 @@ class Channel:
             self._reader = threading.Thread(target=self._read, daemon=True)
             self._watcher = threading.Thread(target=self._watch, daemon=True)
             stack.callback(self._end)
-            self._watcher.start()
-            self._reader.start()
+            with uninterrupted():  # an exception in ``start`` leaves a thread that nobody can wait for
+                self._watcher.start()
+                self._reader.start()
             self._resources = stack.pop_all()
 
     @property
@@ -129,6 +130,8 @@ class Channel:
         """Close the worker's input, on which it exits; after two seconds, kill what is left."""
         with suppress(BrokenPipeError):
             cast("BinaryIO", self.process.stdin).close()
+        if self._watcher.ident is None:  # interrupted before it was started
+            self._watcher.start()
         self._watcher.join(timeout=2)
         if self._watcher.is_alive():  # otherwise another process may have its number by now
             self.kill()

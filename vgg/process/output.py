@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import os
 import select
+import signal
 import threading
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Self
 
@@ -31,7 +33,8 @@ class Output:
         self._writer = os.open(path, os.O_WRONLY | os.O_NONBLOCK)  # without a writer the thread could not wait
         self._closing = False
         self._thread = threading.Thread(target=self._drain, daemon=True)
-        self._thread.start()
+        with uninterrupted():
+            self._thread.start()
 
     def __enter__(self) -> Self:
         return self
@@ -84,3 +87,13 @@ class Output:
             self._forgotten += max(0, len(rest) - LAST)
             self._last = rest[-LAST:]
             return bool(data)
+
+
+@contextmanager
+def uninterrupted() -> Iterator[None]:
+    """Let Ctrl-C and its like wait until the end of the block."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, (signal.SIGINT, signal.SIGTERM, signal.SIGHUP))
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)

@@ -66,8 +66,8 @@ def checked_page(result: Mapping[str, Any], runs: Mapping[str, Path]) -> str:
     try:
         text = page(result, runs)
         text.encode()
-    except VGGError:
-        raise
+    except VGGError as error:
+        raise BackendError(str(error)) from error
     except Exception as error:
         places, reason = ", ".join(map(str, runs.values())), shortened(printable(f"{type(error).__name__}: {error}"))
         raise BackendError(f"{places}: the files cannot be shown ({reason}); train again") from error
