@@ -67,8 +67,7 @@ class Notation:
         """What an item of ``arch`` holds, for a comment."""
         if self.counted:
             return f"(number of convolutions, channels{', pool' * self.pool_differs})"
-        row = f"({', '.join(('channels', *self._columns))})" if self._columns else "channels"
-        return f"({row} of each convolution{'; pool' * self.pool_differs})"
+        return f"({self._row_names} of each convolution{'; pool' * self.pool_differs})"
 
     @cached_property
     def block(self) -> str:
@@ -80,13 +79,20 @@ class Notation:
         """The target of a loop over ``arch``."""
         return f"({self.block})" if "," in self.block else self.block
 
-    @cached_property
+    @property
     def conv(self) -> str:
         """The head of the loop over a block's convolutions, which are counted from 1 by ``i``."""
+        return self.conv_of("")
+
+    def conv_of(self, owner: str) -> str:
+        """Return the head of that loop if the block's item belongs to an ``owner``, such as ``self.``."""
         if self.counted:
-            return "for i in range(1, num_convs + 1):"
-        row = f"({', '.join(('channels', *self._columns))})" if self._columns else "channels"
-        return f"for i, {row} in enumerate(convs, 1):"
+            return f"for i in range(1, {owner}num_convs + 1):"
+        return f"for i, {self._row_names} in enumerate({owner}convs, 1):"
+
+    @cached_property
+    def _row_names(self) -> str:
+        return f"({', '.join(('channels', *self._columns))})" if self._columns else "channels"
 
     @cached_property
     def last_channels(self) -> str:

@@ -7,6 +7,7 @@ from typing import Any
 
 import jax
 import numpy as np
+from jax.sharding import SingleDeviceSharding
 
 from ...core.spec import Spec
 from .. import Array, Step
@@ -35,7 +36,9 @@ def scripted(source: str, spec: Spec, *, dtype: str = "float32") -> tuple[Model,
     """
     with numerics(dtype):
         names = executed(source)
-    model = Model(Module(names["model"], spec, dtype), names["variables"])
+    # Committed to their device, as those of ``build`` are: XLA then gets the same program, and need not compile it again.
+    variables = jax.device_put(names["variables"], SingleDeviceSharding(jax.devices()[0]))
+    model = Model(Module(names["model"], spec, dtype), variables)
     if "train_step" not in names:
         return model, None
     state = names["create_state"](model.variables)
