@@ -51,7 +51,7 @@ def epsilon_rounded_in_train_mode(b: Any, r: Any) -> None:
     _epsilon(r, lambda train: train, float(np.float32(1e-5)))
 
 
-@caught_by("properties", alone=True)
+@caught_by("properties")
 def a_kernel_of_two_padded_wrongly_in_float32(b: Any, r: Any) -> None:
     """In the dtype that most people use."""
 

@@ -11,7 +11,7 @@ from .core.recipe import Recipe
 from .core.spec import Spec
 
 if TYPE_CHECKING:
-    from .api import bench, catalogue, check, compare, show, train
+    from .api import bench, catalogue, check, code, compare, show, train
     from .core.init import init
     from .core.params import load_params, load_spec, save_params, shapes
 
@@ -33,6 +33,7 @@ __all__ = [
     "bench",
     "catalogue",
     "check",
+    "code",
     "compare",
     "expand",
     "init",
@@ -46,7 +47,7 @@ __all__ = [
 ]
 
 _LATER = {
-    **dict.fromkeys(("bench", "catalogue", "check", "compare", "show", "train"), "api"),
+    **dict.fromkeys(("bench", "catalogue", "check", "code", "compare", "show", "train"), "api"),
     **dict.fromkeys(("load_params", "load_spec", "save_params", "shapes"), "core.params"),
     "init": "core.init",
 }

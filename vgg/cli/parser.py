@@ -6,7 +6,7 @@ import argparse
 from typing import Any, NoReturn
 
 from .. import __version__
-from . import bench, check, compare, listing, show, train
+from . import bench, check, compare, listing, show, source, train
 
 USAGE = 2
 COMMANDS: dict[str, Any] = {
@@ -16,6 +16,7 @@ COMMANDS: dict[str, Any] = {
     "train": train,
     "compare": compare,
     "bench": bench,
+    "code": source,
 }
 """Each command has the texts ``ABOUT`` and ``EXAMPLE``, ``add(command)``, which adds its options, and
 ``run(arguments)``, which returns the exit status.

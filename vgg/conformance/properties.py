@@ -84,9 +84,7 @@ def drawn(
     settings(max_examples=examples, derandomize=seed is None, phases=phases, **quiet)(test)()
 
 
-def judged(
-    worker: Jobs, spec: Spec, dtype: str, execute: Callable[[Case], None] | None = None
-) -> tuple[Verdict, bool]:
+def judged(worker: Jobs, spec: Spec, dtype: str, execute: Callable[[Case], None] | None = None) -> tuple[Verdict, bool]:
     """Judge one spec; return the verdict and whether gradients were judged.
 
     Every activation is judged; then the loss and every gradient, unless float32's rounding could make them jump.

@@ -35,8 +35,6 @@ EXAMPLES = 4
 LARGE = 20_000_000
 """The number of parameters from which on a user's spec gets no script: its weights would be a file of gigabytes."""
 STEPS = 4
-LEAST = 1e-3
-"""The least relative difference that dropout makes to a loss; what it really makes is some hundred times as large."""
 
 
 def _bare(*blocks: Block, **fields: Any) -> Case:
@@ -93,7 +91,8 @@ COURSES = {
     ),
     "plain": _course(Case(Spec.from_blocks(_PAIRS, input_shape=(1, 8, 8), **_LIKE), batch=5), 8, dataset="digits"),
 }
-"""Courses without dropout, whose masks are each framework's own: with everything that a recipe has, and with nothing."""
+"""Courses without dropout, whose masks are each framework's own: with all that a script does of a recipe, and with
+none of it."""
 _DROPPED = COURSES["plain"].case.spec.modified(dropout=0.5)
 DROPOUT = Course(Case(_DROPPED, batch=5), Recipe(lr=1e-9, dataset="digits"), 8)
 """A course at a rate at which no weight moves, so that losses of one batch differ by the masks alone."""
@@ -105,15 +104,12 @@ def cells(seed: int | None) -> Iterator[tuple[str, Cell]]:
     Batch norm on top of an architecture by name changes one line of a script, so most of these are thorough.
     """
     for name, case in NAMED.items():
-        if "narrow" not in name:
-            dtype, thorough = dtype_of(case.spec), case.spec.batch_norm and name != "vgg11_bn"
-            judge = offered(gradients, case, dtype, case.spec.batch_norm)
-            yield f"code {name} {dtype}", Cell(judge, "gradients", (dtype,), thorough)
+        dtype, thorough = dtype_of(case.spec), case.spec.batch_norm and name != "vgg11_bn"
+        judge = offered(gradients, case, dtype, case.spec.batch_norm)
+        yield f"code {name} {dtype}", Cell(judge, "gradients", (dtype,), thorough)
     for name, case in IRREGULAR.items():
         dtype = dtype_of(case.spec)
         yield f"code {name} {dtype}", Cell(offered(whole, case, dtype), "inference", (dtype,))
-    narrow = offered(activations, NAMED["vgg11_narrow"], "float32")
-    yield "code vgg11_narrow float32", Cell(narrow, "inference", ("float32",))
     for name, course in COURSES.items():
         yield f"code training {name}", Cell(offered(training, course), "training", ("float32",))
     yield "code training dropout", Cell(offered(dropout, DROPOUT), "training", ("float32",))
@@ -204,7 +200,7 @@ def dropout(worker: Jobs, write: Write, course: Course) -> Verdict:
     executed(worker, write, case, "float32", recipe)
     without, *_ = oracle.loss_and_grads(case.spec, case.params("float32"), prepared(x, recipe, case.spec), y)
     losses = sorted([without, *(worker.step(x, y, recipe.lr) for _ in range(3))])
-    if np.diff(losses).min() > LEAST * without:
+    if np.diff(losses).min() > gradient_limit(case.spec, "float32", case.batch) * without:
         return Verdict(0.0, EXACT)
     return refused("dropout", f"losses {losses}, one of them without dropout, wanted four that differ")
 

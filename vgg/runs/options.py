@@ -129,12 +129,23 @@ def task(
     not fit the dataset or the dataset cannot be read.
     """
     dataset, folder = read_data(plan, data)
-    spec = spec_of(arch, narrow=narrow, input_shape=input_shape, classes=classes)
-    if isinstance(arch, str) and not is_file(arch):
-        shape = spec.input_shape if input_shape else (dataset.channels, plan.size, plan.size)
-        spec = spec.modified(input_shape=shape, classes=classes or dataset.classes)
+    changes = {"narrow": narrow, "input_shape": input_shape, "classes": classes}
+    spec = fitted(arch, (dataset.channels, plan.size, plan.size), dataset.classes, **changes)
     _check_fit(spec, dataset)
     return Task(spec, plan, dataset, folder)
+
+
+def fitted(arch: str | Path | Spec, shape: tuple[int, int, int], count: int, **changes: Any) -> Spec:
+    """Return the spec that ``arch`` means, with the ``changes`` that ``spec_of`` accepts.
+
+    An architecture that is given by name takes the input ``shape`` and ``count`` classes of a dataset, unless
+    ``changes`` set them.
+    """
+    spec = spec_of(arch, **changes)
+    if isinstance(arch, str) and not is_file(arch):
+        own = spec.input_shape if changes["input_shape"] else shape
+        spec = spec.modified(input_shape=own, classes=changes["classes"] or count)
+    return spec
 
 
 def read_data(plan: Recipe, folder: str | Path | None) -> tuple[Dataset, str | None]:
@@ -153,6 +164,21 @@ def _check_fit(spec: Spec, dataset: Dataset) -> None:
         raise mismatch("input channels", spec.input_shape[0], wanted, f"use --input {dataset.channels}xHxW")
     if spec.classes < dataset.classes:
         raise mismatch("--classes", spec.classes, f"at least {dataset.classes}, as {dataset.name} has")
+
+
+def weights_of(spec: Spec, path: str | Path | None) -> Path | None:
+    """Return the path of weights that a script loads. Raises ``VGGError`` when the file is here and of another network.
+
+    A file that is not here may be where the script runs.
+    """
+    from ..core.params import load_spec, shapes
+
+    if path is None:
+        return None
+    file = Path(path).expanduser()
+    if file.exists() and shapes(load_spec(file)) != shapes(spec):
+        raise mismatch(str(file), f"weights of another network than {spec.name}", "its own", "see vgg show")
+    return file
 
 
 def new_path(name: str) -> Path:

@@ -1,7 +1,8 @@
 """A network as plain source in one framework, with no vgg in it: what ``vgg code`` prints.
 
-Each backend has a template. It gets ``spec``, ``net`` (the spec in a script's words, see ``notation``), ``recipe`` (None
-unless the script trains), ``data`` (the dataset's files) and ``weights`` (a path, or None).
+Each backend has a template. It gets ``title`` (the spec's name, safe in a docstring), ``spec``, ``net`` (the spec in a
+script's words, see ``notation``), ``recipe`` and ``data`` (the dataset's files; both None unless the script trains),
+and ``weights`` (the path as a literal, or None).
 """
 
 from __future__ import annotations
@@ -14,13 +15,14 @@ from ..core.errors import VGGError, mismatch
 from ..core.recipe import Recipe
 from ..core.spec import Spec
 from ..process import registry
-from . import plan
 from .layout import laid_out, quoted
 from .notation import Notation
+from .plan import Data, check_fit, files_of
 
 if TYPE_CHECKING:
     from ..process.registry import Entry
 
+__all__ = ["SUFFIX", "Data", "files_of", "rendered", "source", "template_of"]
 SUFFIX = ".py.jinja"
 """How the names of templates end."""
 
@@ -55,12 +57,18 @@ def rendered(
     """
     import jinja2  # slow to import
 
-    data = plan.data(spec, recipe) if recipe else None
+    data = files_of(recipe) if recipe else None
+    if data:
+        check_fit(spec, data)
     path = None if weights is None else quoted(str(weights))
     words = {"spec": spec, "net": Notation(spec), "recipe": recipe, "data": data, "weights": path}
-    options = {"trim_blocks": True, "lstrip_blocks": True, "keep_trailing_newline": True}
-    loader = jinja2.FileSystemLoader(Path(__file__).parent)
-    environment = jinja2.Environment(loader=loader, undefined=jinja2.StrictUndefined, autoescape=False, **options)  # noqa: S701 - it makes no HTML
+    environment = jinja2.Environment(  # noqa: S701 - it makes no HTML
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+    )
     try:
         text = environment.from_string(template).render(**words, title=_title(spec))
     except jinja2.TemplateError as error:

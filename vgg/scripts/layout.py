@@ -30,12 +30,12 @@ def _split(line: str) -> Iterator[str]:
     if not brackets:
         yield line
         return
-    start, commas, end = brackets
+    start, commas, end, loop = brackets
     indent = " " * (len(line) - len(line.lstrip()))
     items = [line[low + 1 : high].strip() for low, high in zip((start, *commas), (*commas, end), strict=True)]
     yield line[: start + 1]
     together = f"{indent}    {', '.join(filter(None, items))}"
-    if line[start - 1].isidentifier() and len(together) <= WIDTH:
+    if loop or (line[start - 1].isidentifier() and len(together) <= WIDTH):
         yield together
     else:
         for item in filter(None, items):
@@ -43,13 +43,13 @@ def _split(line: str) -> Iterator[str]:
     yield indent + line[end:]
 
 
-def _last_brackets(line: str) -> tuple[int, list[int], int] | None:
+def _last_brackets(line: str) -> tuple[int, list[int], int, bool] | None:
     """Return the columns of the last pair of brackets and of the commas directly in it; None if no pair ends the line.
 
-    Only a comma or a colon may follow the pair.
+    Only a comma or a colon may follow the pair. The last value is whether the pair holds a comprehension.
     """
     open_brackets: list[tuple[int, list[int]]] = []
-    last = None
+    last, loops = None, set()
     stripped = line.lstrip()
     offset = len(line) - len(stripped)
     for token in _tokens(stripped):
@@ -57,9 +57,12 @@ def _last_brackets(line: str) -> tuple[int, list[int], int] | None:
         if token.string in ("(", "[", "{"):
             open_brackets.append((column, []))
         elif token.string in (")", "]", "}") and open_brackets:
-            last = (*open_brackets.pop(), column)
+            start, commas = open_brackets.pop()
+            last = (start, commas, column, start in loops)
         elif token.string == "," and open_brackets:
             open_brackets[-1][1].append(column)
+        elif token.string == "for" and open_brackets:
+            loops.add(open_brackets[-1][0])
     return last if last and line[last[2] + 1 :] in ("", ",", ":") else None
 
 

@@ -27,30 +27,26 @@ class Data:
 DATA = {"fashion-mnist": Data("fashion-mnist", (1, 28, 28)), "digits": Data("digits", (1, 8, 8))}
 
 
-def data(spec: Spec, recipe: Recipe) -> Data:
-    """Return the files that a script reads. Raises ``VGGError`` when it cannot do what ``recipe`` says, or not on
-    images for ``spec``.
-    """
-    check(recipe)
-    files = DATA[recipe.dataset]
-    if spec.input_shape[0] != files.shape[0]:
-        wanted = f"{files.shape[0]}, as {files.name} has"
-        raise mismatch("input channels", spec.input_shape[0], wanted, f"use --input {files.shape[0]}xHxW")
-    if spec.classes < files.classes:
-        raise mismatch("--classes", spec.classes, f"at least {files.classes}, as {files.name} has")
-    return files
-
-
-def check(recipe: Recipe) -> None:
-    """Raise ``VGGError`` when ``recipe`` asks for more than a script does."""
+def files_of(recipe: Recipe) -> Data:
+    """Return the files that a script reads. Raises ``VGGError`` when ``recipe`` asks for more than a script does."""
     if recipe.dataset not in DATA:
         raise mismatch("recipe.dataset", recipe.dataset, " or ".join(DATA), "vgg code reads no other files")
     if recipe.init not in SCHEMES:
         raise mismatch("recipe.init", recipe.init, f"one of {', '.join(SCHEMES)}", "or load weights by --weights")
     for name, usual in _simple().items():
         if getattr(recipe, name) != usual:
-            got = getattr(recipe, name)
-            raise mismatch(f"recipe.{name}", repr(got), f"{usual!r}: a script of vgg code does no more", _DO)
+            wanted = f"{usual!r}, since a script of vgg code does no more"
+            raise mismatch(f"recipe.{name}", repr(getattr(recipe, name)), wanted, _DO)
+    return DATA[recipe.dataset]
+
+
+def check_fit(spec: Spec, data: Data) -> None:
+    """Raise ``VGGError`` when ``spec`` is not for images and classes of ``data``."""
+    if spec.input_shape[0] != data.shape[0]:
+        wanted = f"{data.shape[0]}, as {data.name} has"
+        raise mismatch("input channels", spec.input_shape[0], wanted, f"use --input {data.shape[0]}xHxW")
+    if spec.classes < data.classes:
+        raise mismatch("--classes", spec.classes, f"at least {data.classes}, as {data.name} has")
 
 
 _DO = "set it with --set, or use vgg train"

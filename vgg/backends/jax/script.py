@@ -36,7 +36,7 @@ def scripted(source: str, spec: Spec, *, dtype: str = "float32") -> tuple[Model,
     """
     with numerics(dtype):
         names = executed(source)
-    # Committed to their device, as those of ``build`` are: XLA then gets the same program, and need not compile it again.
+    # Committed to their device, as those of ``build`` are: XLA then gets the same program, and compiles it only once.
     variables = jax.device_put(names["variables"], SingleDeviceSharding(jax.devices()[0]))
     model = Model(Module(names["model"], spec, dtype), variables)
     if "train_step" not in names:

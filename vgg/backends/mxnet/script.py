@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import mxnet as mx
-import numpy as np
 from mxnet.gluon import nn
 
 from ...core.spec import Spec
@@ -46,5 +45,6 @@ def _renamed(net: nn.HybridSequential, spec: Spec) -> nn.HybridSequential:
             model.global_avg_pool = pooled
         else:
             setattr(model, child.name, child)
-    model(mx.nd.zeros((1, *spec.input_shape), dtype=next(iter(net.collect_params().values())).dtype))  # now there are shapes
+    dtype = next(iter(net.collect_params().values())).dtype
+    model(mx.nd.zeros((1, *spec.input_shape), dtype=dtype))  # from which Gluon infers the shapes of parameters
     return model
