@@ -8,6 +8,7 @@ and ``weights`` (the path as a literal, or None).
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -20,6 +21,8 @@ from .notation import Notation
 from .plan import Data, check_fit, files_of
 
 if TYPE_CHECKING:
+    from jinja2 import Template
+
     from ..process.registry import Entry
 
 __all__ = ["SUFFIX", "Data", "files_of", "rendered", "source", "template_of"]
@@ -42,10 +45,17 @@ def source(entry: Entry, spec: Spec, *, recipe: Recipe | None = None, weights: s
     With a ``recipe`` the script also trains. ``weights`` is the path of canonical weights that it loads. Raises
     ``VGGError`` when the backend offers no code, or when a script cannot do what the recipe says.
     """
-    template = template_of(entry)
-    if template is None:
-        raise mismatch("vgg code", f"{entry.name}, which offers no code", "a backend with a template, see vgg list")
-    return rendered(template.read_text(encoding="utf-8"), spec, recipe, weights, where=entry.name)
+    path = template_of(entry)
+    if path is None:
+        raise mismatch("vgg code", f"{entry.name}, which offers no code", "a backend with a template", _OFFER)
+    try:
+        template = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        raise VGGError(f"{path}: cannot be read as a template ({error})") from error
+    return rendered(template, spec, recipe, weights, where=entry.name)
+
+
+_OFFER = "see docs/backends.md"
 
 
 def rendered(
@@ -55,25 +65,31 @@ def rendered(
 
     Raises ``VGGError``, in which ``where`` names the backend, when the template fails.
     """
-    import jinja2  # slow to import
-
     data = files_of(recipe) if recipe else None
     if data:
         check_fit(spec, data)
     path = None if weights is None else quoted(str(weights))
-    words = {"spec": spec, "net": Notation(spec), "recipe": recipe, "data": data, "weights": path}
-    environment = jinja2.Environment(  # noqa: S701 - it makes no HTML
-        loader=jinja2.FileSystemLoader(Path(__file__).parent),
-        undefined=jinja2.StrictUndefined,
+    words = {"title": _title(spec), "net": Notation(spec), "spec": spec, "recipe": recipe, "data": data}
+    try:
+        text = _compiled(template).render(**words, weights=path)
+    except Exception as error:  # a template is a plug-in's code
+        reason = f"{type(error).__name__}: {error}".partition("\n")[0]
+        raise VGGError(f"{where}: its template of code fails: {reason}") from error
+    return laid_out(text)
+
+
+@lru_cache(maxsize=16)
+def _compiled(template: str) -> Template:
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined  # slow to import
+
+    environment = Environment(  # noqa: S701 - it makes no HTML
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
         keep_trailing_newline=True,
     )
-    try:
-        text = environment.from_string(template).render(**words, title=_title(spec))
-    except jinja2.TemplateError as error:
-        raise VGGError(f"{where}: its template of code fails: {error}") from error
-    return laid_out(text)
+    return environment.from_string(template)
 
 
 def _title(spec: Spec) -> str:

@@ -21,8 +21,6 @@ def scripted(source: str, spec: Spec, *, dtype: str = "float32") -> tuple[nn.Hyb
     if dtype != "float32":
         net.cast(dtype)
         names["load_weights"](net, names["weights"])
-    if "train_step" not in names:
-        net.hybridize(active=False)  # each layer alone would be a graph
 
     def step(x: Array, y: Array) -> float:
         return names["train_step"](mx.nd.array(x, dtype=x.dtype), mx.nd.array(y)).asscalar().item()
