@@ -301,6 +301,12 @@ def test_weights_of_another_network_are_refused(tmp_path: Path) -> None:
         vgg.code("torch", BARE.modified(classes=11), weights=path)
 
 
+def test_help_has_an_example(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        main(["code", "--help"])
+    assert "example:\n  vgg code torch vgg16 " in capsys.readouterr().out
+
+
 def test_json_holds_the_script(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["code", "jax", "vgg11", "--json"]) == 0
     answer = json.loads(capsys.readouterr().out)
