@@ -1,7 +1,7 @@
 """The check ``code``: scripts of ``vgg code``, executed in the backend's environment, give the oracle's numbers.
 
-Every script loads canonical weights by its own lines. LRN is judged in float32, because the stock layers of TensorFlow
-and MXNet have no other.
+Every script loads canonical weights by its own lines. LRN is judged in float32, because TensorFlow's stock layer has
+no other.
 """
 
 from __future__ import annotations
