@@ -160,7 +160,7 @@ def lrn_of_loud_channels_is_cut(b: Any, r: Any) -> None:
     of_kind(r, "lrn", cut)
 
 
-@caught_by("extremes", alone=True)
+@caught_by("extremes")
 def one_class_has_a_loss(b: Any, r: Any) -> None:
     def off(original: Any, logits: Any, y: Any) -> Any:
         loss, grad = original(logits, y)
@@ -200,7 +200,7 @@ def one_channel_images_inverted(b: Any, r: Any) -> None:
     _on_pixels(b, lambda x: 255 - x if x.shape[1] == 1 else x)
 
 
-@caught_by("pixels", alone=True)
+@caught_by("pixels")
 def one_channel_images_inverted_where_they_are_squares(b: Any, r: Any) -> None:
     _on_pixels(b, lambda x: 255 - x if x.shape[1] == 1 and x.shape[2] == x.shape[3] else x)
 
@@ -210,7 +210,7 @@ def two_channels_swapped(b: Any, r: Any) -> None:
     _on_pixels(b, lambda x: x[:, ::-1] if x.shape[1] == 2 else x)
 
 
-@caught_by("pixels", alone=True)
+@caught_by("pixels")
 def square_images_turned(b: Any, r: Any) -> None:
     _on_pixels(b, lambda x: x.swapaxes(2, 3) if x.shape[2] == x.shape[3] else x)
 

@@ -218,7 +218,7 @@ def batches_of_16_and_more_lose_what_is_beyond(b: Any, r: Any) -> None:
 # State
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def momentum_is_lost_unless_the_state_was_asked(b: Any, r: Any) -> None:
     def step(original: Any, self: Any, *a: Any) -> Any:
         if not getattr(self, "asked", True):
@@ -442,7 +442,7 @@ def weight_decay_below_a_ten_thousandth_is_ignored_in_float32(b: Any, r: Any) ->
     in_update(b, r, ignored)
 
 
-@caught_by("life", alone=True)
+@caught_by("life")
 def weight_decay_above_a_hundredth_is_a_hundredth(b: Any, r: Any) -> None:
     in_update(b, r, lambda learner, weight_decay, **k: {"weight_decay": min(weight_decay, 1e-2)})
 

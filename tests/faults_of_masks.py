@@ -297,7 +297,7 @@ def own_masks_are_rescaled_by_a_rounded_factor_in_float32(b: Any, r: Any) -> Non
     _drawn(b, rounded, learner=True)
 
 
-@caught_by("masking", alone=True)
+@caught_by("masking")
 def dropout_is_off_on_pixels(b: Any, r: Any) -> None:
     def quiet(original: Any, self: Any, x: Any, y: Any, lr: float, masks: Any = None) -> Any:
         pixels["are"] = x.dtype == np.uint8

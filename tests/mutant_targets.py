@@ -18,10 +18,10 @@ from unittest.mock import patch
 import mutating
 from kill_matrix import cells
 from mutating import ROOT, Mutant
-from sabotage import ORACLE, Bench, Inside, _copied, around
+from sabotage import ORACLE, TEMPLATE, Bench, Inside, _copied, around
 
 import vgg
-from vgg import BackendError
+from vgg import BackendError, Recipe, Spec, scripts
 from vgg.conformance.cell import Bench as SuiteBench
 from vgg.conformance.cell import Judge
 from vgg.core.comparator import Verdict
@@ -33,6 +33,8 @@ from vgg.worker import Session
 
 REFERENCE, BACKENDS = ROOT / "vgg" / "core" / "oracle.py", ROOT / "vgg" / "backends"
 TORCH = (*(BACKENDS / "torch" / f"{name}.py" for name in ("model", "numbers", "learner")), BACKENDS / "bookkeeping.py")
+ALONG = (*TORCH, *(BACKENDS / "torch" / f"{name}.py" for name in ("script", "__init__")))
+"""What a mutant of the torch backend is made of."""
 NURSERY = Path(__file__).with_name("nursery.py")
 
 
@@ -46,7 +48,8 @@ class Inner(Inside):
         with TemporaryDirectory() as folder:
             reference = _copied("vgg.core._sabotaged", _mutated(REFERENCE, mutant, folder))
             oracle = _copied("sabotaged_oracle", _mutated(ORACLE, mutant, folder))
-        oracle.reference, self.raised = reference, raised
+        oracle.reference, oracle.TEMPLATE, self.raised = reference, TEMPLATE, raised
+        self.oracle = oracle
         if unbiased:
             oracle.DECLARED = {"running_var": "unbiased"}
             around(oracle, "_mode", lambda original, *a, **k: original(*a, **k)._replace(bessel=True))
@@ -105,6 +108,9 @@ class OuterBench:
     def source(self, name: str) -> Jobs:
         return self.healthy
 
+    def script(self, spec: Spec, *, recipe: Recipe | None = None, weights: Path | None = None) -> str:
+        return scripts.source(registry.find("torch"), spec, recipe=recipe, weights=weights)
+
 
 SomeBench = InnerBench | OuterBench
 
@@ -136,7 +142,7 @@ def _outer(mutant: Mutant | None) -> Iterator[SomeBench]:
         if mutant:
             package = Path(folder, "mutated_torch")
             package.mkdir()
-            for path in (*TORCH, BACKENDS / "torch" / "__init__.py"):
+            for path in ALONG:
                 source = mutant.source if ROOT / mutant.file == path else path.read_text()
                 (package / path.name).write_text(_apart(source, path.parent == BACKENDS))
             sys.path.insert(0, folder)

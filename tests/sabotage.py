@@ -16,7 +16,7 @@ from typing import Any
 
 import numpy as np
 
-from vgg import BackendError
+from vgg import BackendError, Recipe, Spec, scripts
 from vgg.core import oracle as healthy
 from vgg.core.errors import RefusedError
 from vgg.process.client import Array, Jobs
@@ -24,6 +24,8 @@ from vgg.process.wire import Arrays
 from vgg.worker import Session, described, refuses
 
 REFERENCE = Path(healthy.__file__)
+TEMPLATE = (Path(__file__).parent / "plugin_backend" / f"vgg_oracle{scripts.SUFFIX}").read_text()
+"""What ``vgg code`` makes the oracle's scripts of; a saboteur changes the attribute of that name."""
 ORACLE = Path(__file__).parent / "plugin_backend" / "vgg_oracle.py"
 Sabotage = Callable[[Any, Any], None]
 
@@ -60,6 +62,8 @@ class Inside(Jobs):
     def __init__(self, sabotage: Sabotage | None = None) -> None:
         reference, oracle = _copied("vgg.core._sabotaged", REFERENCE), _copied("sabotaged_oracle", ORACLE)
         oracle.reference = reference
+        oracle.TEMPLATE = TEMPLATE
+        self.oracle = oracle
         if sabotage:
             sabotage(oracle, reference)
         self.session = Session("sabotaged_oracle", lambda _: None)
@@ -92,6 +96,9 @@ class Bench:
 
     def source(self, name: str) -> Inside:
         return self._healthy
+
+    def script(self, spec: Spec, *, recipe: Recipe | None = None, weights: Path | None = None) -> str:
+        return scripts.rendered(self._worker.oracle.TEMPLATE, spec, recipe, weights, where="oracle")
 
 
 def _copied(name: str, path: Path) -> Any:

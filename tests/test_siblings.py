@@ -25,6 +25,7 @@ FILES = {
     "model": ["vgg_block", "build", "load", "dump"],
     "numbers": ["forward", "trace", "loss_and_grads", "facts"],
     "learner": ["setup", "learner"],
+    "script": ["scripted"],
 }
 """What each file of a backend defines of the contract, in this order."""
 SIGNATURES = {
@@ -38,6 +39,7 @@ SIGNATURES = {
     "facts": [],
     "setup": [],
     "learner": ["model", "recipe"],
+    "scripted": ["source", "spec", "dtype"],
 }
 LONGEST_MODEL = 110
 """Lines that a student can be asked to read."""

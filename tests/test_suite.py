@@ -184,7 +184,7 @@ def test_a_spec_file_is_judged_alone(check: Check, tmp_path: Path) -> None:
     path.write_text('name = "mine"\nblocks = [[1, 4]]\ninput_shape = [1, 6, 8]\nclasses = 3\nhead = {hidden = [5]}\n')
     status, result, _ = check("oracle", "--spec", str(path))
     assert status == 0
-    assert {name.split()[0] for name in result["checks"]} == {"forward", "backward", "switches"}
+    assert {name.split()[0] for name in result["checks"]} == {"forward", "backward", "switches", "code"}
     assert all(" given mine" in name for name in result["checks"])
 
 

@@ -4,7 +4,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from .api import bench, catalogue, check, compare, show, train
+    from .api import bench, catalogue, check, code, compare, show, train
     from .core.architectures import arch, arch_names
     from .core.blocks import Block, Conv, Head, Pool
     from .core.errors import BackendError, VGGError
@@ -32,6 +32,7 @@ __all__ = [
     "bench",
     "catalogue",
     "check",
+    "code",
     "compare",
     "expand",
     "init",
@@ -45,7 +46,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "api": ("bench", "catalogue", "check", "compare", "show", "train"),
+    "api": ("bench", "catalogue", "check", "code", "compare", "show", "train"),
     "core.architectures": ("arch", "arch_names"),
     "core.blocks": ("Block", "Conv", "Head", "Pool"),
     "core.errors": ("BackendError", "VGGError"),

@@ -76,6 +76,46 @@ def _home(name: str) -> dict[str, str]:
         return {"where": f"nowhere: {error}", "version": ""}
 
 
+def code(
+    backend: str,
+    arch: Arch,
+    *,
+    train: bool = False,
+    weights: str | Path | None = None,
+    recipe: str | Recipe | None = None,
+    narrow: int | None = None,
+    input: Any = None,  # noqa: A002
+    classes: int | None = None,
+    **more: Any,
+) -> str:
+    """Return ``arch`` as the source of a script in the framework of ``backend``, with no vgg in it.
+
+    The script needs the framework and NumPy, and prints a summary of the layers. ``train`` adds a loop that trains on
+    the files of Fashion-MNIST, or of the digits, as ``recipe`` (default: quick-fashion) and its fields in ``more``
+    say; an architecture by name then takes the dataset's input shape and classes. ``weights`` is the path of canonical
+    weights, which the script loads by safetensors. ``arch``, ``narrow``, ``input`` and ``classes`` are those of
+    ``show``.
+
+    Raises ``VGGError`` when an option is wrong, when ``backend`` offers no code, and when a script cannot do what the
+    recipe says, such as drops of the learning rate.
+    """
+    from . import scripts
+    from .process import registry
+
+    changed = {"narrow": narrow, "input_shape": input, "classes": classes}
+    entry = registry.find(backend)
+    if not train and (recipe or more):
+        raise mismatch("vgg code", f"{', '.join(['recipe'] * bool(recipe) + [*more])} without --train", "--train too")
+    plan = options.recipe_of(recipe or "quick-fashion", more) if train else None
+    if plan:
+        files = scripts.files_of(plan)
+        shape = (files.shape[0], plan.size, plan.size)
+        spec = options.fitted(arch, shape, files.classes, **changed)
+    else:
+        spec = options.spec_of(arch, **changed)
+    return scripts.source(entry, spec, recipe=plan, weights=options.weights_of(spec, weights))
+
+
 def train(
     backend: str | None = None,
     arch: Arch | None = None,

@@ -19,6 +19,7 @@ from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import TYPE_CHECKING, Any, BinaryIO, cast
 
 import numpy as np
@@ -188,6 +189,18 @@ class Session:
     def restore(self, arrays: wire.Arrays) -> Reply:
         with _unchanged(arrays):
             self.slot.learner.restore(arrays)
+        return None, {}
+
+    def script(self, arrays: wire.Arrays, source: str, spec: dict[str, Any], dtype: str) -> Reply:
+        """Execute the source that ``vgg code`` prints. Its model and its training step become the slot's."""
+        self._claims_dtype(dtype)
+        if not callable(getattr(self.backend, "scripted", None)):
+            raise mismatch(self.backend.__name__, "no scripted", "the function that executes its scripts")
+        slot = self.slot
+        slot.model = slot.learner = None
+        slot.spec, slot.dtype, slot.device = Spec.from_dict(spec), dtype, "cpu"
+        slot.model, step = self.backend.scripted(source, slot.spec, dtype=dtype)
+        slot.learner = SimpleNamespace(step=lambda x, y, lr: step(x, y)) if step else None
         return None, {}
 
     def promise(self, arrays: wire.Arrays, name: str, dtype: str, device: str) -> Reply:

@@ -11,8 +11,9 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from vgg import expand
-from vgg.backends import VELOCITY, Array, Arrays, check_batch, check_floats, check_images, check_state
+from vgg import Block, Conv, Head, Pool, Recipe, Spec, expand
+from vgg.backends import VELOCITY, Array, Arrays, Step, check_batch, check_floats, check_images, check_state
+from vgg.backends.bookkeeping import executed
 from vgg.core import oracle as reference
 from vgg.core.params import check_params
 from vgg.core.recipe import LOSS_SCALE
@@ -23,7 +24,6 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
-    from vgg import Block, Recipe, Spec
 
 DECLARED = {"running_var": "population"}
 PRECISIONS = {"cpu": ("float64", "float32", "fp16")}
@@ -100,6 +100,23 @@ def loss_and_grads(model: Model, x: Array, y: Array, *, train: bool = False) -> 
 def learner(model: Model, recipe: Recipe) -> Learner:
     """SGD on ``model``."""
     return Learner(model, recipe)
+
+
+def scripted(source: str, spec: Spec, *, dtype: str = "float32") -> tuple[Model, Step | None]:
+    """The network that a script states, whatever ``spec`` says, and its training step if it has one."""
+    names = executed(source)
+    blocks = tuple(
+        Block(tuple(Conv(*conv) for conv in convs), Pool(*pool) if pool else None)
+        for convs, pool in zip(names["convs"], names["pools"], strict=True)
+    )
+    head = Head(names["hidden"], names["dropout"], names["global_pool"])
+    stated = Spec(blocks, names["input_shape"], names["classes"], head, names["batch_norm"], spec.name)
+    model = load(build(stated, dtype=dtype), names["weights"])
+    if "rate" not in names:
+        return model, None
+    recipe = Recipe(**{name: names[name] for name in ("momentum", "weight_decay", "mean", "std")})
+    own = learner(model, recipe)
+    return model, lambda x, y: own.step(x, y, names["rate"])
 
 
 def facts() -> dict[str, Any]:

@@ -36,6 +36,8 @@ from ..core.spec import Spec
 
 Array = NDArray[Any]
 Arrays = dict[str, Array]
+Step = Callable[[Array, Array], float]
+"""A training step: it takes uint8 pixels (N, C, H, W) and labels (N,), and returns the loss before the step."""
 
 FUNCTIONS = ("vgg_block", "build", "load", "dump", "forward", "trace", "loss_and_grads", "learner", "facts")
 """The functions of a backend, in the order in which the four backends of this package define them."""
@@ -202,6 +204,15 @@ class Backend(Protocol):
         caller uses the rest, such as the learning rate and its drops, crops and flips. The parameters of the model must
         have ``recipe.dtype``: float64 for the precision float64, float32 for all others. A worker refuses other
         combinations.
+        """
+        ...
+
+    def scripted(self, source: str, spec: Spec, *, dtype: str = "float32") -> tuple[Any, Step | None]:
+        """Execute ``source``, a script that ``vgg code`` prints, with layers in ``dtype``.
+
+        Return the script's model, for ``dump``, ``forward``, ``trace`` and ``loss_and_grads``, and its training step,
+        or None if it does not train. A module may omit this function; without a template for ``vgg code`` it is not
+        called. ``trace`` may then leave out layers without parameters.
         """
         ...
 

@@ -16,6 +16,8 @@ from .tally import NOT_DECLARED, Tally, cell_text
 
 if TYPE_CHECKING:
     from ..core.comparator import Verdict
+    from ..core.recipe import Recipe
+    from ..core.spec import Spec
     from ..process.client import Worker
     from .declared import Fact
 
@@ -179,6 +181,14 @@ class Backend:
     def source(self, name: str) -> Worker:
         """Return the worker of another backend."""
         return self.board.worker(name)
+
+    def script(self, spec: Spec, *, recipe: Recipe | None = None, weights: Path | None = None) -> str | None:
+        """Return the script that ``vgg code`` prints for the judged backend, or None if it offers no code."""
+        from .. import scripts
+        from ..process import registry
+
+        entry = registry.find(self.name)
+        return scripts.source(entry, spec, recipe=recipe, weights=weights) if scripts.template_of(entry) else None
 
 
 def threads(processes: int) -> dict[str, str]:

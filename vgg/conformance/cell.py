@@ -5,9 +5,12 @@ from __future__ import annotations
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Protocol
 
 from ..core.comparator import Verdict
+from ..core.recipe import Recipe
+from ..core.spec import Spec
 from ..process.client import Jobs
 
 
@@ -30,7 +33,13 @@ class Bench(Protocol):
         """Return the worker of another backend."""
         ...
 
+    def script(self, spec: Spec, *, recipe: Recipe | None = None, weights: Path | None = None) -> str | None:
+        """Return the script that ``vgg code`` prints for the judged backend, or None if it offers no code."""
+        ...
 
+
+Write = Callable[..., str | None]
+"""``Bench.script``."""
 Judge = Callable[[Bench], Verdict]
 
 

@@ -20,7 +20,7 @@ from ..core.layers import expand, totals
 from ..core.spec import Spec
 from ..process.client import Jobs
 from . import float32
-from .cases import Case
+from .cases import Arrays, Case
 from .checks import differentiates, eval_mode, refused
 
 
@@ -28,18 +28,25 @@ class _DisagreementError(Exception):
     """A random spec on which the backend and the oracle differ."""
 
 
-def properties(worker: Callable[[], Jobs], examples: int, dtype: str, seed: int | None = None) -> Verdict:
+def properties(
+    worker: Callable[[], Jobs],
+    examples: int,
+    dtype: str,
+    seed: int | None = None,
+    judge: Callable[[Spec], tuple[Verdict, bool]] | None = None,
+) -> Verdict:
     """Judge ``examples`` random specs in eval mode: every activation, and if claimed the loss and every gradient.
 
     Without a ``seed`` the specs are the same in every run of an installation. ``worker`` is called for each spec,
-    because a spec may kill its worker.
+    because a spec may kill its worker. ``judge`` stands for ``judged``, with the same result.
     """
+    judge = judge or (lambda spec: judged(worker(), spec, dtype))
     worst, failing, largest = Verdict(0.0, forward_limit(_SMALLEST, dtype)), None, _SMALLEST
     count = Counter[bool]()
 
     def agree(spec: Spec) -> None:
         nonlocal worst, failing, largest
-        verdict, whole = judged(worker(), spec, dtype)
+        verdict, whole = judge(spec)
         if not verdict.ok and (failing is None or _macs(spec) <= _macs(failing[1])):
             failing = verdict, spec
         if not verdict.ok:
@@ -77,16 +84,21 @@ def drawn(
     settings(max_examples=examples, derandomize=seed is None, phases=phases, **quiet)(test)()
 
 
-def judged(worker: Jobs, spec: Spec, dtype: str) -> tuple[Verdict, bool]:
+def judged(worker: Jobs, spec: Spec, dtype: str, execute: Callable[[Case], None] | None = None) -> tuple[Verdict, bool]:
     """Judge one spec; return the verdict and whether gradients were judged.
 
     Every activation is judged; then the loss and every gradient, unless float32's rounding could make them jump.
+    ``execute`` makes the model in place of the backend's ``build`` and ``load``; its trace may leave out layers
+    without parameters.
     """
     case = Case(spec, batch=2)
     params, x, y = case.params(dtype), case.images(dtype), case.labels()
     try:
         mode = eval_mode(worker)
-        worker.build(spec, params, dtype=dtype)
+        if execute:
+            execute(case)
+        else:
+            worker.build(spec, params, dtype=dtype)
         traced = worker.trace(x)
         differentiable = differentiates(worker)
         got_loss, got_grads = worker.loss_and_grads(x, y) if differentiable else (0.0, {})
@@ -95,13 +107,20 @@ def judged(worker: Jobs, spec: Spec, dtype: str) -> tuple[Verdict, bool]:
     loss, grads, tape = oracle.loss_and_grads(spec, params, x, y, mode)
     narrow, limit = dtype == "float32", forward_limit(spec, dtype)
     floors = float32.floors(case, mode) if narrow else gradient_floors(grads)
-    forward = compare(traced, tape.activations, limit=limit, dtype=dtype, floors=floors)
+    rows = shown(spec, traced, tape.activations) if execute else tape.activations
+    forward = compare(traced, rows, limit=limit, dtype=dtype, floors=floors)
     if not forward.ok or not differentiable or (narrow and not float32.steady(case, tape, limit)):
         return forward, False
     differentiated, wanted = {"loss": np.array(got_loss, dtype), **got_grads}, {"loss": np.array(loss), **grads}
     limit = gradient_limit(spec, dtype, case.batch)
     backward = compare(differentiated, wanted, limit=limit, dtype=dtype, floors=floors)
     return backward if not backward.ok else max(forward, backward, key=lambda one: one.share), True
+
+
+def shown(spec: Spec, traced: Arrays, activations: Arrays) -> Arrays:
+    """Return the activations that a trace has, and those of layers with parameters, which it must have."""
+    needed = {row.name for row in expand(spec) if row.parameters} | traced.keys()
+    return {name: array for name, array in activations.items() if name in needed}
 
 
 @st.composite

@@ -28,6 +28,7 @@ from . import (
     properties,
     refusals,
     sizes,
+    sources,
     steps,
     switches,
     trajectories,
@@ -71,7 +72,9 @@ def cells(examples: int = EXAMPLES, *, thorough: bool = False, seed: int | None 
 def given(spec: Spec) -> dict[str, Cell]:
     """Return the cells for a spec that a user supplies, which may be as large as real nets."""
     name, case = "given " + re.sub(r"\W+", "_", spec.name), Case(spec, batch=2)
-    return dict(_numbers(name, case, ("float64",))) | dict(_numbers(name, case, ("float32",), _NUMBERS_OF_REAL_NETS))
+    exact, narrow = _numbers(name, case, ("float64",)), _numbers(name, case, ("float32",), _NUMBERS_OF_REAL_NETS)
+    code = ((f"code {name} {dtype}", Cell(judge, "inference", (dtype,))) for dtype, judge in sources.given(spec))
+    return dict(exact) | dict(narrow) | dict(code)
 
 
 def _all(examples: int, seed: int | None) -> Iterator[tuple[str, Cell]]:
@@ -102,6 +105,7 @@ def _all(examples: int, seed: int | None) -> Iterator[tuple[str, Cell]]:
     yield from promises.cells()
     yield from sizes.cells()
     yield from lives.cells(seed=seed)
+    yield from sources.cells(seed)
     for dtype in _DTYPES:
         yield f"properties {dtype}", Cell(_properties(examples, dtype, seed), "inference", (dtype,))
         more = _properties(THOROUGH * examples, dtype, seed)

@@ -113,6 +113,10 @@ class Jobs(ABC):
         """Put the learner into a state that ``state`` returned."""
         self.call("restore", state)
 
+    def script(self, source: str, spec: Spec, *, dtype: str = "float32") -> None:
+        """Execute a script that ``vgg code`` prints; the other methods then use its model, and ``step`` its step."""
+        self.call("script", source=source, spec=spec.to_dict(), dtype=dtype)
+
     def promise(self, name: str, dtype: str) -> str:
         """Return how the backend breaks the promise of this name, or an empty text when it keeps the promise.
 

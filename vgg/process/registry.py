@@ -151,16 +151,16 @@ def find(name: str) -> Entry:
             raise mismatch(f"entry point {name!r} of vgg.backends", repr(point.value), "the name of a module")
         if for_path(name) != name:  # it names a directory of every comparison
             raise mismatch("entry point of vgg.backends", shown(name), "a name of letters, digits, -, _ and .")
-        return Entry(point.name, point.module, lock=_lock_beside(point.module))
+        return Entry(point.name, point.module, lock=beside(point.module, ".txt"))
     raise unknown("backend", name, names(), ALIASES)
 
 
-def _lock_beside(module: str) -> Path | None:
-    """Return a plug-in's lock file: ``module.txt`` beside ``module.py``, or in the package ``module``.
+def beside(module: str, suffix: str) -> Path | None:
+    """Return a plug-in's file of that suffix: ``module.txt`` beside ``module.py``, or in the package ``module``.
 
-    It is None when there is no such file; the plug-in then runs in the current interpreter.
+    It is None when there is no such file. Without a lock file the plug-in runs in the current interpreter.
     """
     name = module.partition(".")[0]
     spec = find_spec(name)
-    lock = Path(spec.origin).with_name(f"{name}.txt") if spec and spec.origin else None
-    return lock if lock and lock.is_file() else None
+    path = Path(spec.origin).with_name(f"{name}{suffix}") if spec and spec.origin else None
+    return path if path and path.is_file() else None

@@ -162,16 +162,28 @@ def task(
     from ..core.init import check_scheme  # it imports NumPy, without which vgg show starts twice as fast
     from ..core.params import load_spec
 
-    spec = spec_of(arch, narrow=narrow, input_shape=input_shape, classes=classes)
     check_scheme(plan.init)
     if plan.init_from:
         load_spec(plan.init_from)
+    changes = {"narrow": narrow, "input_shape": input_shape, "classes": classes}
+    spec_of(arch, **changes)  # what is wrong with it is said before the dataset is read
     dataset, folder = read_data(plan, data)
-    if isinstance(arch, str) and not is_file(arch):
-        shape = spec.input_shape if input_shape is not None else (dataset.channels, plan.size, plan.size)
-        spec = spec.modified(input_shape=shape, classes=classes or dataset.classes)
+    spec = fitted(arch, (dataset.channels, plan.size, plan.size), dataset.classes, **changes)
     check_fit(spec, plan, dataset)
     return Task(spec, plan, dataset, folder)
+
+
+def fitted(arch: str | Path | Spec, shape: tuple[int, int, int], count: int, **changes: Any) -> Spec:
+    """Return the spec that ``arch`` means, with the ``changes`` that ``spec_of`` accepts.
+
+    An architecture that is given by name takes the input ``shape`` and ``count`` classes of a dataset, unless
+    ``changes`` set them.
+    """
+    spec = spec_of(arch, **changes)
+    if isinstance(arch, str) and not is_file(arch):
+        own = spec.input_shape if changes["input_shape"] is not None else shape
+        spec = spec.modified(input_shape=own, classes=changes["classes"] or count)
+    return spec
 
 
 def read_data(plan: Recipe, folder: str | Path | None) -> tuple[Dataset, str | None]:
@@ -197,6 +209,21 @@ def check_fit(spec: Spec, plan: Recipe, dataset: Dataset) -> None:
     if spec.classes < dataset.classes:
         raise mismatch("--classes", spec.classes, f"at least {dataset.classes}, as {dataset.name} has")
     check_trainable(spec, Steps.of(plan, len(dataset.train_labels)))
+
+
+def weights_of(spec: Spec, path: str | Path | None) -> Path | None:
+    """Return the path of weights that a script loads. Raises ``VGGError`` when the file is here and of another network.
+
+    A file that is not here may be where the script runs.
+    """
+    from ..core.params import load_spec, shapes
+
+    if path is None:
+        return None
+    file = path_of("--weights", path)
+    if file.exists() and shapes(load_spec(file)) != shapes(spec):
+        raise mismatch(str(file), f"weights of another network than {spec.name}", "its own", "see vgg show")
+    return file
 
 
 def new_path(name: str) -> Path:

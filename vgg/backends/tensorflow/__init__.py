@@ -5,6 +5,7 @@ from __future__ import annotations
 from .learner import learner, setup
 from .model import build, dump, load, vgg_block
 from .numbers import facts, forward, loss_and_grads, trace
+from .script import scripted
 
 __all__ = [
     "DECLARED",
@@ -17,6 +18,7 @@ __all__ = [
     "learner",
     "load",
     "loss_and_grads",
+    "scripted",
     "setup",
     "trace",
     "vgg_block",
