@@ -183,3 +183,9 @@ def test_the_catalogue_has_architectures_and_backends() -> None:
     found = vgg.catalogue()
     assert found["architectures"]["vgg16"] == {"params": 138_357_544, "macs": 15_470_264_320}
     assert found["backends"]["oracle"] == {"where": "current interpreter", "version": "plug-in"}
+
+
+@pytest.mark.parametrize("function", [vgg.compare, vgg.check, vgg.bench])
+def test_no_backend_is_not_all_of_them(function: Any) -> None:
+    with pytest.raises(VGGError, match="backends: got none, wanted one or more"):
+        function([])

@@ -16,7 +16,8 @@ import numpy as np
 import pytest
 from hypothesis import example, given, settings
 from hypothesis import strategies as st
-from safetensors.numpy import save_file
+from safetensors import safe_open
+from safetensors.numpy import load_file, save_file
 
 from vgg import Recipe, Spec, VGGError, arch, init, save_params
 from vgg.training.batches import Place
@@ -116,6 +117,24 @@ def test_dtypes_that_numpy_has_not_are_refused(tmp_path: Path, kind: str) -> Non
     path.write_bytes(struct.pack("<Q", len(text)) + text)
     with pytest.raises(VGGError, match=path.name):
         Checkpoints(tmp_path, 2).last()
+
+
+def test_a_checkpoint_with_a_fingerprint_has_a_checksum(tmp_path: Path) -> None:
+    checkpoints = Checkpoints(tmp_path, 1, fingerprint(A, RECIPE, DATA))
+    checkpoints.save(STATE, (1, 0), A)
+    path = checkpoints.paths()[0]
+    with safe_open(path, framework="numpy") as file:
+        about = {name: value for name, value in file.metadata().items() if name != "checksum"}
+    save_file(load_file(path), path, metadata=about)
+    with pytest.raises(VGGError, match=r"checksum: got None, wanted [0-9a-f]{12}; its contents were changed"):
+        checkpoints.last()
+
+
+def test_weights_that_a_dtype_cannot_hold_are_refused_by_name(tmp_path: Path) -> None:
+    params = {name: array * 1e300 for name, array in init(A, dtype="float64").items()}
+    save_params(tmp_path / "large.safetensors", params, A)
+    with pytest.raises(VGGError, match=r"large.safetensors, as float32: block1.conv1.weight: got \d+ of"):
+        initial(A, Recipe(init_from=str(tmp_path / "large.safetensors")))
 
 
 RECIPE = Recipe("quick", "digits", lr_drops=((3, 0.1),))

@@ -23,6 +23,7 @@ from vgg.process.client import Worker
 from vgg.process.registry import Entry
 from vgg.process.tuning import deterministic
 from vgg.training import data
+from vgg.worker import described
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -601,3 +602,21 @@ def test_a_closed_worker_leaves_no_folder_behind(start: Start, tmp_path: Path, m
     with start():
         assert list(tmp_path.iterdir())
     assert not list(tmp_path.iterdir())
+
+
+def test_a_worker_whose_client_has_died_meanwhile_does_not_wait_for_it(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "printed")  # nobody reads it
+    command = [sys.executable, "-m", "vgg.worker", "vgg_oracle", str(tmp_path / "printed")]
+    done = subprocess.run(command, stdin=subprocess.PIPE, capture_output=True, timeout=PATIENCE, check=False)
+    assert (done.returncode, done.stderr) == (1, b"the client is gone\n")
+
+
+class MuteError(Exception):
+    """An error that fails when it is asked what it says."""
+
+    def __str__(self) -> str:
+        raise ValueError
+
+
+def test_an_error_that_cannot_say_what_it_is_has_a_name() -> None:
+    assert described(MuteError()) == "MuteError, whose message cannot be read"

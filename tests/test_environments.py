@@ -323,6 +323,19 @@ def test_an_environment_is_built_once_from_its_lock_file(tiny: Entry, capsys: py
     assert environment.size() < 1 << 20
 
 
+def test_the_size_of_an_environment_is_its_own_while_others_change_it(
+    tiny: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (environment,) = environments.own(tiny)
+    environment.folder.mkdir(parents=True)
+    (environment.folder / "large").symlink_to(sys.prefix)
+    before = environment.size()
+    walk = os.walk
+    gone: list[tuple[str, list[str], list[str]]] = [(str(environment.folder), [], ["vanished"])]
+    monkeypatch.setattr(os, "walk", lambda *a, **k: [*walk(*a, **k), *gone])
+    assert environment.size() == before < 1 << 20
+
+
 def test_no_setting_of_the_folder_or_its_parents_or_of_uv_is_heard(
     tiny: Entry, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

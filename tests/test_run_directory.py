@@ -301,6 +301,26 @@ def test_a_blank_torn_or_foreign_row_is_named(out: Path, line: str) -> None:
     assert f"{out / 'metrics.jsonl'}, line 2" in refused(out)
 
 
+@pytest.mark.parametrize(
+    ("line", "change"),
+    [
+        (0, {"loss": 1.0}),
+        (1, {"lr": 3.0}),
+        (1, {"seconds": 1e308}),
+        (2, {"mine": 1}),
+        (PER_EPOCH, {"validation_accuracy": 5.0}),
+        (PER_EPOCH, {"validation_loss": 0.0}),
+    ],
+)
+def test_a_row_that_was_changed_is_noticed(out: Path, line: int, change: dict[str, Any]) -> None:
+    path = out / "metrics.jsonl"
+    lines = path.read_text().splitlines(keepends=True)
+    lines[line] = json.dumps({**json.loads(lines[line]), **change}) + "\n"
+    path.write_text("".join(lines))
+    with pytest.raises(VGGError, match=r"metrics.jsonl: got other rows than those before the checkpoint, wanted"):
+        train.resumed(out, None, {}, {}, None)
+
+
 def test_a_plateau_without_its_validation_rows_is_refused(out: Path) -> None:
     lines = (out / "metrics.jsonl").read_text().splitlines(keepends=True)
     (out / "metrics.jsonl").write_text("".join(line for line in lines if "validation" not in line))
@@ -380,6 +400,16 @@ def test_a_line_of_progress_weighs_the_steps_of_its_epoch(capsys: pytest.Capture
     results = {"test_loss": 1.0, "test_accuracy": 0.5, "training_loss": 3.0, "epoch": 1, "number": 4}
     progress.event("torch", results)
     assert "epoch 2: training loss 3.0000, 8 images/s, test loss 1.0000, accuracy 0.5000" in capsys.readouterr().err
+
+
+def test_the_line_of_an_epoch_has_the_speed_of_all_its_steps(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress()
+    progress.stage("torch", "training", 40)
+    for step in range(40):
+        row = {"epoch": 0, "step": step, "loss": 1.0, "images": 8, "seconds": 3.0 if step < 20 else 1.0}
+        progress.event("torch", {**row, "number": step + 1})
+    progress.event("torch", {"test_loss": 1.0, "test_accuracy": 0.5, "training_loss": 1.0, "epoch": 0, "number": 40})
+    assert "epoch 1: training loss 1.0000, 4 images/s" in capsys.readouterr().err
 
 
 CLASSES = ["a", "b"]

@@ -694,7 +694,7 @@ def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(train: Train
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with pytest.raises(VGGError, match=r"cannot be written \(File too large\); free some space, then go on with"):
+        with pytest.raises(VGGError, match=r"cannot be written \(File too large\); free some space"):
             train()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)

@@ -219,7 +219,7 @@ def carry_out(prepared: Prepared, *, progress: bool = True) -> dict[str, Any]:
 
 
 def compare(
-    backends: Iterable[str] = (),
+    backends: Iterable[str] | None = None,
     arch: Arch = "vgg11_narrow",
     *,
     recipe: str | Recipe | None = None,
@@ -251,7 +251,7 @@ def compare(
 
 
 def check(
-    backends: Iterable[str] = (),
+    backends: Iterable[str] | None = None,
     *,
     select: str | None = None,
     spec: str | Path | None = None,
@@ -298,7 +298,7 @@ def check(
 
 
 def bench(
-    backends: Iterable[str] = (),
+    backends: Iterable[str] | None = None,
     *,
     workload: Sequence[str] = (),
     rounds: int = 5,
@@ -351,15 +351,19 @@ def bench(
     return results.Timings(place, result, (*timings.failures(result), *slower))
 
 
-def _backends(names: Iterable[str]) -> list[str]:
-    """Return the backends of these names without repetitions, or the four of this package when there are no names.
+def _backends(names: Iterable[str] | None) -> list[str]:
+    """Return the backends of these names without repetitions, or the four of this package for None.
 
-    Raises ``VGGError`` when a name is unknown.
+    Raises ``VGGError`` when a name is unknown, or there is none.
     """
     from .process import registry
 
+    if names is None:
+        return list(registry.own_names())
     names = (names,) if isinstance(names, str) else sequence("backends", names, "names of backends", limits.BLOCKS)
-    return [*dict.fromkeys(registry.find(name).name for name in names or registry.own_names())]
+    if not names:
+        raise mismatch("backends", "none", "one or more", "leave the argument out for the four of this package")
+    return [*dict.fromkeys(registry.find(name).name for name in names)]
 
 
 def _sorted(more: Mapping[str, Any]) -> tuple[dict[str, Any], dict[str, Any]]:

@@ -344,8 +344,7 @@ def main() -> None:
     requests, replies, followers = _streams(group, os.environ.get(replicas.PIPES))
     with Path(os.devnull).open() as nothing:
         os.dup2(nothing.fileno(), 0)
-    with Path(sys.argv[2]).open("ab") as output:
-        os.dup2(output.fileno(), 1)
+    os.dup2(_writing(sys.argv[2]), 1)
     cast("TextIOWrapper", sys.stdout).reconfigure(line_buffering=True)
     if group.processes == 1:  # a cluster sends SIGTERM to every process; the client reacts to it
         signal.signal(signal.SIGTERM, signal.SIG_IGN)
@@ -371,6 +370,16 @@ def main() -> None:
             wire.send(replies, {**reply, "traceback": shortened(traceback.format_exc(), LONGEST)})
             if not alone:
                 os._exit(1)  # other processes may wait for this one for ever
+
+
+def _writing(path: str) -> int:
+    """Open the client's pipe or file for writing. This process ends if the client has died, which reads the pipe."""
+    try:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NONBLOCK)  # else it waits for a reader
+    except OSError:
+        sys.exit("the client is gone")
+    os.set_blocking(descriptor, True)
+    return descriptor
 
 
 def _flush() -> None:
@@ -407,7 +416,12 @@ def described(error: BaseException) -> str:
     """Return the text of an error for the client: a ``VGGError``'s message, or the exception's name and message."""
     if isinstance(error, SystemExit):
         return f"called sys.exit({error.code!r})"
-    return str(error) if isinstance(error, VGGError) else f"{type(error).__name__}: {error}"
+    if isinstance(error, VGGError):
+        return str(error)
+    try:
+        return f"{type(error).__name__}: {error}"
+    except Exception:  # noqa: BLE001 - the backend's own class
+        return f"{type(error).__name__}, whose message cannot be read"
 
 
 def refuses(error: BaseException) -> bool:

@@ -44,7 +44,7 @@ def run(arguments: Namespace) -> int:
     from ..report import terminal, timings
 
     options = ("workload", "rounds", "batch_size", "precision", "device", "env", "timeout", "out", "compare")
-    measured = api.bench(arguments.backends, **given(arguments, *options), progress=not arguments.json)
+    measured = api.bench(arguments.backends or None, **given(arguments, *options), progress=not arguments.json)
     if arguments.json:
         print_json(measured.to_dict())
     else:

@@ -48,7 +48,7 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         files.check_standard_output()
     with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
-        outcome = api.check(arguments.backends, timeout=arguments.timeout, **given(arguments, *OPTIONS))
+        outcome = api.check(arguments.backends or None, timeout=arguments.timeout, **given(arguments, *OPTIONS))
     if arguments.json and outcome.result:
         print_json(outcome.to_dict())
     if outcome.status == INTERRUPTED:  # pytest has caught it

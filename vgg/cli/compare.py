@@ -32,7 +32,7 @@ def run(arguments: Namespace) -> int:
 
     where = given(arguments, "recipe", "out", "data", "narrow", "input", "classes")
     more = changes(arguments) | given(arguments, "device", "env", "timeout", "tensorboard")
-    comparison = api.compare(arguments.backends, arguments.arch, **where, **more, progress=not arguments.json)
+    comparison = api.compare(arguments.backends or None, arguments.arch, **where, **more, progress=not arguments.json)
     if arguments.json:
         print_json(comparison.to_dict())
     else:

@@ -208,5 +208,5 @@ def read_object(path: Path) -> dict[str, Any]:
 def unwritable(path: Path, error: OSError) -> VGGError:
     """Return the ``VGGError`` that says why ``path`` cannot be written."""
     full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-    do = "free some space, then go on with --resume" if full else "choose another place"
+    do = "free some space" if full else "choose another place"
     return VGGError(f"{one_line(path)}: cannot be written ({error.strerror}); {do}")

@@ -11,7 +11,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
@@ -63,9 +63,17 @@ class Environment:
             yield
 
     def size(self) -> int:
-        """Return the bytes that it takes on the disk. A file with several names counts once."""
-        files = {file.stat().st_ino: file.stat() for file in self.folder.rglob("*") if not file.is_symlink()}
-        return sum(512 * file.st_blocks for file in files.values())
+        """Return the bytes that it takes on the disk. A file with several names counts once.
+
+        What links lead to does not count, nor do files that another process removes meanwhile.
+        """
+        blocks = dict[int, int]()
+        for folder, _, names in os.walk(self.folder) if not self.folder.is_symlink() else ():
+            for path in (folder, *(os.path.join(folder, name) for name in names)):  # noqa: PTH118 - many files
+                with suppress(OSError):
+                    about = os.lstat(path)
+                    blocks[about.st_ino] = about.st_blocks
+        return 512 * sum(blocks.values())
 
 
 def root() -> Path:

@@ -115,6 +115,7 @@ class Progress:
         self._task: Any = None
         self._steps: deque[tuple[float, int, float]] = deque(maxlen=RECENT)
         self._accuracy = ""
+        self._epoch = 0, 0.0
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -146,6 +147,8 @@ class Progress:
                 self._bar.reset(self._task, completed=event["number"] - 1)
             elif event.get("step") == 0:
                 self._steps.clear()
+            images, seconds = self._epoch if len(self._steps) else (0, 0.0)
+            self._epoch = images + event["images"], seconds + event["seconds"]
             self._steps.append((event["loss"], event["images"], event["seconds"]))
             note = f"loss {self._loss():.4f}  {self._accuracy}  {self._rate():.0f} images/s"
             self._bar.update(self._task, completed=event["number"], note=note)
@@ -153,7 +156,7 @@ class Progress:
         name = "validation" if "validation_loss" in event else "test"
         self._accuracy = f"accuracy {event[f'{name}_accuracy']:.4f}"
         if self._plain:
-            rate = f"{self._rate():.0f} images/s, " if self._steps else ""
+            rate = f"{self._epoch[0] / self._epoch[1]:.0f} images/s, " if self._steps else ""
             results = f"training loss {event['training_loss']:.4f}, {rate}{name} loss {event[f'{name}_loss']:.4f}"
             results = f"{results}, {self._accuracy}"
             print(f"{printable(backend)}: epoch {event['epoch'] + 1}: {results}", file=sys.stderr, flush=True)

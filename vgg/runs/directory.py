@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import VGGError, mismatch, within
-from ..core.files import read_object, unwritable, write_atomically
+from ..core.files import no_empty_folder, read_object, unwritable, write_atomically
 from ..core.recipe import Recipe
 from ..core.spec import Spec
 from ..process.provenance import provenance
@@ -83,7 +83,7 @@ def create(path: Path, backend: str, task: Task, setup: Setup) -> Path:
     Raises ``VGGError`` when that is not possible.
     """
     about = {"backend": backend, "spec": task.spec.to_dict(), "recipe": task.recipe.to_dict()}
-    with alone_in(directory(path)):
+    with no_empty_folder(path), alone_in(directory(path)):
         directory(path)  # nobody has filled it before the lock
         write_json(path / "run.json", {**provenance(), **about, "data": task.data, **setup.recorded()})
     return path

@@ -28,7 +28,7 @@ from .batches import Place
 from .fingerprint import checksum, differences
 
 _NAME = re.compile(r"epoch-([0-9]{4,})-step-([0-9]{6,})\.safetensors")
-_METADATA = {"spec", "recipe", "data", "place"}
+_METADATA = {"spec", "recipe", "data", "place", "rows"}
 _DO = "remove it to go on from the one before, or start a new run if there is none"
 
 
@@ -51,8 +51,11 @@ def _is_ours(name: str) -> bool:
 class Checkpoints:
     """The checkpoints in ``run/checkpoints``. The last ``keep`` are kept; if that is 0, none is written.
 
-    A checkpoint carries the ``fingerprint`` of its run, and one with another fingerprint is refused.
+    A checkpoint carries the ``fingerprint`` of its run, and one with another fingerprint is refused. ``rows`` is what
+    the checkpoint that was read last says of the metrics before it: their digest, or nothing in earlier versions.
     """
+
+    rows = ""
 
     def __init__(self, run: Path, keep: int, fingerprint: Mapping[str, str] | None = None) -> None:
         self.folder, self.keep, self.fingerprint = run / "checkpoints", keep, dict(fingerprint or {})
@@ -72,15 +75,17 @@ class Checkpoints:
             raise VGGError(f"{self.folder}: cannot be read ({error.strerror}); give yourself the right to") from error
         return [self.folder / name_of(place) for place in places]
 
-    def save(self, state: Params, place: Place, spec: Spec) -> None:
+    def save(self, state: Params, place: Place, spec: Spec, rows: str = "") -> None:
         """Write a checkpoint, completely or not at all; then remove those that are too old.
 
-        ``spec`` is stored with it, so that another run can start from it. Raises ``VGGError`` when it cannot be
-        written.
+        ``spec`` is stored with it, so that another run can start from it, and so is the digest of the ``rows`` of
+        metrics before it. Raises ``VGGError`` when it cannot be written.
         """
         if not self.keep:
             return
-        about = {"spec": spec.to_json(), **self.fingerprint, "place": json.dumps(place)}
+        about = {"spec": spec.to_json(), **self.fingerprint, "place": json.dumps(place)} | (
+            {"rows": rows} if rows else {}
+        )
         data = save(state, metadata={**about, "checksum": checksum(state, about)})
         first = not self.folder.is_dir()
         folder = self.folder.with_name(f".{self.folder.name}.{os.getpid()}") if first else self.folder
@@ -128,6 +133,7 @@ class Checkpoints:
         state, about = read(paths[-1])
         place = place_of(paths[-1].name) or (0, 0)
         self._check(paths[-1], about, place)
+        self.rows = about.get("rows", "")
         return state, place
 
     def _check(self, path: Path, about: dict[str, str], place: Place) -> None:
@@ -147,7 +153,8 @@ class Checkpoints:
 def read(path: Path) -> tuple[Params, dict[str, str]]:
     """Return the arrays and the metadata of a checkpoint.
 
-    Raises ``VGGError`` when it cannot be read, or when it is not what its checksum says; earlier versions wrote none.
+    Raises ``VGGError`` when it cannot be read, or when it is not what its checksum says. Earlier versions wrote neither
+    checksum nor fingerprint.
     """
     try:
         with safe_open(path, framework="numpy") as file:
@@ -157,7 +164,7 @@ def read(path: Path) -> tuple[Params, dict[str, str]]:
         raise VGGError(f"{path}: not a readable checkpoint ({error}); {_DO}") from error
     got = about.pop("checksum", None)
     wanted = checksum(state, about)
-    if got not in (None, wanted):
+    if got != wanted and (got or "recipe" in about):
         raise mismatch(f"{path}: checksum", str(got)[:12], wanted[:12], f"its contents were changed; {_DO}")
     return state, about
 
@@ -207,7 +214,9 @@ def initial(spec: Spec, recipe: Recipe) -> Params:
     convs = [layer for layer, shape in weights.items() if len(shape) == 4][: recipe.init_convs or None]
     wanted = {*convs, *(layer.replace("conv", "bn") for layer in convs), *(n for n in weights if n.startswith("fc"))}
     fits = {n for n, shape in weights.items() if n in wanted and fresh.get(f"{n}.weight", np.empty(0)).shape == shape}
-    copies = {n: a.astype(recipe.dtype) for n, a in stored.items() if n.rpartition(".")[0] in fits and n in fresh}
+    with np.errstate(over="ignore"):  # what overflows is refused by name
+        copies = {n: a.astype(recipe.dtype) for n, a in stored.items() if n.rpartition(".")[0] in fits and n in fresh}
+    check_finite(copies, f"{recipe.init_from}, as {recipe.dtype}")
     if not copies:
         raise mismatch(recipe.init_from, "no layer of the same name and shape", f"one of {spec.name}'s")
     return fresh | copies

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 import os
 import sys
@@ -123,6 +124,10 @@ class History:
         """Write one row at the end of the file."""
         with self.path.open("a") as metrics:
             metrics.write(json.dumps(row) + "\n")
+
+    def digest(self) -> str:
+        """Return the SHA-256 of the rows."""
+        return hashlib.sha256(json.dumps(self.rows).encode()).hexdigest()
 
     def sync(self) -> None:
         """Make the rows durable: after a power failure there must be no checkpoint without them."""

@@ -180,7 +180,7 @@ class Loop:
             if not self.checkpoints.keep:
                 return
             self.history.sync()
-            self.checkpoints.save(state, self.place, self.spec)
+            self.checkpoints.save(state, self.place, self.spec, self.history.digest())
 
     def finish(self, facts: dict[str, Any], class_names: Sequence[str]) -> dict[str, Any]:
         """Evaluate the test images; write the weights, the evaluation and the summary; return the summary."""

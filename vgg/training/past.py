@@ -47,6 +47,9 @@ def past(run: Path, spec: Spec, recipe: Recipe, steps: Steps, fingerprint: Mappi
         _check(str(checkpoints.paths()[-1]), state, place, spec, recipe, steps)
     history = History(run, steps, "validation" if recipe.validation else "test")
     history.load(place)
+    if checkpoints.rows not in ("", history.digest()):
+        do = "put the file back, or start a new run from a checkpoint by --init-from"
+        raise mismatch(str(run / NAME), "other rows than those before the checkpoint", "them as vgg wrote them", do)
     return Past(state, place, history)
 
 
