@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import importlib
 import io
 import os
 import signal
@@ -18,12 +19,13 @@ import pytest
 
 from vgg import BackendError, Head, Recipe, Spec, VGGError, init
 from vgg.core import oracle
+from vgg.core.errors import ContractError
 from vgg.process import environments, registry, wire
 from vgg.process.client import Worker
 from vgg.process.registry import Entry
 from vgg.process.tuning import deterministic
 from vgg.training import data
-from vgg.worker import described
+from vgg.worker import Session, described
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -620,3 +622,31 @@ class MuteError(Exception):
 
 def test_an_error_that_cannot_say_what_it_is_has_a_name() -> None:
     assert described(MuteError()) == "MuteError, whose message cannot be read"
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "wanted"),
+    [
+        ("DECLARED", [1], "a dict of texts by name"),
+        ("DECLARED", {"epsilon": 5}, "a dict of texts by name"),
+        ("PRECISIONS", 5, "a dict of tuples of names by name"),
+        ("PRECISIONS", {"cpu": None}, "a dict of tuples of names by name"),
+        ("PRECISIONS", {"cpu": "float32"}, "a dict of tuples of names by name"),
+        ("REPLICAS", "yes", "a dict of booleans by name"),
+    ],
+)
+def test_a_table_of_another_type_is_refused_by_name(
+    monkeypatch: pytest.MonkeyPatch, name: str, value: object, wanted: str
+) -> None:
+    monkeypatch.syspath_prepend(PLUGIN)
+    module = importlib.import_module("vgg_oracle")
+    monkeypatch.setattr(module, name, value, raising=False)
+    with pytest.raises(VGGError, match=f"{name}: got .*, wanted {wanted}"):
+        Session("vgg_oracle", lambda _: None)
+
+
+def test_facts_that_are_no_dict_break_the_contract(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.syspath_prepend(PLUGIN)
+    monkeypatch.setattr(importlib.import_module("vgg_oracle"), "facts", lambda: None)
+    with pytest.raises(ContractError, match=r"facts\(\): got NoneType, wanted a dict"):
+        Session("vgg_oracle", lambda _: None).facts({})

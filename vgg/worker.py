@@ -41,7 +41,7 @@ from .core import replicas
 from .core.errors import ContractError, VGGError, mismatch, unknown
 from .core.recipe import Recipe
 from .core.spec import Spec
-from .core.texts import shortened
+from .core.texts import shortened, shown
 from .process import ranks, wire
 from .timing import contender
 from .training import loop
@@ -82,6 +82,7 @@ class Session:
         self.contender: Any = None
         self.stages: dict[str, Stage] = {}
         self.level, self.dtypes = _claims(self.backend)
+        _check_tables(self.backend)
         getattr(self.backend, "setup", lambda: None)()
         needed = [name for name in FUNCTIONS if self._reaches(NEEDED.get(name, LEVELS[0]))]
         missing = [name for name in needed if not callable(getattr(self.backend, name, None))]
@@ -93,6 +94,8 @@ class Session:
 
     def facts(self, arrays: wire.Arrays) -> Reply:
         facts = self.backend.facts()
+        if not isinstance(facts, Mapping):
+            raise mismatch("facts()", type(facts).__name__, "a dict", kind=ContractError)
         missing = [name for name in FACTS if name not in facts]
         if missing:
             raise mismatch("facts()", f"no {', '.join(missing)}", f"a dict with {', '.join(FACTS)}")
@@ -310,6 +313,20 @@ def _claims(backend: Any) -> tuple[str, list[str]]:
         if dtype not in DTYPES:
             raise unknown("dtype in DTYPES", str(dtype), DTYPES)
     return level, list(dtypes)
+
+
+def _check_tables(backend: Any) -> None:
+    """Raise ``VGGError`` unless the tables that a module declares map texts to what their kind wants."""
+    kinds = {
+        "DECLARED": (str, "texts"),
+        "PRECISIONS": ((tuple, list), "tuples of names"),
+        "REPLICAS": (bool, "booleans"),
+    }
+    for name, (kind, wanted) in kinds.items():
+        table = getattr(backend, name, {})
+        entries = table.items() if isinstance(table, Mapping) else [(None, None)]
+        if not all(isinstance(key, str) and isinstance(value, kind) for key, value in entries):
+            raise mismatch(name, shown(table), f"a dict of {wanted} by name")
 
 
 @contextmanager

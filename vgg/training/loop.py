@@ -18,7 +18,7 @@ from numpy.typing import NDArray
 
 from ..backends import VELOCITY
 from ..core import files, oracle, params
-from ..core.errors import VGGError, mismatch
+from ..core.errors import ContractError, VGGError, mismatch
 from ..core.masks import masks
 from ..core.recipe import Recipe
 from ..core.replicas import group
@@ -290,11 +290,20 @@ class Loop:
 
     def _evaluate(self, images: NDArray[Any]) -> NDArray[Any]:
         try:
-            return np.asarray(self.learner.evaluate(images))
+            logits = np.asarray(self.learner.evaluate(images))
         except Exception as error:
             if not out_of_memory(error):
                 raise
+        else:
+            return self._checked(logits, len(images))
         raise mismatch("--batch-size", f"out of memory evaluating {len(images)}", "fewer")
+
+    def _checked(self, logits: NDArray[Any], count: int) -> NDArray[Any]:
+        """Return ``logits``. Raises ``ContractError`` unless they are floats of shape (``count``, classes)."""
+        if logits.dtype.kind != "f" or logits.shape != (count, self.spec.classes):
+            got, wanted = f"{logits.dtype} {logits.shape}", f"floats of shape {(count, self.spec.classes)}"
+            raise mismatch("evaluate()", got, wanted, kind=ContractError)
+        return logits
 
     def _log(self, row: dict[str, Any], **more: Any) -> None:
         """Write ``row`` to ``metrics.jsonl``; send it as an event with ``more`` and the ``number`` of steps so far."""
