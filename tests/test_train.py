@@ -21,6 +21,7 @@ from safetensors.numpy import load_file
 from vgg import Head, Recipe, Spec, VGGError, init, load_params, load_spec, shapes
 from vgg.backends import VELOCITY
 from vgg.core import oracle as yardstick
+from vgg.core.errors import ContractError
 from vgg.core.masks import masks
 from vgg.core.resize import resize_matrix
 from vgg.training import batches, data
@@ -686,6 +687,16 @@ def test_parameters_that_are_not_finite_end_a_run_without_checkpoints_too(train:
     with pytest.raises(VGGError, match=r"^fc1\.bias is not finite before epoch 2, step 1; "):
         train(backend=altered(oracle, learner=Dead), keep=0)
     assert checkpoints(out) == []
+
+
+@pytest.mark.parametrize("wrong", [None, 0.5, np.ones(3), np.ones((1, 2)), np.ones((60, 7), int)])
+def test_logits_that_are_none_break_the_contract(train: Train, oracle: Any, wrong: Any) -> None:
+    class Odd(oracle.Learner):  # type: ignore[misc]
+        def evaluate(self, x: Any) -> Any:
+            return wrong
+
+    with pytest.raises(ContractError, match=r"evaluate\(\): got .*, wanted floats of shape \(\d+, \d+\)"):
+        train(backend=altered(oracle, learner=Odd), keep=0)
 
 
 def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(train: Train, out: Path, tmp_path: Path) -> None:

@@ -317,9 +317,9 @@ def _claims(backend: Any) -> tuple[str, list[str]]:
 
 def _check_tables(backend: Any) -> None:
     """Raise ``VGGError`` unless the tables that a module declares map texts to what their kind wants."""
-    kinds = {
+    kinds: dict[str, tuple[type, str]] = {
         "DECLARED": (str, "texts"),
-        "PRECISIONS": ((tuple, list), "tuples of names"),
+        "PRECISIONS": (tuple, "tuples of names"),
         "REPLICAS": (bool, "booleans"),
     }
     for name, (kind, wanted) in kinds.items():
