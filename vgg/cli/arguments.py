@@ -64,22 +64,27 @@ def replicas(command: ArgumentParser) -> None:
     command.add_argument("--replicas", type=positive, metavar="N", help=about)
 
 
-def run(command: ArgumentParser) -> None:
-    """Add the options of a training run: its data, its recipe and its directory."""
-    command.add_argument("--out", metavar="RUN", help="directory of the run (default: a new one under runs/)")
+def plan(command: ArgumentParser) -> None:
+    """Add the options that change a recipe and that a script can follow too."""
     command.add_argument("--dataset", metavar="NAME", help="digits, fashion-mnist or synthetic (default: the recipe's)")
-    command.add_argument("--data", metavar="DIR", help="folder with the dataset's files")
     command.add_argument("--epochs", type=whole, metavar="N", help="number of epochs (default: the recipe's)")
     command.add_argument("--batch-size", type=whole, metavar="N", help="images per step (default: the recipe's)")
     command.add_argument("--lr", type=real, metavar="RATE", help="learning rate (default: the recipe's)")
     command.add_argument("--seed", type=whole, metavar="N", help="seed of all random numbers (default: the recipe's)")
-    command.add_argument("--init-from", metavar="FILE", help="file of weights, or directory of a run, to start from")
     command.add_argument(
         "--set",
         action="append",
         metavar="FIELD=VALUE",
         help="change any field of the recipe, for example --set momentum=0.9",
     )
+
+
+def run(command: ArgumentParser) -> None:
+    """Add the options of a training run: its data, its recipe and its directory."""
+    command.add_argument("--out", metavar="RUN", help="directory of the run (default: a new one under runs/)")
+    command.add_argument("--data", metavar="DIR", help="folder with the dataset's files")
+    plan(command)
+    command.add_argument("--init-from", metavar="FILE", help="file of weights, or directory of a run, to start from")
     command.add_argument(
         "--tensorboard", action="store_true", default=None, help="write TensorBoard event files into the run"
     )

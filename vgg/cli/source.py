@@ -5,7 +5,7 @@ from __future__ import annotations
 from argparse import ArgumentParser, Namespace
 
 from .. import api
-from .arguments import architecture, changes, print_json
+from .arguments import architecture, changes, plan, print_json
 
 ABOUT = "print a network as plain source in one framework, with no vgg in it"
 EXAMPLE = "vgg code torch vgg16 --input 3x224x224 --classes 10 > vgg16.py"
@@ -18,17 +18,7 @@ def add(command: ArgumentParser) -> None:
     command.add_argument("--weights", metavar="FILE", help="add the lines that load this file of canonical weights")
     command.add_argument("--train", action="store_true", help="add data, loss and a training loop; run it with FOLDER")
     command.add_argument("--recipe", metavar="NAME", help="with --train: name of a recipe (default: quick-fashion)")
-    command.add_argument("--dataset", metavar="NAME", help="with --train: fashion-mnist or digits")
-    command.add_argument("--epochs", type=int, metavar="N", help="with --train: number of epochs")
-    command.add_argument("--batch-size", type=int, metavar="N", help="with --train: images per step")
-    command.add_argument("--lr", type=float, metavar="RATE", help="with --train: learning rate")
-    command.add_argument("--seed", type=int, metavar="N", help="with --train: seed of initial values and of shuffling")
-    command.add_argument(
-        "--set",
-        action="append",
-        metavar="FIELD=VALUE",
-        help="with --train: a field of the recipe, as in momentum=0.9",
-    )
+    plan(command)
 
 
 def run(arguments: Namespace) -> int:
