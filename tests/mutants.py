@@ -147,7 +147,7 @@ def run(name: str, path: Path, options: Namespace) -> None:
         seconds, killers = healthy_seconds(target, suite), {}
     done = {key: was for key, was in _read(path, name)["mutants"].items() if key in made and _stands(was, options)}
     trial, left, made_by = Trial(target, suite, seconds), [key for key in made if key not in done], provenance()
-    for first in range(0, len(left), BATCH):
+    for first in range(0, max(1, len(left)), BATCH):  # at least once, since mutants may have gone
         for key in left[first : first + BATCH]:
             order = ordered(made[key], suite, seconds, killers.get(key, "").partition(" ")[2])
             done[key] = trial.outcome(made[key], order)

@@ -136,15 +136,15 @@ def recipe_of(base: str | Recipe | None, changes: Mapping[str, Any]) -> Recipe:
     weights = changes.get("init_from", base.init_from if isinstance(base, Recipe) else "")
     if "init_from" in changes or weights:
         changes["init_from"] = _weights(weights)
-    if changes.get("init_convs") and not weights:
-        raise mismatch(
-            "recipe.init_convs", shown(changes["init_convs"]), "weights to take them from", "add --init-from"
-        )
     if isinstance(base, Recipe):
-        return replace(base, **changes)
-    dataset = changes.get("dataset", "digits")
-    quick = QUICK.get(dataset, "quick") if isinstance(dataset, str) else "quick"
-    return recipe(quick if base is None else base, **changes)
+        plan = replace(base, **changes)
+    else:
+        dataset = changes.get("dataset", "digits")
+        quick = QUICK.get(dataset, "quick") if isinstance(dataset, str) else "quick"
+        plan = recipe(quick if base is None else base, **changes)
+    if "init_convs" in changes and plan.init_convs and not plan.init_from:
+        raise mismatch("recipe.init_convs", plan.init_convs, "weights to take them from", "add --init-from")
+    return plan
 
 
 def _weights(path: Any) -> str:
