@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -59,6 +59,11 @@ def directory(path: Path) -> Path:
     if filled:
         raise mismatch(str(path), "a directory with files in it", "a new or empty one", "choose another with --out")
     return path
+
+
+def run_path(place: Path, name: str, seed: int, seeds: Sequence[int]) -> Path:
+    """Return the directory of the run of backend ``name`` and ``seed`` in a comparison of ``seeds`` at ``place``."""
+    return place / name / f"seed-{seed}" if len(seeds) > 1 else place / name
 
 
 def file(path: Path) -> Path:
