@@ -90,7 +90,7 @@ def notes(result: Mapping[str, Any]) -> list[str]:
         return [f"{alone} --seeds 5 trains each five times; see docs/comparing.md."]
     seeds, several = f"{_seeds(result)} seeds; other rows are of seed {result['seeds'][0]}", "all pairs together"
     return [
-        f"± is the standard deviation over {seeds}. A difference is first minus second; for images/s, their ratio minus 1.",
+        f"± is the standard deviation over {seeds}. A difference is first minus second, or for images/s ratio minus 1.",
         f"The intervals of a quantity hold for {several if count > 1 else 'the pair'}. See docs/comparing.md.",
     ]
 

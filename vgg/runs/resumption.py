@@ -95,7 +95,10 @@ def read(place: Path, count: int | None) -> Record:
     with within(file):
         contents = _converted(result, _Contents)
         _check_fields(result, contents)
-        schedule = _schedule(place, contents, count)
+    if count is not None and count < len(contents.seeds):
+        raise mismatch("--seeds", count, f"at least {len(contents.seeds)}, those that the comparison has")
+    with within(file):
+        schedule = _schedule(place, contents, count or len(contents.seeds))
     _check_machine(file, contents.machine)
     if schedule.digest != contents.options.digest:
         got, wanted = schedule.digest[:12], contents.options.digest[:12]
@@ -149,18 +152,16 @@ def _check_column(column: dict[str, Any], first: str) -> None:
             raise mismatch(name, column[name], f"{summary.get(name)}, as in the run of seed {first}", _DO)
 
 
-def _schedule(place: Path, contents: _Contents, count: int | None) -> Schedule:
-    """Return the schedule that ``compare.json`` describes, with ``count`` seeds if that is not None."""
+def _schedule(place: Path, contents: _Contents, count: int) -> Schedule:
+    """Return the schedule that ``compare.json`` describes, with ``count`` seeds."""
     spec, plan, about = Spec.from_dict(contents.spec), Recipe.from_dict(contents.recipe), contents.options
     if contents.seeds[0] != plan.seed:
         raise mismatch("seeds", contents.seeds[0], f"{plan.seed}, the recipe's, as the first", _DO)
-    if count is not None and count < len(contents.seeds):
-        raise mismatch("--seeds", count, f"at least {len(contents.seeds)}, those that the comparison has")
     names = tuple(registry.find(name).name for name in about.backends)
     setup = Setup().with_options(msgspec.structs.asdict(about))
     task = Task(spec, plan, *options.read_data(plan, about.data))
     options.check_fit(spec, plan, task.dataset)
-    return Schedule(place, names, seeds_from(plan.seed, count or len(contents.seeds)), task, setup)
+    return Schedule(place, names, seeds_from(plan.seed, count), task, setup)
 
 
 def _check_machine(file: Path, machine: _Machine) -> None:
@@ -184,7 +185,9 @@ def _check_run(record: Record, name: str, seed: int) -> None:
     _check_equal(file, "recipe.", run["recipe"].to_dict(), {**schedule.task.recipe.to_dict(), "seed": seed})
     if record.has(name, seed):
         column = record.result["backends"][name]
-        _check_equal(file, "", run, {"summary": column["runs"][str(seed)]})
+        written = run["summary"] or {}  # without what the worker measured after it
+        summary = {field: value for field, value in column["runs"][str(seed)].items() if field in written}
+        _check_equal(file, "summary.", written, summary)
         got = digests_of(path)
         for part, digest in column["digests"][str(seed)].items():
             if got.get(part) != digest:
