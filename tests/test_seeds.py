@@ -463,13 +463,13 @@ def test_the_fields_of_a_summary_are_those_that_are_checked() -> None:
 
 def pair(word: str = "different", **more: Any) -> dict[str, Any]:
     about = {"quantity": "test_accuracy", "relative": False, "count": 5, "difference": 0.0123, "word": word}
-    return {"backends": ["a", "b"], **about, "interval": [0.0045, 0.02], "visible": 0.0099, **more}
+    return {"backends": ["a", "b"], **about, "interval": [0.004, 0.02], "visible": 0.0099, **more}
 
 
 @pytest.mark.parametrize(
     ("verdict", "cells"),
     [
-        (pair(), ["test accuracy", "a - b", "+0.0123", "+0.0045 to +0.0200", "different"]),
+        (pair(), ["test accuracy", "a - b", "+0.0123", "+0.0040 to +0.0200", "different"]),
         (
             pair("not distinguishable", difference=-0.001, interval=[-0.00005, 0.001]),
             [
@@ -482,7 +482,7 @@ def pair(word: str = "different", **more: Any) -> dict[str, Any]:
         ),
         (
             pair("not distinguishable", quantity="images_per_second", relative=True, visible=0.05),
-            ["images/s", "a - b", "+1.2%", "+0.5% to +2.0%", "not distinguishable; 5 runs would have seen 5.0%"],
+            ["images/s", "a - b", "+1.2%", "+0.4% to +2.0%", "not distinguishable; 5 runs would have seen 5.0%"],
         ),
         (
             pair("too few runs", count=1, interval=None, visible=None, quantity="last_loss"),
