@@ -27,7 +27,7 @@ from killing.chains import Chain
 from killing.comparisons import Comparison
 from killing.game import Game, Table
 
-from vgg.core.files import write_atomically
+from vgg.core.files import check_file, write_atomically
 from vgg.process import registry
 from vgg.process.provenance import provenance
 
@@ -42,6 +42,7 @@ def main() -> int:
     arguments = _parsed()
     if arguments.again:
         return again(arguments.again[0], int(arguments.again[1]), arguments.seed)
+    check_file("FILE", Path(arguments.file))
     start, seconds = time.monotonic(), 60 * arguments.minutes
     inputs = fuzzed(FUZZED * seconds, arguments.seed)
     with TemporaryDirectory(prefix="attacks-") as home:
@@ -59,7 +60,8 @@ def _parsed() -> Namespace:
     parser.add_argument("file", nargs="?", default=os.devnull, help="file of the result")
     parser.add_argument("--minutes", type=float, default=20)
     parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--backends", nargs="*", default=["oracle", *registry.own_names()], help="backends to kill")
+    names = ["oracle", *registry.own_names()]
+    parser.add_argument("--backends", nargs="+", default=names, choices=names, help="backends to kill")
     parser.add_argument("--again", nargs=2, metavar=("KIND", "INDEX"), help="make this input again and read it")
     return parser.parse_args()
 

@@ -22,9 +22,14 @@ NETS = ("plain", "bn", "lrn")
 
 
 def checks(backend: str) -> list[str]:
-    """The names in ``CHECKS`` of that framework's file, read without importing it."""
-    tree = ast.parse((CITIZENS / f"citizens_{backend}.py").read_text())
-    value = next(n.value for n in tree.body if isinstance(n, ast.AnnAssign) and ast.unparse(n.target) == "CHECKS")
+    """The checks of that framework's models: those of all frameworks, and its own."""
+    return [*_names("citizens", "COMMON"), *_names(f"citizens_{backend}", "CHECKS")]
+
+
+def _names(module: str, table: str) -> list[str]:
+    """The names of the checks in a table of a file, read without importing it."""
+    tree = ast.parse((CITIZENS / f"{module}.py").read_text())
+    value = next(n.value for n in tree.body if isinstance(n, ast.AnnAssign) and ast.unparse(n.target) == table)
     assert isinstance(value, ast.DictComp)
     names = value.generators[0].iter
     assert isinstance(names, ast.Tuple)
@@ -38,7 +43,7 @@ def results(backend: str) -> dict[str, Any]:
         Path(home, "vgg").symlink_to(Path(vgg.__file__).parent)
         command, environ = launch(registry.find(backend), "auto", home)
         environ = {**environ, "PYTHONPATH": os.pathsep.join((home, str(CITIZENS))), "CUDA_VISIBLE_DEVICES": "-1"}
-        script = [*command, str(CITIZENS / "citizens.py"), f"citizens_{backend}"]
+        script = [*command, str(CITIZENS / "citizens.py"), backend]
         done = subprocess.run(script, env=environ, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     return dict(json.loads(done.stdout.splitlines()[-1]))

@@ -115,6 +115,14 @@ def test_an_option_is_given_once(command: str, capsys: pytest.CaptureFixture[str
         (["vgg11", "--set", "lr=0.01, momentum = 0.9"], "recipe.lr: got '0.01, momentum = 0.9', wanted a number > 0"),
         (["vgg11", "--set", "lr=" + "1" * 20_000], "wanted FIELD=VALUE on one line"),
         (["UP.TOML", "--classes", "3"], "--classes: got 3, wanted at least 10, as digits has"),
+        (
+            ["vgg11", "--set", "init_convs=3"],
+            "recipe.init_convs: got 3, wanted weights to take them from",
+        ),
+        (["vgg11", "--data", "."], "wanted no folder with digits, which needs no files; leave it out"),
+        (["vgg11", "--dataset=synthetic", "--data", "."], "wanted no folder with synthetic, which needs no files"),
+        (["net.yaml"], "ARCH: got 'net.yaml', wanted the name of an architecture, or a file whose name ends in .json"),
+        (["vgg11", "--every", "9" * 11], f"--every: got {'9' * 11}, wanted a whole number from 0 to 1000000000"),
         (["vgg11", "--init-from", "nowhere"], "nowhere: not a readable safetensors file"),
         (["vgg11", "--tensorboard", "--tensorboard", "--replicas", "99"], "--replicas: got 99, wanted at most 32"),
     ],
@@ -289,3 +297,14 @@ def test_json_of_show_is_only_json(capsys: pytest.CaptureFixture[str]) -> None:
     Path("net.json").write_text(json.dumps({**SPEC.to_dict(), "name": "\x1b[31m[/x]"}))
     assert main(["show", "net.json", "--json"]) == 0
     assert json.loads(capsys.readouterr().out)["layers"]
+
+
+@pytest.mark.parametrize("select", ["((", "a and", "not", "a(b=1)", "x or a(b=1)", "(" * 5000, "a b", "=", "\0"])
+def test_an_expression_that_is_none_is_refused_before_anything_runs(
+    select: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    message = error(capsys, "check", "torch", "-k", select)
+    assert message.startswith("vgg: -k: got ")
+    assert "wanted an expression (" in message
+    with pytest.raises(VGGError, match="wanted an expression"):
+        API.check(["torch"], select=select)

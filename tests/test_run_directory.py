@@ -93,7 +93,7 @@ def test_a_run_as_it_was_left_goes_on(out: Path) -> None:
 # run.json
 
 
-WRONG = [None, True, -1, 0.5, 7, "7", "", [], ["x"], {}, {"a": 1}, "\udc80"]
+WRONG = [None, True, -1, 0.5, 7, 2**70, "7", "", [], ["x"], {}, {"a": 1}, "\udc80"]
 FITTING: dict[str, Callable[[Any], bool]] = {
     "backend": lambda value: False,
     "device": lambda value: False,
@@ -102,9 +102,12 @@ FITTING: dict[str, Callable[[Any], bool]] = {
     "tensorboard": lambda value: value is True,
     "keep": lambda value: value == 7,
     "every": lambda value: value == 7,
-    "data": lambda value: value is None or isinstance(value, str),
+    "data": lambda value: value is None,
     "spec": lambda value: False,
-    "recipe": lambda value: value == {},
+    "recipe": lambda value: False,
+    "placed": lambda value: False,
+    "examples": lambda value: value == 7 and value is not True,
+    "continues": lambda value: isinstance(value, str),
     "facts": lambda value: value is None or isinstance(value, dict),
     "summary": lambda value: value is None or isinstance(value, dict),
     "machine": lambda value: False,
@@ -154,6 +157,22 @@ def test_what_does_not_fit_the_checkpoint_or_the_data_is_named(
     about[part][field] = value
     (out / "run.json").write_text(json.dumps(about))
     assert message in refused(out)
+
+
+def test_a_folder_that_an_earlier_version_recorded_for_digits_is_no_harm(out: Path) -> None:
+    about = json.loads((out / "run.json").read_text())
+    (out / "run.json").write_text(json.dumps({**about, "data": "/nowhere"}))
+    assert train.resumed(out, None, {}, {}, None).task.data is None
+
+
+@pytest.mark.parametrize(
+    ("part", "field"), [*(("spec", name) for name in SPEC.to_dict()), *(("recipe", name) for name in RECIPE.to_dict())]
+)
+def test_a_field_that_is_gone_has_no_default(out: Path, part: str, field: str) -> None:
+    about = json.loads((out / "run.json").read_text())
+    del about[part][field]
+    (out / "run.json").write_text(json.dumps(about))
+    assert f"run.json: {part}.{field}: got nothing, wanted the value that the run had" in refused(out)
 
 
 @pytest.mark.parametrize(

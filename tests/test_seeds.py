@@ -381,6 +381,7 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
         "run.json: recipe.lr: got 0.05, wanted",
     ),
     "recipe type": (edited("compare.json", lambda c: c["recipe"].update(lr="x")), "compare.json: recipe.lr: got 'x'"),
+    "no lr": (edited("compare.json", lambda c: c["recipe"].pop("lr")), "compare.json: recipe.lr: got nothing"),
     "keep": (edited("compare.json", lambda c: c["options"].update(keep=3)), "run.json: keep: got 0, wanted 3"),
     "data": (edited("compare.json", lambda c: c["options"].update(digest="0")), "options.digest: got data with"),
     "accuracy": (column(lambda c: c["runs"]["1"].update(test_accuracy=0.9)), f"{RUN}/run.json: summary.test_accuracy"),

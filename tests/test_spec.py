@@ -14,7 +14,8 @@ import pytest
 
 from vgg import BackendError, Block, Conv, Head, Pool, Spec, VGGError, arch, arch_names, expand, totals
 from vgg.core import limits
-from vgg.core.errors import UnavailableError, mismatch, unknown
+from vgg.core.errors import ContractError, UnavailableError, mismatch, unknown
+from vgg.core.values import real
 
 # Simonyan & Zisserman (2015), Table 1, columns A, A-LRN, B, C, D, E: "kernel-channels" of every convolution, by block.
 TABLE_1 = {
@@ -455,3 +456,14 @@ def test_an_unknown_name_is_answered_by_alias_then_likeness_then_list(name: str,
 @pytest.mark.parametrize(("error", "root"), [(BackendError, VGGError), (UnavailableError, BackendError)])
 def test_every_error_is_caught_by_its_root(error: type, root: type) -> None:
     assert issubclass(error, root)
+
+
+@pytest.mark.parametrize("loss", [1, 0.5, np.float32(0.5), np.array(0.5), Fraction(1, 2)])
+def test_a_number_of_any_framework_is_real(loss: Any) -> None:
+    assert real("loss", loss) == float(loss)
+
+
+@pytest.mark.parametrize("loss", ["0.5", b"0.5", True, np.True_, np.array([True]), None, [0.5], 1j, np.ones(2)])
+def test_what_is_no_number_is_not_real(loss: Any) -> None:
+    with pytest.raises(ContractError, match=r"loss: got .*, wanted a real number"):
+        real("loss", loss)

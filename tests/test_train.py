@@ -718,7 +718,7 @@ def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(train: Train
 def test_a_folder_that_cannot_be_written_to_is_named(train: Train, out: Path) -> None:
     out.mkdir()
     (out / "checkpoints").write_text("in the way")
-    with pytest.raises(VGGError, match=r"run/checkpoints: cannot be written \(File exists\); choose another place$"):
+    with pytest.raises(VGGError, match=r"run/checkpoints: got a file, wanted a directory; move it elsewhere$"):
         train()
 
 

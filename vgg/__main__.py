@@ -5,8 +5,9 @@ import signal
 import sys
 
 INTERRUPTED = 130
-NOTICES = [signal.Signals[name] for name in ("SIGINT", "SIGTERM", "SIGHUP") if name in signal.Signals.__members__]
-"""Ctrl-C, a cluster's notice and a closed terminal: what ends a command."""
+NAMES = ("SIGINT", "SIGTERM", "SIGHUP", "SIGQUIT", "SIGUSR1", "SIGUSR2", "SIGALRM", "SIGXCPU")
+NOTICES = [signal.Signals[name] for name in NAMES if name in signal.Signals.__members__]
+"""What ends a command: Ctrl-C and Ctrl-\\, a closed terminal, a cluster's notices, and limits of time."""
 
 
 def run() -> int:

@@ -10,6 +10,7 @@ import contextlib
 import sys
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import fields
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -17,6 +18,7 @@ from .core import architectures, files, layers, limits, systems
 from .core.errors import VGGError, mismatch, unknown
 from .core.recipe import CHOICES, FIELDS, Recipe
 from .core.spec import Spec
+from .core.texts import shown
 from .core.values import boolean, choice, integer, sequence, text
 from .runs import options
 from .runs.options import Setup, Task
@@ -313,7 +315,7 @@ def check(
         Spec.load(settings["spec"])
     if "junit" in settings:
         files.check_file("--junit", settings["junit"])
-    select = None if select is None else text("-k", select, limits.VALUE)
+    select = None if select is None else _expression(text("-k", select, limits.VALUE))
     arguments = _pytest_options(settings, names, select, thorough=boolean("--thorough", thorough))
     status, outcomes = run(arguments, _jobs(**_counts(jobs=(jobs, 1, limits.COUNT)), settings=settings, names=names))
     board = outcomes.board
@@ -434,6 +436,26 @@ def _pytest_options(
     arguments += ["--vgg-thorough"] if thorough else []
     arguments += [] if select is None else ["-k", select]
     return [*arguments, *(f"--vgg-backend={name}" for name in names)]
+
+
+def _expression(select: str) -> str:
+    """Return ``select``. Raises ``VGGError`` unless it is an expression of pytest's ``-k``.
+
+    pytest itself would notice in each of its processes, after they have started.
+    """
+    from _pytest.mark.expression import Expression
+
+    def matches(value: bool, _name: str, /, **parameters: object) -> bool:
+        if parameters:
+            raise ValueError("names take no parameters")
+        return value
+
+    try:
+        for value in (False, True):  # both sides of every "and" and "or"
+            Expression.compile(select).evaluate(partial(matches, value))
+    except Exception as error:
+        raise mismatch("-k", shown(select), f"an expression ({error})", "as in -k 'backward and not lrn'") from error
+    return select
 
 
 def _unjudged(select: str | None, board: Board | None, status: int) -> str:

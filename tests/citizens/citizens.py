@@ -1,6 +1,6 @@
 """Runs the checks of one framework on three nets, in that framework's environment.
 
-``python citizens.py MODULE`` prints JSON: what went wrong, by "check net"; an empty text where nothing did.
+``python citizens.py FRAMEWORK`` prints JSON: what went wrong, by "check net"; an empty text where nothing did.
 """
 
 from __future__ import annotations
@@ -10,6 +10,7 @@ import json
 import sys
 import traceback
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -39,31 +40,30 @@ def labels(spec: Spec, count: int = 3) -> NDArray[np.int64]:
     return np.arange(count, dtype=np.int64) % spec.classes
 
 
-def starts_as_drawn(build: Callable[..., Any], dump: Callable[..., Any], spec: Spec) -> None:
+def holds_the_initial_parameters(backend: Any, spec: Spec) -> None:
     """What ``build`` gives holds ``vgg.init(spec)``, the same bits in every framework and in both dtypes."""
     for dtype in ("float32", "float64"):
         wanted = {name: (array.dtype, array.tobytes()) for name, array in init(spec, dtype=dtype).items()}
-        assert {
-            name: (array.dtype, array.tobytes()) for name, array in dump(build(spec, dtype=dtype)).items()
-        } == wanted
+        params = backend.dump(backend.build(spec, dtype=dtype))
+        assert {name: (array.dtype, array.tobytes()) for name, array in params.items()} == wanted
 
 
-def refused(build: Callable[..., object], spec: Spec) -> None:
+def refuses_other_devices_and_dtypes(backend: Any, spec: Spec) -> None:
     """``build`` refuses devices and dtypes that it does not know, and a GPU on a machine without one."""
     for wrong in ({"device": "cuda"}, {"device": "tpu"}, {"device": "gpu"}, {"dtype": "float16"}, {"dtype": "bf16"}):
         try:
-            build(spec, **wrong)
+            backend.build(spec, **wrong)
         except VGGError:
             continue
         raise AssertionError(wrong)
 
 
-def misfits_refused(build: Callable[..., Any], learner: Callable[..., Any], spec: Spec) -> None:
+def refuses_masks_that_do_not_fit(backend: Any, spec: Spec) -> None:
     """A learner refuses masks that a framework would broadcast or cut, and one too many or too few."""
     mask = np.ones((3, 9), np.float32)
     for wrong in (mask[:1], mask[:, :1], np.ones((4, 9)), mask[None], mask.T):
         for masks in ({"fc1.dropout": wrong}, {"fc1.dropout": mask, "fc2.dropout": mask}, {"fc1": mask}):
-            learning = learner(build(spec), Recipe())
+            learning = backend.learner(backend.build(spec), Recipe())
             try:
                 learning.step(images(spec), labels(spec), 0.1, masks)
             except VGGError:
@@ -72,16 +72,24 @@ def misfits_refused(build: Callable[..., Any], learner: Callable[..., Any], spec
             raise AssertionError(masks)
 
 
+COMMON: dict[str, Callable[[Any, Spec], None]] = {
+    check.__name__: check
+    for check in (holds_the_initial_parameters, refuses_masks_that_do_not_fit, refuses_other_devices_and_dtypes)
+}
+"""What every framework's models do: checks of a backend's module."""
+
+
 def narrow_as_wide(build: Callable[..., Any], learner: Callable[..., Any], spec: Spec) -> None:
     """A learner in float16 evaluates activations above 256, whose squares exceed float16, as one in float32 does."""
     wide, narrow = (learner(build(spec), Recipe(precision=name)).evaluate(1000 * images(spec)) for name in WIDTHS)
     np.testing.assert_allclose(narrow, wide, rtol=0.02, atol=0.02 * np.abs(wide).max())
 
 
-def main(module: str) -> None:
-    """Run ``module.CHECKS``, functions of a spec by name."""
-    results = {}
-    for name, check in importlib.import_module(module).CHECKS.items():
+def main(framework: str) -> None:
+    """Run the checks that all frameworks share, and ``CHECKS`` of this one's file."""
+    backend, results = importlib.import_module(f"vgg.backends.{framework}"), {}
+    common = {name: partial(check, backend) for name, check in COMMON.items()}
+    for name, check in (common | importlib.import_module(f"citizens_{framework}").CHECKS).items():
         for net, spec in NETS.items():
             try:
                 check(spec)

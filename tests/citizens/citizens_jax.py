@@ -12,7 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 import optax
-from citizens import Check, images, labels, misfits_refused, narrow_as_wide, refused, starts_as_drawn
+from citizens import Check, images, labels, narrow_as_wide
 from flax import linen as nn
 from flax.training.train_state import TrainState
 from jax import export
@@ -220,18 +220,6 @@ def blocks_are_modules_of_their_own(spec: Spec) -> None:
     assert out.shape == (1, 3, 3, 5)
 
 
-def holds_the_initial_parameters(spec: Spec) -> None:
-    starts_as_drawn(build, dump, spec)
-
-
-def refuses_masks_that_do_not_fit(spec: Spec) -> None:
-    misfits_refused(build, learner, spec)
-
-
-def refuses_other_devices_and_dtypes(spec: Spec) -> None:
-    refused(build, spec)
-
-
 def squares_in_float32(spec: Spec) -> None:
     narrow_as_wide(build, learner, spec)
 
@@ -288,9 +276,6 @@ CHECKS: dict[str, Check] = {
         goes_through_flax_serialization,
         keeps_what_a_user_unpacked_when_a_learner_takes_it_over,
         blocks_are_modules_of_their_own,
-        holds_the_initial_parameters,
-        refuses_masks_that_do_not_fit,
-        refuses_other_devices_and_dtypes,
         squares_in_float32,
         leaves_the_process_alone,
         is_float64_where_jax_is,

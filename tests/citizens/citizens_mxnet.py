@@ -11,7 +11,7 @@ from tempfile import TemporaryDirectory
 
 import mxnet as mx
 import numpy as np
-from citizens import Check, images, labels, misfits_refused, refused, starts_as_drawn
+from citizens import Check, images, labels
 from mxnet import autograd, gluon
 from mxnet.gluon import nn
 
@@ -169,18 +169,6 @@ def gives_way_to_another_head(spec: Spec) -> None:
     np.testing.assert_array_equal(list(trace(model, images(spec)).values())[-1], forward(model, images(spec)))
 
 
-def holds_the_initial_parameters(spec: Spec) -> None:
-    starts_as_drawn(build, dump, spec)
-
-
-def refuses_masks_that_do_not_fit(spec: Spec) -> None:
-    misfits_refused(build, learner, spec)
-
-
-def refuses_other_devices_and_dtypes(spec: Spec) -> None:
-    refused(build, spec)
-
-
 def leaves_the_process_alone(spec: Spec) -> None:
     def drawn(meanwhile: bool) -> tuple[object, ...]:
         mx.random.seed(7)
@@ -225,9 +213,6 @@ CHECKS: dict[str, Check] = {
         blocks_are_blocks,
         calls_what_a_user_adds,
         gives_way_to_another_head,
-        holds_the_initial_parameters,
-        refuses_masks_that_do_not_fit,
-        refuses_other_devices_and_dtypes,
         leaves_the_process_alone,
     )
 }

@@ -14,7 +14,7 @@ from typing import Any
 import keras
 import numpy as np
 import tensorflow as tf
-from citizens import Check, images, labels, misfits_refused, narrow_as_wide, refused, starts_as_drawn
+from citizens import Check, images, labels, narrow_as_wide
 from numpy.typing import NDArray
 
 from vgg import Recipe, Spec, init
@@ -169,18 +169,6 @@ def blocks_know_their_channels(spec: Spec) -> None:
     raise AssertionError
 
 
-def holds_the_initial_parameters(spec: Spec) -> None:
-    starts_as_drawn(build, dump, spec)
-
-
-def refuses_masks_that_do_not_fit(spec: Spec) -> None:
-    misfits_refused(build, learner, spec)
-
-
-def refuses_other_devices_and_dtypes(spec: Spec) -> None:
-    refused(build, spec)
-
-
 def squares_in_float32(spec: Spec) -> None:
     narrow_as_wide(build, learner, spec)
 
@@ -284,9 +272,6 @@ CHECKS: dict[str, Check] = {
         any_name_will_do,
         two_live_side_by_side,
         blocks_know_their_channels,
-        holds_the_initial_parameters,
-        refuses_masks_that_do_not_fit,
-        refuses_other_devices_and_dtypes,
         squares_in_float32,
         no_setting_of_the_users_changes_a_number,
         throws_no_switch_when_imported,

@@ -8,7 +8,7 @@ import pickle
 
 import numpy as np
 import torch
-from citizens import Check, images, labels, misfits_refused, narrow_as_wide, refused, starts_as_drawn
+from citizens import Check, images, labels, narrow_as_wide
 from torch.nn import functional as F  # noqa: N812
 
 from vgg import Spec
@@ -78,18 +78,6 @@ def squares_in_float32(spec: Spec) -> None:
     narrow_as_wide(build, learner, spec)
 
 
-def holds_the_initial_parameters(spec: Spec) -> None:
-    starts_as_drawn(build, dump, spec)
-
-
-def refuses_masks_that_do_not_fit(spec: Spec) -> None:
-    misfits_refused(build, learner, spec)
-
-
-def refuses_other_devices_and_dtypes(spec: Spec) -> None:
-    refused(build, spec)
-
-
 def trains_in_a_loop_of_ones_own(spec: Spec) -> None:
     model = build(spec).eval()
     x, y = torch.from_numpy(images(spec)), torch.from_numpy(labels(spec))
@@ -131,9 +119,6 @@ CHECKS: dict[str, Check] = {
         hooks_see_what_trace_sees,
         hooks_see_what_each_layer_gives,
         squares_in_float32,
-        holds_the_initial_parameters,
-        refuses_masks_that_do_not_fit,
-        refuses_other_devices_and_dtypes,
         trains_in_a_loop_of_ones_own,
         leaves_the_process_alone,
     )

@@ -146,10 +146,10 @@ def positive(text: str) -> int:
 
 
 def natural(text: str, low: int = 0) -> int:
-    """Read a whole number that is at least ``low``."""
+    """Read a whole number from ``low`` to ``limits.COUNT``."""
     number = _digits(text)
     if number is None or not low <= number <= limits.COUNT:
-        raise argparse.ArgumentTypeError(f"got {text}, wanted a whole number, at least {low}")
+        raise argparse.ArgumentTypeError(f"got {text}, wanted a whole number from {low} to {limits.COUNT}")
     return number
 
 

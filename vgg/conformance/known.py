@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import math
 import re
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -127,8 +128,9 @@ def _band(where: str, band: Any) -> tuple[float, float]:
 def _pattern(where: str, table: dict[str, str]) -> dict[str, str]:
     """Return ``match`` of an entry; raise ``VGGError`` if it is so general that it would forgive every failure."""
     try:
-        general = [text for text in ("", ANY_ERROR) if re.search(table["match"], text)]
-    except re.error as error:
+        with warnings.catch_warnings(action="error", category=FutureWarning):  # the pattern may change its meaning
+            general = [text for text in ("", ANY_ERROR) if re.search(table["match"], text)]
+    except (re.error, FutureWarning, RecursionError, OverflowError) as error:
         raise mismatch(where, f"match = {table['match']!r}", f"a regular expression ({error})") from error
     if general:
         wanted = f"a pattern that does not match {general[0]!r}"

@@ -5,6 +5,7 @@ Each function takes ``what``, which names the value in the message, and raises `
 
 from __future__ import annotations
 
+import contextlib
 import math
 import numbers
 import operator
@@ -15,7 +16,7 @@ from itertools import islice
 from typing import Any, TypeVar
 
 from . import limits
-from .errors import mismatch, unknown
+from .errors import ContractError, mismatch, unknown
 from .texts import shown
 
 _T = TypeVar("_T")
@@ -37,6 +38,17 @@ def number(what: str, value: Any, wanted: str, fits: Callable[[float], bool] = l
     if plain is None or not math.isfinite(plain) or not fits(plain):
         raise mismatch(what, shown(value), wanted)
     return plain
+
+
+def real(what: str, value: Any) -> float:
+    """Return the ``float`` of ``value``, a number of any framework. ``ContractError``, unless it is one.
+
+    ``float()`` alone would read a text, and a boolean, too.
+    """
+    if not isinstance(value, (str, bytes, bytearray, bool)) and "bool" not in str(getattr(value, "dtype", "")):
+        with contextlib.suppress(TypeError, ValueError):
+            return float(value)
+    raise mismatch(what, shown(value), "a real number", kind=ContractError)
 
 
 def boolean(what: str, value: Any, wanted: str = "true or false") -> bool:

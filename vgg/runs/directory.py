@@ -5,13 +5,16 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ..core import limits
 from ..core.errors import VGGError, mismatch, within
 from ..core.files import no_empty_folder, read_object, unwritable, write_atomically
+from ..core.recipe import FIELDS as RECIPE_FIELDS
 from ..core.recipe import Recipe
+from ..core.spec import FIELDS as SPEC_FIELDS
 from ..core.spec import Spec
 from ..process.provenance import provenance
 from ..training.checkpoints import Checkpoints, alone_in
@@ -24,18 +27,20 @@ NEEDED = {"backend", "spec", "recipe"}
 
 
 def _whole(value: Any, low: int = 0) -> bool:
-    return type(value) is int and value >= low
+    return type(value) is int and low <= value <= limits.COUNT
 
 
 _MACHINE = {"system", "cpu", "cores"}
 _FIELDS: dict[str, tuple[str, Callable[[Any], bool]]] = {
-    **dict.fromkeys(("backend", "date", "vgg"), ("a text", lambda value: isinstance(value, str))),
+    **dict.fromkeys(("backend", "date", "vgg", "continues"), ("a text", lambda value: isinstance(value, str))),
     **dict.fromkeys(("spec", "recipe"), ("a table", lambda value: isinstance(value, dict))),
     **dict.fromkeys(("facts", "summary"), ("a table or null", lambda value: value is None or isinstance(value, dict))),
-    **dict.fromkeys(("data", "commit"), ("a text or null", lambda value: value is None or isinstance(value, str))),
+    "commit": ("a text or null", lambda value: value is None or isinstance(value, str)),
+    "data": ("an absolute path or null", lambda value: value is None or (isinstance(value, str) and value[:1] == "/")),
     **dict.fromkeys(("deterministic", "tensorboard"), ("true or false", lambda value: isinstance(value, bool))),
     **dict.fromkeys(("keep", "every"), ("an integer >= 0", _whole)),
-    "replicas": ("an integer >= 1", lambda value: _whole(value, 1)),
+    **dict.fromkeys(("replicas", "examples"), ("an integer >= 1", lambda value: _whole(value, 1))),
+    "placed": ("cpu or gpu", lambda value: value in ("cpu", "gpu")),
     "device": ("cpu, gpu or auto", lambda value: value in ("cpu", "gpu", "auto")),
     "machine": ("a table with system, cpu and cores", lambda value: isinstance(value, dict) and {*value} >= _MACHINE),
     "earlier_facts": ("a list", lambda value: isinstance(value, list)),
@@ -133,6 +138,8 @@ def read(path: Path) -> dict[str, Any]:
     """
     run = DEFAULTS | load(path)
     with within(path / "run.json"):
+        check_complete("spec", run["spec"], SPEC_FIELDS)
+        check_complete("recipe", run["recipe"], RECIPE_FIELDS)
         return run | {"spec": Spec.from_dict(run["spec"]), "recipe": Recipe.from_dict(run["recipe"])}
 
 
@@ -150,6 +157,13 @@ def load(path: Path) -> dict[str, Any]:
             got = repr(run[name])[:60] if name in run else "nothing"
             raise mismatch(f"{file}: {name}", got, wanted, "put the file back as vgg wrote it")
     return run
+
+
+def check_complete(what: str, table: Mapping[str, Any], names: Collection[str]) -> None:
+    """Raise ``VGGError`` when a name is missing: vgg writes them all, and a default is not what the run had."""
+    missing = sorted({*names} - table.keys())
+    if missing:
+        raise mismatch(f"{what}.{missing[0]}", "nothing", "the value that the run had", "put the file back as it was")
 
 
 def setup_of(run: dict[str, Any]) -> Setup:

@@ -113,7 +113,12 @@ def spec_of(
         return arch.modified(**changes)
     if not isinstance(arch, (str, os.PathLike)):
         raise mismatch("ARCH", shown(arch), "a Spec, the name of an architecture, or the path of a file")
-    return Spec.load(arch).modified(**changes) if is_file(arch) else named_arch(str(arch), **changes)
+    if is_file(arch):
+        return Spec.load(arch).modified(**changes)
+    if "." in str(arch):
+        wanted = "the name of an architecture, or a file whose name ends in .json or .toml"
+        raise mismatch("ARCH", shown(str(arch)), wanted, "see vgg list")
+    return named_arch(str(arch), **changes)
 
 
 def is_file(arch: str | Path) -> bool:
@@ -131,6 +136,10 @@ def recipe_of(base: str | Recipe | None, changes: Mapping[str, Any]) -> Recipe:
     weights = changes.get("init_from", base.init_from if isinstance(base, Recipe) else "")
     if "init_from" in changes or weights:
         changes["init_from"] = _weights(weights)
+    if changes.get("init_convs") and not weights:
+        raise mismatch(
+            "recipe.init_convs", shown(changes["init_convs"]), "weights to take them from", "add --init-from"
+        )
     if isinstance(base, Recipe):
         return replace(base, **changes)
     dataset = changes.get("dataset", "digits")

@@ -12,7 +12,9 @@ from msgspec import Struct, field
 from ..core import limits
 from ..core.errors import VGGError, mismatch, within
 from ..core.files import read_object
+from ..core.recipe import FIELDS as RECIPE_FIELDS
 from ..core.recipe import Recipe
+from ..core.spec import FIELDS as SPEC_FIELDS
 from ..core.spec import Spec
 from ..core.texts import shortened
 from ..process import registry
@@ -154,6 +156,8 @@ def _check_column(column: dict[str, Any], first: str) -> None:
 
 def _schedule(place: Path, contents: _Contents, count: int) -> Schedule:
     """Return the schedule that ``compare.json`` describes, with ``count`` seeds."""
+    directory.check_complete("spec", contents.spec, SPEC_FIELDS)
+    directory.check_complete("recipe", contents.recipe, RECIPE_FIELDS)
     spec, plan, about = Spec.from_dict(contents.spec), Recipe.from_dict(contents.recipe), contents.options
     if contents.seeds[0] != plan.seed:
         raise mismatch("seeds", contents.seeds[0], f"{plan.seed}, the recipe's, as the first", _DO)

@@ -18,6 +18,7 @@ from ..process.registry import Entry
 from ..process.replies import recorded
 from ..training.batches import Steps
 from ..training.checkpoints import Checkpoints, initial
+from ..training.data import IN_FILES
 from ..training.fingerprint import fingerprint
 from ..training.past import past
 from . import directory, options, tensorboard
@@ -87,7 +88,8 @@ def resumed(
     plan = replace(run["recipe"], epochs=changes.get("epochs") or run["recipe"].epochs)
     entry = registry.find(backend) if backend else _entry(source, run)
     with within(source / "run.json"):
-        task = Task(run["spec"], plan, *options.read_data(plan, others.get("data") or run["data"]))
+        recorded_folder = run["data"] if plan.dataset in IN_FILES else None  # earlier versions recorded any
+        task = Task(run["spec"], plan, *options.read_data(plan, others.get("data") or recorded_folder))
         options.check_fit(task.spec, plan, task.dataset)
     _check_past(source, run, task)
     setup = directory.setup_of(run).with_options(others)

@@ -67,8 +67,7 @@ class Checkpoints:
         """
         if not os.path.lexists(self.folder):
             return []
-        if not self.folder.is_dir():
-            raise unwritable(self.folder, FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST)))
+        check_kind(self.folder, "a directory")
         try:
             places = sorted(place for path in self.folder.iterdir() if (place := place_of(path.name)))
         except OSError as error:

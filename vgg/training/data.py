@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from ..core.errors import unknown
+from ..core.errors import mismatch, unknown
 from ..core.philox import raw
 from . import fashion_mnist
 from .batches import order
@@ -48,8 +48,8 @@ def _to_stderr(message: str) -> None:
 def load(name: str, folder: str | Path | None = None, say: Say = _to_stderr) -> Dataset:
     """Load the dataset of this name.
 
-    ``say`` is called with a message after every download. Raises ``VGGError`` for an unknown name, and when the
-    dataset is not complete or cannot be read.
+    ``say`` is called with a message after every download. Raises ``VGGError`` for an unknown name, for a ``folder`` of
+    a dataset that is not read from files, and when the dataset is not complete or cannot be read.
 
     ``digits``: 1x8x8, 1440 images for training and 357 for the test, part of this package. Alpaydin & Kaynak (1998), as
     in scikit-learn.
@@ -63,6 +63,8 @@ def load(name: str, folder: str | Path | None = None, say: Say = _to_stderr) -> 
     """
     if name not in DATASETS:
         raise unknown("dataset", name, DATASETS)
+    if folder is not None and name not in IN_FILES:
+        raise mismatch("--data", folder, f"no folder with {name}, which needs no files", "leave it out")
     return DATASETS[name](folder, say)
 
 
@@ -101,3 +103,5 @@ DATASETS: dict[str, Callable[[str | Path | None, Say], Dataset]] = {
     "synthetic": _synthetic,
 }
 """Dataset name -> its loader, which takes the folder and ``say`` of ``load``."""
+IN_FILES = ("fashion-mnist",)
+"""The datasets that are read from files in a folder."""

@@ -23,6 +23,7 @@ from ..core.masks import masks
 from ..core.recipe import Recipe
 from ..core.replicas import group
 from ..core.spec import Spec
+from ..core.values import real
 from . import batches
 from .batches import Place
 from .checkpoints import Checkpoints, alone_in, initial
@@ -217,7 +218,7 @@ class Loop:
 
     def _loss(self, images: NDArray[Any], labels: NDArray[Any], lr: float, options: dict[str, Any]) -> float:
         try:
-            return float(self.learner.step(images, labels, lr, **options))
+            return real("step()", self.learner.step(images, labels, lr, **options))
         except Exception as error:
             if not out_of_memory(error):
                 raise

@@ -26,8 +26,7 @@ class LRN(nn.LocalResponseNorm):
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Return ``x`` (N, C, H, W) normalised, in its dtype."""
-        with torch.autocast(x.device.type, enabled=False):
-            return super().forward(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
+        return super().forward(x.to(torch.promote_types(x.dtype, torch.float32))).to(x.dtype)
 
 
 def vgg_block(

@@ -1,0 +1,5 @@
+"""``python -m vgg.worker MODULE FILE``."""
+
+from .serve import main
+
+main()
