@@ -106,10 +106,13 @@ def test_speeds_are_compared_by_ratios() -> None:
     one = [1.1 * 100 * clock * math.exp(error) for clock, error in zip(clocks, noise, strict=True)]
     two = [100 * clock for clock in clocks]
     ratios = verdict(one, two, "images_per_second")
-    assert (ratios["word"], ratios["relative"]) == (DIFFERENT, True)
-    assert ratios["difference"] == pytest.approx(0.1, abs=1e-9)
-    low, high = ratios["interval"]
+    assert ratios["word"] == DIFFERENT
+    assert ratios["ratio"]["difference"] == pytest.approx(0.1, abs=1e-9)
+    low, high = ratios["ratio"]["interval"]
     assert 0.097 < low < 0.1 < high < 0.103
+    assert ratios["difference"] == pytest.approx(stats.gmean(one) - stats.gmean(two))
+    assert ratios["interval"] == pytest.approx([low * stats.gmean(two), high * stats.gmean(two)])
+    assert ratios["visible"] == pytest.approx(ratios["ratio"]["visible"] * stats.gmean(two))
     assert verdict(one, two, "last_loss")["word"] == ALIKE
 
 
@@ -141,13 +144,17 @@ def test_a_pair_without_a_common_seed_has_no_difference() -> None:
     assert result == {
         "backends": ["a", "b"],
         "quantity": "test_accuracy",
-        "relative": False,
         "count": 0,
         "word": TOO_FEW,
         "difference": None,
         "interval": None,
         "visible": None,
     }
+
+
+def test_a_pair_without_a_common_seed_has_no_ratio() -> None:
+    nothing = {"difference": None, "interval": None, "visible": None}
+    assert judged([], [], relative=True) == {"count": 0, "word": TOO_FEW, **nothing, "ratio": nothing}
 
 
 def test_one_run_is_too_few() -> None:
@@ -176,7 +183,7 @@ def test_one_image_more_in_every_run_is_chance_in_few_runs(count: int, word: str
 def test_equal_ratios_are_equal_but_for_rounding() -> None:
     result = judged([3.3, 330.3, 0.07], [3.0, 330.3 / 1.1, 0.07 / 1.1], relative=True)
     assert result["word"] == TOO_FEW
-    assert result["difference"] == pytest.approx(0.1)
+    assert result["ratio"]["difference"] == pytest.approx(0.1)
 
 
 @pytest.mark.parametrize("relative", [False, True])

@@ -62,21 +62,23 @@ def pair_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def _pair(pair: Mapping[str, Any], seeds: int) -> list[str]:
-    difference, interval, relative = pair["difference"], pair["interval"], pair["relative"]
-    about = "-" if difference is None else _signed(difference, relative=relative)
-    span = " to ".join(_signed(end, relative=relative) for end in interval) if interval else "-"
-    common = "" if pair["count"] == seeds else f" ({pair['count']} common seeds)"
-    verdict = f"{pair['word']}{common}"
+    form = _percent if "ratio" in pair else _signed
+    values = pair.get("ratio", pair)
+    difference, interval, count = values["difference"], values["interval"], pair["count"]
+    verdict = pair["word"] + ("" if count == seeds else f" (common seeds: {count})")
     if pair["word"] == "not distinguishable":
-        seen = _signed(pair["visible"], relative=relative).lstrip("+")
-        same = "the same in every run" if not pair["visible"] else f"{pair['count']} runs would have seen {seen}"
-        verdict += f"; {same}"
+        seen = form(values["visible"]).lstrip("+")
+        verdict += f"; {count} runs would have seen {seen}" if values["visible"] else "; the same in every run"
+    span = " to ".join(map(form, interval)) if interval else "-"
+    about = "-" if difference is None else form(difference)
     return [QUANTITIES[pair["quantity"]], " - ".join(pair["backends"]), about, span, verdict]
 
 
-def _signed(value: float, *, relative: bool) -> str:
-    if relative:
-        return f"{value:+.1%}"
+def _percent(value: float) -> str:
+    return f"{value:+.1%}"
+
+
+def _signed(value: float) -> str:
     return f"{value:+.4f}" if abs(value) >= 1e-4 or not value else f"{value:+.1e}"
 
 

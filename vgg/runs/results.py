@@ -102,7 +102,7 @@ class Comparison:
         It has ``backends`` and ``quantity``; ``count``, the number of common seeds; ``difference``, the mean of first
         minus second; ``interval``, its 95 % confidence interval, corrected for the number of pairs; ``word``:
         different, not distinguishable or too few runs; and ``visible``, the difference that so many runs would have
-        called different with a probability of 80 %. If ``relative``, these are ratios minus 1.
+        called different with a probability of 80 %. Of images/s, ``ratio`` has these three as ratios minus 1.
         """
         return list(self.result.get("pairs", ()))
 

@@ -10,8 +10,8 @@ word is read from the interval and cannot contradict it. The number of pairs is 
 also of those that failed: it is known before the first run.
 
 **Ratios.** images/s are compared by their logarithms. What disturbs a speed is a factor, not a sum: a machine at half
-its clock halves both speeds, which leaves their ratio alone and halves their difference. ``difference``, ``interval``
-and ``visible`` are then the ratio minus 1: 0.05 means that the first is 5 % faster.
+its clock halves both speeds, which leaves their ratio alone and halves their difference. The result is given twice: as
+ratios minus 1 (0.05: the first is 5 % faster), and in images/s, these times the geometric mean of the second.
 
 **Equal differences.** Where all differences are the same, up to rounding, there is no deviation for Student's t.
 Accuracies are multiples of one image, so a few runs can agree by chance. If all differences are 0, the pair is ``not
@@ -35,7 +35,8 @@ QUANTITIES = {"test_accuracy": False, "last_loss": False, "images_per_second": T
 DIFFERENT, ALIKE, TOO_FEW = "different", "not distinguishable", "too few runs"
 LARGEST = 1e150
 """Numbers beyond it have squares that float64 cannot hold. They count as not finite."""
-LARGEST_LOG = 700.0
+LARGEST_LOG = 340.0
+"""Logarithms of ratios are cut there, so that such a ratio of a number within ``LARGEST`` is finite."""
 FAR = 500.0
 """Standard errors beyond which only the deviation's own scatter matters: SciPy's series would take very long there."""
 ROUNDING = 2.0**-50
@@ -57,11 +58,11 @@ def statistics(runs: Runs) -> dict[str, dict[str, Any]]:
 def pairs(backends: Mapping[str, Runs]) -> list[dict[str, Any]]:
     """Return the verdict on every pair of ``backends`` and every quantity.
 
-    A verdict has ``backends``, ``quantity``, ``relative`` (whether it is about ratios), and what ``judged`` returns.
+    A verdict has ``backends``, ``quantity``, and what ``judged`` returns.
     """
     couples = list(combinations(backends, 2))
     return [
-        {"backends": list(couple), "quantity": quantity, "relative": relative}
+        {"backends": list(couple), "quantity": quantity}
         | judged(*_common(*(_values(backends[name], quantity) for name in couple)), len(couples), relative=relative)
         for quantity, relative in QUANTITIES.items()
         for couple in couples
@@ -76,10 +77,12 @@ def judged(
     ``count`` is the number of seeds, ``difference`` the mean of first minus second, ``interval`` its confidence
     interval, and ``word`` one of ``different``, ``not distinguishable`` and ``too few runs``. ``visible`` is the
     difference that as many runs with the same deviation would call different with a probability of ``POWER``. With
-    too few runs ``interval`` and ``visible`` are None; without a run ``difference`` is None too.
+    too few runs ``interval`` and ``visible`` are None; without a run ``difference`` is None too. If ``relative``, the
+    values are compared by their ratios, and ``ratio`` has these three as ratios minus 1.
     """
+    nothing = {"difference": None, "interval": None, "visible": None}
     if not first:
-        return {"count": 0, "word": TOO_FEW, "difference": None, "interval": None, "visible": None}
+        return {"count": 0, "word": TOO_FEW, **nothing} | ({"ratio": nothing} if relative else {})
     one, two = ([math.log(value) for value in values] if relative else values for values in (first, second))
     differences = [a - b for a, b in zip(one, two, strict=True)]
     rounding = ROUNDING * max(1.0 if relative else 0.0, *map(abs, one), *map(abs, two))
@@ -87,7 +90,8 @@ def judged(
     word = TOO_FEW if radius is None else DIFFERENT if abs(mean) > radius else ALIKE
     interval = None if radius is None else [mean - radius, mean + radius]
     result = {"difference": mean, "interval": interval, "visible": visible}
-    return {"count": len(differences), "word": word} | (_ratios(result) if relative else result)
+    about = {"count": len(differences), "word": word}
+    return about | (_scaled(result, math.exp(fmean(two))) | {"ratio": _scaled(result, 1)} if relative else result)
 
 
 def _measured(differences: Sequence[float], rounding: float, couples: int) -> tuple[float, float | None, float | None]:
@@ -128,18 +132,14 @@ def detectable(count: int, couples: int) -> float:
     return float(nctdtrinc(freedom, 1 - POWER, radius))
 
 
-def _ratios(logs: Mapping[str, Any]) -> dict[str, Any]:
-    """Return what the verdict says of logarithms as ratios minus 1."""
-    interval = logs["interval"]
-    return {
-        "difference": _ratio(logs["difference"]),
-        "interval": None if interval is None else [_ratio(end) for end in interval],
-        "visible": _ratio(logs["visible"]),
-    }
+def _scaled(logs: Mapping[str, Any], size: float) -> dict[str, Any]:
+    """Return what the verdict says of logarithms of ratios as ratios minus 1, times ``size``."""
 
+    def scaled(log: float | None) -> float | None:
+        return None if log is None else size * math.expm1(min(log, LARGEST_LOG))
 
-def _ratio(log: float | None) -> float | None:
-    return None if log is None else math.expm1(min(log, LARGEST_LOG))
+    interval = logs["interval"] and [scaled(end) for end in logs["interval"]]
+    return {"difference": scaled(logs["difference"]), "interval": interval, "visible": scaled(logs["visible"])}
 
 
 def _values(runs: Runs, quantity: str) -> dict[str, float]:
