@@ -89,9 +89,9 @@ class Record:
                 raise mismatch(f"{name}: facts.{field}", got, f"{wanted}, as in the run of seed {seeds[0]}", do)
 
     def shown(self) -> dict[str, Path]:
-        """Return the directories of the first runs of all backends that have not failed, which a page shows."""
+        """Return ``{backend: directory below which its runs are}`` for a page, without backends that have failed."""
         names = [name for name, column in self.result["backends"].items() if "facts" in column]
-        return {name: self.schedule.path(name, self.schedule.seeds[0]) for name in names}
+        return {name: self.schedule.place / name for name in names}
 
     def _column(self, name: str) -> dict[str, Any]:
         fresh = {"ok": False, **{field: {} for field in KEPT}}
