@@ -222,8 +222,10 @@ def carry_out(prepared: Prepared, *, progress: bool = True) -> dict[str, Any]:
 
 def compare(
     backends: Iterable[str] | None = None,
-    arch: Arch = "vgg11_narrow",
+    arch: Arch | None = None,
     *,
+    seeds: int | None = None,
+    resume: str | Path | None = None,
     recipe: str | Recipe | None = None,
     out: str | Path | None = None,
     data: str | Path | None = None,
@@ -235,21 +237,44 @@ def compare(
 ) -> Comparison:
     """Build ``arch`` in each of ``backends``, prove the models equal, train them and time them.
 
-    The default is the four backends of this package. The options are those of ``train``. Raises ``VGGError`` when an
-    option is wrong; the result says which backends failed.
+    The default is ``vgg11_narrow`` in the four backends of this package. Every backend trains ``seeds`` times (default:
+    1), with the recipe's seed and those after it; the same seed means the same start and the same batches everywhere.
+    Several seeds tell differences from chance. The other options are those of ``train``.
+
+    ``resume`` is the directory of an interrupted comparison, which goes on, or of a finished one, to which greater
+    ``seeds`` add runs. All other options are then those of that comparison.
+
+    Raises ``VGGError`` when an option is wrong; the result says which backends failed. On Ctrl-C it raises
+    ``vgg.runs.train.Stopped``, which is a ``KeyboardInterrupt``.
     """
     from .runs import compare as runs
     from .runs import results
     from .runs.directory import directory
 
     systems.check_posix("vgg compare")
+    count = _counts(seeds=(seeds, 1, limits.SEEDS)).get("seeds")
+    if resume is not None:
+        others = {"backends": backends, "arch": arch, "recipe": recipe, "out": out, "data": data, "narrow": narrow}
+        place = _resumable(resume, {**others, "input": input, "classes": classes, **more})
+        with _progress(shown=progress) as listener:
+            return results.Comparison(place, runs.resume(place, count, listener))
     names, (changes, setup) = _backends(backends), _sorted(more)
     setting = Setup(keep=0).with_options(setup)
-    task = _task(arch, recipe, changes, data, {"narrow": narrow, "input_shape": input, "classes": classes})
+    changed = {"narrow": narrow, "input_shape": input, "classes": classes}
+    task = _task("vgg11_narrow" if arch is None else arch, recipe, changes, data, changed)
     place = options.new_path("compare") if out is None else files.path_of("--out", out)
     with files.no_empty_folder(place), _progress(shown=progress) as listener:
-        result = runs.compare(names, directory(place), task, setting, listener)
+        result = runs.compare(names, directory(place), task, setting, listener, count or 1)
     return results.Comparison(place, result)
+
+
+def _resumable(place: Any, others: Mapping[str, Any]) -> Path:
+    """Return the path of a comparison that goes on. Raises ``VGGError`` when an option in ``others`` is not None."""
+    names = [name for name, value in others.items() if value is not None]
+    if names:
+        do = "the comparison keeps its options"
+        raise mismatch("vgg compare --resume", f"{', '.join(names)} too", "at most --seeds", do)
+    return files.path_of("--resume", place)
 
 
 def check(

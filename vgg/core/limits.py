@@ -12,6 +12,8 @@ EXTENT = 100_000
 EPOCHS = 1_000_000
 BATCH = 10_000_000
 SEED = 2**64 - 1
+SEEDS = 1_000
+"""The most runs per backend of a comparison."""
 COUNT = 1_000_000_000
 """The most of everything that is counted and has no limit of its own: rounds, examples, checkpoints, steps."""
 DROPS = 10_000

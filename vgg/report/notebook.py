@@ -79,6 +79,11 @@ class Live:
             self._handle.update(HTML(f"<div>{html.escape(self._stage)}</div>{drawings}"))
 
 
+def paragraphs(lines: Sequence[str]) -> str:
+    """Return an HTML paragraph per line, in which every text is escaped."""
+    return "".join(f"<p>{_escaped(line)}</p>" for line in lines)
+
+
 def _escaped(text: str) -> str:
     return html.escape(text).replace("\n", "<br>")
 

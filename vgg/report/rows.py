@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Mapping
 from typing import Any
 
@@ -18,9 +19,9 @@ PROVEN: Rows = {
 }
 TRAINED: Rows = {
     "first training loss": lambda c: f"{c['first_loss']:.4f}",
-    "last training loss": lambda c: f"{c['last_loss']:.4f}",
-    "test accuracy": lambda c: f"{c['test_accuracy']:.4f}",
-    "images/s": lambda c: f"{c['images_per_second']:.0f}",
+    "last training loss": lambda c: _over_seeds(c, "last_loss", ".4f"),
+    "test accuracy": lambda c: _over_seeds(c, "test_accuracy", ".4f"),
+    "images/s": lambda c: _over_seeds(c, "images_per_second", ".0f"),
     "compile time": lambda c: "" if c["compile_seconds"] is None else f"{c['compile_seconds']:.1f} s",
     "time in no step, evaluation or checkpoint": lambda c: f"{c['shares']['other']:.1%}" if "shares" in c else "-",
     "peak memory, host": lambda c: size(c["peak_bytes"]),
@@ -30,6 +31,10 @@ PLACE: Rows = {
     "device": lambda c: c["device"],
 }
 ROWS = PLACE | PROVEN | TRAINED
+QUANTITIES = {"test_accuracy": "test accuracy", "last_loss": "last training loss", "images_per_second": "images/s"}
+"""Quantity of which pairs are compared -> its name in a table."""
+OF_SEEDS = ("runs", "statistics", "digests", "failures")
+"""The fields of a backend's column that are about all seeds. The others are those of the first one's run."""
 OWN_INPUT = {
     "layers as in the table, 224 -> 7": "layers as in the table",
     "parameters, at 224 px": "parameters",
@@ -48,6 +53,70 @@ def _rows_of(result: Mapping[str, Any]) -> Rows:
     inputs = [column["structure_at"] for column in result["backends"].values() if "structure_at" in column]
     names = {} if all(shape[1:] == [224, 224] for shape in inputs) else OWN_INPUT
     return {names.get(row, row): text for row, text in ROWS.items()}
+
+
+def pair_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
+    """Return (names of the columns, rows of texts) about the pairs of a comparison; no rows if it has one seed."""
+    pairs = result.get("pairs", ()) if _seeds(result) > 1 else ()
+    return ["", "pair", "difference", "95 % interval", "verdict"], [_pair(pair, _seeds(result)) for pair in pairs]
+
+
+def _pair(pair: Mapping[str, Any], seeds: int) -> list[str]:
+    form = _percent if "ratio" in pair else _signed
+    values = pair.get("ratio", pair)
+    difference, interval, count = values["difference"], values["interval"], pair["count"]
+    verdict = pair["word"] + ("" if count == seeds else f" (common seeds: {count})")
+    if pair["word"] == "not distinguishable":
+        seen = form(values["visible"]).lstrip("+")
+        verdict += f"; {count} runs would have seen {seen}" if values["visible"] else "; the same in every run"
+    span = " to ".join(map(form, interval)) if interval else "-"
+    about = "-" if difference is None else form(difference)
+    return [QUANTITIES[pair["quantity"]], " - ".join(pair["backends"]), about, span, verdict]
+
+
+def _percent(value: float) -> str:
+    return f"{value:+.1%}"
+
+
+def _signed(value: float) -> str:
+    return f"{value:+.4f}" if abs(value) >= 1e-4 or not value else f"{value:+.1e}"
+
+
+def notes(result: Mapping[str, Any]) -> list[str]:
+    """Return sentences about what the tables of a comparison do not say, or how they are to be read."""
+    count = math.comb(len(result["backends"]), 2)
+    if not count or "seeds" not in result:
+        return []
+    if _seeds(result) == 1:
+        alone = "One run per backend tells nothing about which is more accurate: chance alone makes runs differ."
+        return [f"{alone} --seeds 5 trains each five times; see docs/comparing.md."]
+    seeds, several = f"{_seeds(result)} seeds; other rows are of seed {result['seeds'][0]}", "all pairs together"
+    return [
+        f"± is the standard deviation over {seeds}. A difference is first minus second, or for images/s ratio minus 1.",
+        f"The intervals of a quantity hold for {several if count > 1 else 'the pair'}. See docs/comparing.md.",
+    ]
+
+
+def failures(result: Mapping[str, Any]) -> list[str]:
+    """Return one line or more about each run of a comparison that has failed."""
+    lines = []
+    for name, column in result["backends"].items():
+        errors = column.get("failures", {}) if _seeds(result) > 1 else {}
+        lines += [f"{name}, seed {seed}, failed: {error}" for seed, error in errors.items()]
+        lines += [f"{name} failed: {column['error']}"] if "error" in column and not errors else []
+    return lines
+
+
+def _seeds(result: Mapping[str, Any]) -> int:
+    return len(result.get("seeds", ())) or 1
+
+
+def _over_seeds(column: Mapping[str, Any], quantity: str, form: str) -> str:
+    """Return the mean ± the standard deviation over the seeds, or the one value that there is."""
+    about = column.get("statistics", {}).get(quantity, {})
+    if about.get("count", 0) < 2:
+        return f"{column[quantity]:{form}}"
+    return f"{about['mean']:{form}} ± {about['deviation']:{form}}"
 
 
 def _error(column: Mapping[str, Any], name: str) -> str:

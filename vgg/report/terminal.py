@@ -17,7 +17,7 @@ from rich.table import Table
 from ..core.layers import Layer, Totals
 from ..core.spec import Spec
 from ..core.texts import printable
-from .rows import size, texts
+from .rows import failures, notes, pair_rows, size, texts
 
 FLOAT32 = 4
 """Bytes per number."""
@@ -78,14 +78,21 @@ def layer_table(spec: Spec, rows: Sequence[Layer], totals: Totals) -> None:
 
 
 def comparison(result: Mapping[str, Any]) -> None:
-    """Print the table of ``vgg compare``, and the errors of backends that failed."""
+    """Print the tables of ``vgg compare``, what they do not say, and the errors of runs that failed."""
     table = _table("", *result["backends"])
     for row, cells in texts(result).items():
         _row(table, row, *cells)
     _print(table)
-    for name, column in result["backends"].items():
-        if "error" in column:
-            _console().print(printable(f"{name} failed: {column['error']}", "\n"), style="red")
+    columns, rows = pair_rows(result)
+    if rows:
+        pairs = _table(*columns, right=0)
+        for cells in rows:
+            _row(pairs, *cells)
+        _print(pairs)
+    for note in notes(result):
+        print(printable(note))
+    for line in failures(result):
+        _console().print(printable(line, "\n"), style="red")
 
 
 def timings(tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> None:

@@ -1,4 +1,4 @@
-"""A comparison: the same run in several backends, with a proof that they hold the same network."""
+"""A comparison: the same runs in several backends, with a proof that they hold the same network."""
 
 from __future__ import annotations
 
@@ -7,59 +7,114 @@ from pathlib import Path
 from typing import Any
 
 from ..conformance.proof import prove
-from ..core.errors import VGGError
+from ..core.errors import UnavailableError, VGGError
 from ..core.files import write_atomically
-from ..process import registry
 from ..process.client import Listener
-from ..process.provenance import provenance
 from ..report import html
 from ..training.checkpoints import alone_in
-from .directory import directory, write_json
+from .directory import directory
 from .options import Setup, Task
-from .train import Prepared, train
+from .record import Record
+from .schedule import Schedule, seeds_from
+from .train import Stopped, train
 
 
-def compare(names: Sequence[str], place: Path, task: Task, setup: Setup, listener: Listener) -> dict[str, Any]:
-    """Train, prove and time each of the backends ``names``; return the result.
+def compare(
+    names: Sequence[str], place: Path, task: Task, setup: Setup, listener: Listener, count: int = 1
+) -> dict[str, Any]:
+    """Train, prove and time each of the backends ``names`` with ``count`` seeds; return the result.
 
-    Each run gets a directory below ``place``, which also gets ``compare.json`` (the result) and ``report.html``. A
-    backend that fails is a column with ``error`` in the result; the others go on. Raises ``VGGError`` when ``place`` is
-    not empty or another process is using it.
+    Each run gets a directory below ``place``, which also gets ``compare.json`` (the result) and ``report.html``. A run
+    that fails is recorded; the others go on. A backend whose first run fails is a column with ``error``. Raises
+    ``VGGError`` when ``place`` is not empty or another process is using it, and ``Stopped`` on Ctrl-C.
     """
+    seeds = seeds_from(task.recipe.seed, count)
     with alone_in(directory(place)):
         directory(place)  # nobody has filled it before the lock
-        result = provenance() | {"spec": task.spec.to_dict(), "recipe": task.recipe.to_dict(), "backends": {}}
-        for name in names:
-            try:
-                result["backends"][name] = _column(Prepared(registry.find(name), place / name, task, setup), listener)
-            except VGGError as error:
-                result["backends"][name] = {"ok": False, "error": str(error)}
-                listener.stage(name, "failed")
-            result["ok"] = all(column["ok"] for column in result["backends"].values())
-            write_json(place / "compare.json", result)
-        runs = {name: place / name for name in names if _is_shown(result, name, place / name)}
-        write_json(place / "compare.json", result)
-        write_atomically(place / "report.html", html.page(result, runs).encode())
-    return result
+        return _carried_out(Record(Schedule(place, tuple(names), seeds, task, setup)), listener)
 
 
-def _is_shown(result: dict[str, Any], name: str, run: Path) -> bool:
-    """Return whether a run's files can be shown. If they cannot, its column becomes one that failed."""
-    column = result["backends"][name]
+def resume(place: Path, count: int | None, listener: Listener) -> dict[str, Any]:
+    """Go on with the comparison at ``place``, with ``count`` seeds if that is not None; return the result.
+
+    Finished runs are not trained again. A run that has failed is tried again. An unfinished run goes on from its
+    checkpoint; without one it is begun anew, and what it has left is moved to the folder ``aside``. Raises ``VGGError``
+    when the directory is not as ``compare`` left it.
+    """
+    from . import resumption  # it needs what only a resumed comparison needs
+
+    resumption.check_comparison(place)
+    with alone_in(place):
+        record = resumption.read(place, count)
+        for path in resumption.prepare(record):
+            listener.stage("unfinished run", f"kept in {path}")
+        return _carried_out(record, listener)
+
+
+def _carried_out(record: Record, listener: Listener) -> dict[str, Any]:
+    """Train what is pending, and write the page."""
+    schedule, missing = record.schedule, dict[str, UnavailableError]()
+    record.save()
+    runs, total = record.pending(), len(schedule.order())
     try:
-        html.checked_page({**result, "backends": {name: column}}, {name: run})
+        for number, (name, seed) in enumerate(runs, total - len(runs) + 1):
+            numbered = _Numbered(listener, f"run {number} of {total}, seed {seed}: ") if total > 1 else listener
+            _attempt(record, name, seed, numbered, missing)
+    except KeyboardInterrupt as stop:
+        done = sum(record.has(*run) for run in schedule.order())
+        advice = f"go on with: vgg compare --resume {schedule.place}"
+        raise Stopped(f"stopped with {done} of {total} runs finished; {advice}") from stop
+    write_atomically(schedule.place / "report.html", html.page(record.result, record.shown()).encode())
+    return record.result
+
+
+def _attempt(record: Record, name: str, seed: int, listener: Listener, missing: dict[str, UnavailableError]) -> None:
+    """Carry out one run, and record how it ended. A backend in ``missing`` has no environment, whatever the seed."""
+    try:
+        if name in missing:
+            raise missing[name]
+        _run(record, name, seed, listener)
     except VGGError as error:
-        result["backends"][name] = {"ok": False, "error": column.get("error", str(error))}
-        result["ok"] = False
-        return False
-    return True
+        if isinstance(error, UnavailableError):
+            missing[name] = error
+        record.fail(name, seed, str(error))
+        listener.stage(name, "failed")
+    record.save()
 
 
-def _column(run: Prepared, listener: Listener) -> dict[str, Any]:
-    """Return the result of one backend: its facts, its training summary and its proof."""
-    listener.stage(run.entry.name, "starting")
+def _run(record: Record, name: str, seed: int, listener: Listener) -> None:
+    """Train one run unless it is finished, and prove the backend if it is its first."""
+    run, first = record.schedule.run(name, seed), seed == record.schedule.seeds[0]
+    listener.stage(name, "starting")
     with run.setup.worker(run.entry) as worker:
         facts = worker.facts()
-        summary = train(worker, run, listener)
-        listener.stage(run.entry.name, "proving")
-        return {"facts": facts, **summary, **prove(worker, run.task.spec)}
+        record.check_facts(name, facts)
+        if not record.has(name, seed):
+            summary = train(worker, run, listener)
+            _check_shown(record, {name: {"facts": facts, **summary}}, run.place)
+            record.add(name, seed, summary)
+        if first:
+            listener.stage(name, "proving")
+            record.prove(name, facts, prove(worker, run.task.spec))
+            _check_shown(record, {name: record.result["backends"][name]}, run.place)
+
+
+def _check_shown(record: Record, columns: dict[str, Any], run: Path) -> None:
+    """Raise ``BackendError`` when a page cannot show a run's files: workers write them, and may write anything."""
+    result = {key: value for key, value in record.result.items() if key not in ("seeds", "pairs")}
+    if not all("ok" in column for column in columns.values()):
+        del result["ok"]
+    html.checked_page({**result, "backends": columns}, dict.fromkeys(columns, run))
+
+
+class _Numbered:
+    """A listener that also says which run is the one that goes on."""
+
+    def __init__(self, listener: Listener, about: str) -> None:
+        self.listener, self.about = listener, about
+
+    def stage(self, backend: str, what: str, total: int | None = None) -> None:
+        self.listener.stage(backend, self.about + what, total)
+
+    def event(self, backend: str, event: dict[str, Any]) -> None:
+        self.listener.event(backend, event)

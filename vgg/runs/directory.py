@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import os
 import shutil
-from collections.abc import Callable, Collection, Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -64,6 +64,11 @@ def directory(path: Path) -> Path:
     if filled:
         raise mismatch(str(path), "a directory with files in it", "a new or empty one", "choose another with --out")
     return path
+
+
+def run_path(place: Path, name: str, seed: int, seeds: Sequence[int]) -> Path:
+    """Return the directory of the run of backend ``name`` and ``seed`` in a comparison of ``seeds`` at ``place``."""
+    return place / name / f"seed-{seed}" if len(seeds) > 1 else place / name
 
 
 def file(path: Path) -> Path:
@@ -133,8 +138,8 @@ def read(path: Path) -> dict[str, Any]:
     """
     run = DEFAULTS | load(path)
     with within(path / "run.json"):
-        _check_complete("spec", run["spec"], SPEC_FIELDS)
-        _check_complete("recipe", run["recipe"], RECIPE_FIELDS)
+        check_complete("spec", run["spec"], SPEC_FIELDS)
+        check_complete("recipe", run["recipe"], RECIPE_FIELDS)
         return run | {"spec": Spec.from_dict(run["spec"]), "recipe": Recipe.from_dict(run["recipe"])}
 
 
@@ -154,7 +159,7 @@ def load(path: Path) -> dict[str, Any]:
     return run
 
 
-def _check_complete(what: str, table: Mapping[str, Any], names: Collection[str]) -> None:
+def check_complete(what: str, table: Mapping[str, Any], names: Collection[str]) -> None:
     """Raise ``VGGError`` when a name is missing: vgg writes them all, and a default is not what the run had."""
     missing = sorted({*names} - table.keys())
     if missing:

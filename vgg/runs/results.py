@@ -10,7 +10,7 @@ from typing import Any
 from ..conformance.tally import cell_text
 from ..core.params import Params, load_params
 from ..report import notebook
-from ..report.rows import texts
+from ..report.rows import OF_SEEDS, notes, pair_rows, texts
 from ..training import history
 from . import directory
 
@@ -60,8 +60,8 @@ class Run:
 class Comparison:
     """The result of ``vgg.compare``.
 
-    ``comparison["jax"]`` is the ``Run`` of the backend ``jax``, ``path`` the directory, and ``result`` the contents of
-    ``compare.json``.
+    ``comparison["jax"]`` is the ``Run`` of the backend ``jax`` with the first seed, and ``comparison.runs["jax"]`` has
+    those of all seeds. ``path`` is the directory, and ``result`` the contents of ``compare.json``.
     """
 
     path: Path
@@ -77,12 +77,55 @@ class Comparison:
         """The path of the HTML page about this comparison."""
         return self.path / "report.html"
 
+    @property
+    def seeds(self) -> list[int]:
+        """The seeds that every backend has trained with."""
+        return list(self.result.get("seeds") or [self.result["recipe"]["seed"]])
+
+    @property
+    def runs(self) -> dict[str, dict[int, Run]]:
+        """``{backend: {seed: run}}`` of the runs that have finished."""
+        return {name: dict(self._runs(name)) for name in self}
+
+    @property
+    def statistics(self) -> dict[str, dict[str, dict[str, Any]]]:
+        """``{backend: {quantity: {count, mean, deviation}}}`` over the seeds; ``deviation`` is None for one run.
+
+        Quantities are ``test_accuracy``, ``last_loss`` and ``images_per_second``.
+        """
+        return {name: dict(column.get("statistics", {})) for name, column in self.result["backends"].items()}
+
+    @property
+    def pairs(self) -> list[dict[str, Any]]:
+        """One dictionary per pair of backends and quantity: what the seeds say of their difference.
+
+        It has ``backends`` and ``quantity``; ``count``, the number of common seeds; ``difference``, the mean of first
+        minus second; ``interval``, its 95 % confidence interval, corrected for the number of pairs; ``word``:
+        different, not distinguishable or too few runs; and ``visible``, the difference that so many runs would have
+        called different with a probability of 80 %. Of images/s, ``ratio`` has these three as ratios minus 1.
+        """
+        return list(self.result.get("pairs", ()))
+
     def __getitem__(self, backend: str) -> Run:
-        """Return the run of a backend. Raises ``KeyError`` when it has failed, with the reason, or was not compared."""
+        """Return the run of a backend with the first seed.
+
+        Raises ``KeyError`` when it has failed, with the reason, or was not compared.
+        """
         column = self.result["backends"][backend]
         if "error" in column:
             raise KeyError(f"{backend} failed: {column['error']}")
-        return Run(backend, self.path / backend, column)
+        own = {name: value for name, value in column.items() if name not in OF_SEEDS}
+        return Run(backend, self._path(backend, self.seeds[0]), own)
+
+    def _runs(self, backend: str) -> Iterator[tuple[int, Run]]:
+        column = self.result["backends"][backend]
+        for seed, summary in column.get("runs", {}).items():
+            yield int(seed), Run(backend, self._path(backend, int(seed)), summary)
+        if "runs" not in column and "error" not in column:  # of an earlier version
+            yield self.seeds[0], self[backend]
+
+    def _path(self, backend: str, seed: int) -> Path:
+        return directory.run_path(self.path, backend, seed, self.seeds)
 
     def __iter__(self) -> Iterator[str]:
         return iter(self.result["backends"])
@@ -95,7 +138,9 @@ class Comparison:
         return f"Comparison({', '.join(self)}; ok={self.ok}, {str(self.path)!r})"
 
     def _repr_html_(self) -> str:
-        return notebook.table(["", *self], [[row, *cells] for row, cells in texts(self.result).items()])
+        table = notebook.table(["", *self], [[row, *cells] for row, cells in texts(self.result).items()])
+        columns, rows = pair_rows(self.result)
+        return table + (notebook.table(columns, rows) if rows else "") + notebook.paragraphs(notes(self.result))
 
 
 @dataclass(frozen=True)
