@@ -327,7 +327,7 @@ def test_tensorboard_on_a_full_disk_says_so(tmp_path: Path) -> None:
         write(event)
         resource.setrlimit(resource.RLIMIT_FSIZE, (100, limits[1]))
         try:
-            with pytest.raises(VGGError, match=r"cannot be written \(File too large\); free some space"):
+            with pytest.raises(VGGError, match=r"cannot be written \(File too large\); raise the limit on"):
                 write(event)
         finally:
             resource.setrlimit(resource.RLIMIT_FSIZE, limits)
@@ -344,6 +344,16 @@ def test_what_lies_behind_a_run_that_goes_on_does_not_count_as_speed() -> None:
     task = progress._bar.tasks[0]
     assert (task.completed, task.total, task.time_remaining) == (110, 200, 180)
     assert task.fields["note"] == "loss 1.0000    16 images/s"
+
+
+def test_a_step_that_may_compile_does_not_count_as_speed(capsys: pytest.CaptureFixture[str]) -> None:
+    progress = Progress()
+    progress.stage("jax", "training", 4)
+    for number, (images, seconds) in enumerate([(32, 100.0), (32, 2.0), (16, 50.0), (16, 1.0)], 1):
+        progress.event("jax", {"loss": 1.0, "images": images, "seconds": seconds, "number": number})
+    assert progress._bar.tasks[0].fields["note"] == "loss 1.0000    16 images/s"
+    progress.event("jax", {"epoch": 0, "training_loss": 1.0, "test_loss": 1.0, "test_accuracy": 0.5})
+    assert "training loss 1.0000, 16 images/s, test loss" in capsys.readouterr().err
 
 
 def records(path: Path) -> list[Any]:

@@ -413,7 +413,7 @@ def test_texts_in_facts_are_shown_as_they_are(says: Says, capsys: pytest.Capture
     column = {"facts": {"framework": framework}, **SUMMARY, "ok": True, "reason": ""}
     column |= dict.fromkeys(("layers", "layers_agreeing", "parameters", "logits_error", "gradient_error"))
     terminal.comparison({"backends": {"[/b]": column, "evil": {"ok": False, "error": MARKUP}}})
-    shown = capsys.readouterr().out
+    shown = "".join(capsys.readouterr())
     for text in (framework, "[/b]", f"evil failed: {MARKUP}"):
         assert text in shown
 
@@ -528,7 +528,7 @@ def test_a_backend_that_does_harm_is_red_and_the_other_is_not(
     assert json.loads((tmp_path / "both" / "compare.json").read_text())["backends"]["evil"]["error"] == error
     assert "evil failed" in (tmp_path / "both" / "report.html").read_text()
     terminal.comparison(result)
-    shown = capsys.readouterr().out
+    shown = "".join(capsys.readouterr())
     assert "evil failed" in shown
     assert not re.search(r"[\x00-\x09\x0b-\x1f\u202e\ud800]", shown)
 

@@ -3,23 +3,27 @@
 from __future__ import annotations
 
 import json
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+from safetensors.numpy import save_file
 
 import vgg.runs.options
-from vgg import Head, Recipe, Spec, VGGError, init, save_params
+from vgg import Head, Recipe, Spec, VGGError, init, load_params, save_params
 from vgg.cli import main
 from vgg.cli import show as show_command
 from vgg.cli.arguments import changes
 from vgg.cli.parser import parser
 from vgg.conformance import run as suite
+from vgg.core import files
 from vgg.core.documents import toml_fragment
-from vgg.core.errors import BackendError
+from vgg.core.errors import BackendError, UnavailableError
 from vgg.core.recipe import FIELDS
-from vgg.process import client, registry
+from vgg.process import client, environments, provenance, registry
 from vgg.process.registry import Entry
 
 SPEC = Spec.from_blocks(((1, 4),), input_shape=(1, 8, 8), classes=10, head=Head((6,)))
@@ -121,6 +125,15 @@ def test_an_option_is_given_once(command: str, capsys: pytest.CaptureFixture[str
         ),
         (["vgg11", "--data", "."], "wanted no folder with digits, which needs no files; leave it out"),
         (["vgg11", "--dataset=synthetic", "--data", "."], "wanted no folder with synthetic, which needs no files"),
+        (["vgg11", "--set", 'name="x"'], "unknown field of a recipe 'name'"),
+        (
+            ["vgg11", "--keep", "0", "--every", "3"],
+            "--every: got 3, wanted 0 with --keep 0, which writes no",
+        ),
+        (["vgg11", "--timeout", "1e30"], "--timeout: got 1e+30, wanted a number of seconds > 0 and < "),
+        (["vgg11", "--lr", "inf"], "recipe.lr: got inf, wanted a number > 0, and finite"),
+        (["vgg11", "--lr", "1_0"], "got 1_0, wanted a number"),
+        (["vgg11", "--lr", "\u0661"], "got \u0661, wanted a number"),
         (["net.yaml"], "ARCH: got 'net.yaml', wanted the name of an architecture, or a file whose name ends in .json"),
         (["vgg11", "--every", "9" * 11], f"--every: got {'9' * 11}, wanted a whole number from 0 to 1000000000"),
         (["vgg11", "--init-from", "nowhere"], "nowhere: not a readable safetensors file"),
@@ -299,12 +312,68 @@ def test_json_of_show_is_only_json(capsys: pytest.CaptureFixture[str]) -> None:
     assert json.loads(capsys.readouterr().out)["layers"]
 
 
-@pytest.mark.parametrize("select", ["((", "a and", "not", "a(b=1)", "x or a(b=1)", "(" * 5000, "a b", "=", "\0"])
+@pytest.mark.parametrize("select", ["((", "a and", "not", "a(b=1)", "x or a(b=1)", "(" * 5000, "a b", "\0", "", " "])
 def test_an_expression_that_is_none_is_refused_before_anything_runs(
     select: str, capsys: pytest.CaptureFixture[str]
 ) -> None:
     message = error(capsys, "check", "torch", "-k", select)
     assert message.startswith("vgg: -k: got ")
-    assert "wanted an expression (" in message
+    assert "wanted an expression" in message
     with pytest.raises(VGGError, match="wanted an expression"):
         API.check(["torch"], select=select)
+
+
+def test_results_of_the_same_second_have_different_names() -> None:
+    assert len({vgg.runs.options.new_path("torch") for _ in range(100)}) > 1
+
+
+@pytest.mark.parametrize("zone", ["XXX-24", "XXX-99", "XXX30", "nowhere/none"])
+def test_any_zone_of_time_will_do(zone: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("TZ", zone)
+    time.tzset()
+    try:
+        assert vgg.runs.options.new_path("torch").name.startswith("torch-")
+        assert provenance.provenance()["date"].endswith("+00:00")
+    finally:
+        monkeypatch.undo()
+        time.tzset()
+
+
+@pytest.mark.parametrize("command", [["list"], ["env"], ["check", "torch", "-k", "claims"], ["compare", "torch"]])
+def test_a_working_directory_that_is_gone_is_no_bug(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
+    Path.cwd().rmdir()
+    status = main(command)
+    assert (status, "bug in vgg" in capsys.readouterr().err) in ((0, False), (1, False), (2, False))
+
+
+@pytest.mark.parametrize(("option", "value"), [("examples", 5), ("seed", 9), ("thorough", True)])
+def test_on_a_spec_alone_nothing_is_drawn(option: str, value: Any) -> None:
+    Path("net.json").write_text(SPEC.to_json())
+    with pytest.raises(VGGError, match=f"--spec: got --{option} too, wanted one of them"):
+        API.check(["torch"], spec="net.json", **{option: value})
+
+
+def test_a_plug_in_without_a_lock_file_has_no_environment_of_uv(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UnavailableError, match=r"mine: --env: got uv, wanted auto or current: the plug-in has no lock"):
+        environments.launch(Entry("mine", "vgg_mine"), "uv", "/nowhere")
+
+
+def test_a_cache_that_is_named_by_a_relative_path_is_the_default(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("XDG_CACHE_HOME", "relative")
+    assert files.cache() == Path.home() / ".cache" / "vgg"
+
+
+def test_a_script_gets_weights_that_vgg_itself_would_load(tmp_path: Path) -> None:
+    weights = {name: array.astype(np.float16) for name, array in init(SPEC).items()}
+    save_file(weights, tmp_path / "half.safetensors", metadata={"spec": SPEC.to_json()})
+    with pytest.raises(VGGError, match=r"half.safetensors: block1.conv1.weight: got F16"):
+        vgg.runs.options.weights_of(SPEC, tmp_path / "half.safetensors")
+    save_params(tmp_path / "nan.safetensors", {n: a * np.nan for n, a in init(SPEC).items()}, SPEC)
+    with pytest.raises(VGGError, match="values not finite"):
+        vgg.runs.options.weights_of(SPEC, tmp_path / "nan.safetensors")
+
+
+def test_a_broken_spec_in_weights_is_named(tmp_path: Path) -> None:
+    save_file(init(SPEC), tmp_path / "w.safetensors", metadata={"spec": "{{"})
+    with pytest.raises(VGGError, match=r"w.safetensors: spec in its metadata: not JSON: .*; write it by vgg.save_par"):
+        load_params(tmp_path / "w.safetensors")

@@ -176,12 +176,42 @@ def test_a_field_that_is_gone_has_no_default(out: Path, part: str, field: str) -
 
 
 @pytest.mark.parametrize(
-    "text", ["", "{", "null", "[]", "7", '"x"', "[" * 9**6, "\0" * 9, '\ufeff{"backend": "oracle"}', "9" * 5000]
+    "text",
+    [
+        "",
+        "{",
+        "null",
+        "[]",
+        "7",
+        '"x"',
+        "[" * 9**6,
+        "\0" * 9,
+        '\ufeff{"backend": "oracle"}',
+        "9" * 5000,
+        '{"backend": "oracle", "backend": "oracle"}',
+    ],
 )
 @pytest.mark.parametrize("name", ["run.json"])
 def test_a_file_that_holds_no_object_is_named(out: Path, name: str, text: str) -> None:
     (out / name).write_text(text)
     assert str(out / name) in refused(out)
+
+
+def test_metrics_with_a_byte_order_mark_are_named(out: Path) -> None:
+    path = out / "metrics.jsonl"
+    path.write_bytes("\ufeff".encode() + path.read_bytes())
+    assert f"{path}, line 1" in refused(out)
+
+
+@pytest.mark.parametrize("epochs", [0, -1])
+def test_epochs_of_a_resumed_run_are_checked(out: Path, epochs: int) -> None:
+    assert f"recipe.epochs: got {epochs}, wanted an integer >= 1" in refused(out, epochs=epochs)
+
+
+def test_the_values_that_a_run_has_are_no_change(out: Path) -> None:
+    same = {name: value for name, value in RECIPE.to_dict().items() if name != "name"}
+    assert train.resumed(out, None, same, {}, None).task.recipe == RECIPE
+    assert "another lr, wanted at most other epochs" in refused(out, lr=9.0)
 
 
 # Types of files
@@ -313,7 +343,7 @@ def test_more_epochs_another_backend_and_another_place_are_no_other_run(out: Pat
 # Rows
 
 
-@pytest.mark.parametrize("line", ["\n", '{"epoch": 0,\n', '{"who": "me"}\n', "\0\0\0\n"])
+@pytest.mark.parametrize("line", ["\n", '{"epoch": 0,\n', '{"who": "me"}\n', "\0\0\0\n", "\ufeff{}\n"])
 def test_a_blank_torn_or_foreign_row_is_named(out: Path, line: str) -> None:
     lines = (out / "metrics.jsonl").read_text().splitlines(keepends=True)
     (out / "metrics.jsonl").write_text("".join([lines[0], line, *lines[1:]]))

@@ -705,11 +705,12 @@ def test_a_full_disk_ends_the_run_and_it_goes_on_when_there_is_room(train: Train
     limits = resource.getrlimit(resource.RLIMIT_FSIZE)
     resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
     try:
-        with pytest.raises(VGGError, match=r"cannot be written \(File too large\); free some space"):
+        with pytest.raises(VGGError, match=r"cannot be written \(File too large\); raise the limit on"):
             train()
     finally:
         resource.setrlimit(resource.RLIMIT_FSIZE, limits)
     assert checkpoints(out) == ["epoch-0001-step-000000.safetensors"]
+    assert list(out.glob(".*")) == []
     train()
     train(into=tmp_path / "undisturbed")
     assert files(out) == files(tmp_path / "undisturbed")

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 from .core import architectures, files, layers, limits, systems
 from .core.errors import VGGError, mismatch, unknown
-from .core.recipe import CHOICES, FIELDS, Recipe
+from .core.recipe import CHOICES, Recipe
 from .core.spec import Spec
 from .core.texts import shown
 from .core.values import boolean, choice, integer, sequence, text
@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     from .runs.train import Prepared
 
 Arch = str | Path | Spec
-_PLAN = {*FIELDS} - {"name"}
+_PLAN = {*options.CHANGEABLE}
 _SETUP = {field.name for field in fields(Setup)}
 
 
@@ -313,6 +313,9 @@ def check(
     settings |= _paths(spec=spec, known=known, junit=junit)
     if "spec" in settings:
         Spec.load(settings["spec"])
+        for name, value in (("examples", examples), ("seed", seed), ("thorough", thorough or None)):
+            if value is not None:
+                raise mismatch("--spec", f"--{name} too", "one of them: on a spec alone nothing is drawn or added")
     if "junit" in settings:
         files.check_file("--junit", settings["junit"])
     select = None if select is None else _expression(text("-k", select, limits.VALUE))
@@ -450,6 +453,8 @@ def _expression(select: str) -> str:
             raise ValueError("names take no parameters")
         return value
 
+    if not select.strip():
+        raise mismatch("-k", shown(select), "an expression", "leave it out for the whole suite")
     try:
         for value in (False, True):  # both sides of every "and" and "or"
             Expression.compile(select).evaluate(partial(matches, value))

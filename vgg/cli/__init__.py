@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import traceback
 from collections.abc import Sequence
@@ -37,6 +38,9 @@ def _failed(error: Exception) -> int:
     if isinstance(error, VGGError):
         _say(str(error))
         return FAILED if isinstance(error, BackendError) and not isinstance(error, UnavailableError) else USAGE
+    if isinstance(error, FileNotFoundError) and not os.path.exists(os.curdir):  # noqa: PTH110  # Path("") is another
+        _say("the working directory: got one that has been removed, wanted one that is there; change to another")
+        return USAGE
     if isinstance(error, MemoryError):
         _say("memory: got less than is needed, wanted more; take a smaller network, input or batch")
         return FAILED

@@ -12,9 +12,9 @@ from typing import Any
 from ..core import limits
 from ..core.documents import toml_fragment
 from ..core.errors import VGGError, mismatch, unknown
-from ..core.recipe import CHOICES, FIELDS
+from ..core.recipe import CHOICES
 from ..core.texts import shown
-from ..runs.options import DEVICES, ENVS
+from ..runs.options import CHANGEABLE, DEVICES, ENVS
 
 
 def architecture(command: ArgumentParser, *, optional: bool = False, flag: bool = False) -> None:
@@ -106,14 +106,14 @@ def changes(arguments: Namespace) -> dict[str, Any]:
 
     Raises ``VGGError`` when ``--set`` is not FIELD=VALUE, names no field, or names one that is set already.
     """
-    flags = given(arguments, *(name for name in FIELDS if name != "name"))
+    flags = given(arguments, *CHANGEABLE)
     values = dict(flags)
     for text in arguments.set or ():
         name, equals, value = text.partition("=")
         if not equals or len(text) > limits.VALUE or text.splitlines() != [text]:
             raise mismatch("--set", shown(text), "FIELD=VALUE on one line", "for example --set momentum=0.9")
-        if name not in FIELDS:
-            raise unknown("field of a recipe", name, FIELDS)
+        if name not in CHANGEABLE:
+            raise unknown("field of a recipe", name, CHANGEABLE)
         if name in values:
             other = f"--{name.replace('_', '-')}" if name in flags else "another --set"
             raise mismatch("--set", f"{name}, which {other} sets too", "one of them")
@@ -162,9 +162,9 @@ def whole(text: str) -> int:
 
 
 def real(text: str) -> float:
-    """Read a number."""
+    """Read a number: ASCII digits, without the underscores that Python allows between them."""
     try:
-        return float(text)
+        return float(text if text.isascii() and "_" not in text else "")
     except ValueError:
         raise argparse.ArgumentTypeError(f"got {text}, wanted a number") from None
 

@@ -18,7 +18,7 @@ def json_value(text: str) -> Any:
     import json
 
     try:
-        return json.loads(_bounded(text), object_pairs_hook=_table)
+        return json.loads(_bounded(text), object_pairs_hook=table)
     except (ValueError, RecursionError) as error:
         raise _wrong("JSON", error) from error
 
@@ -57,12 +57,13 @@ def _bounded(text: Any) -> str:
     return text
 
 
-def _table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-    table = dict(pairs)
-    if len(table) < len(pairs):
+def table(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+    """Return the ``pairs`` of a JSON object as a dictionary. Raises ``VGGError`` for a key that is there twice."""
+    values = dict(pairs)
+    if len(values) < len(pairs):
         names = [name for name, _ in pairs]
         raise VGGError(f"key {next(n for n in names if names.count(n) > 1)!r} is there twice; keep one")
-    return table
+    return values
 
 
 def _longest_key(text: str) -> int:

@@ -52,6 +52,6 @@ def unknown(kind: str, name: object, known: Iterable[str], aliases: dict[str, st
 
     names, text = sorted(known), one_line(name, 100)
     alias = (aliases or {}).get(text.lower())
-    near = [alias] if alias else difflib.get_close_matches(text.lower(), names, n=1, cutoff=0.5)
+    near = [alias] if alias else difflib.get_close_matches(text.lower(), names, n=1, cutoff=0.6)
     hint = f"did you mean {one_line(near[0])}?" if near else f"choose from {cut(', '.join(names), 500)}"
     return VGGError(f"unknown {one_line(kind)} {shown(text)}: {hint}")

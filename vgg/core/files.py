@@ -100,8 +100,12 @@ def no_empty_folder(path: Path) -> Iterator[None]:
 
 
 def cache() -> Path:
-    """Return the folder for what vgg downloads and builds, which may not exist yet."""
-    return Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache", "vgg").expanduser()
+    """Return the folder for what vgg downloads and builds, which may not exist yet.
+
+    A relative path in ``XDG_CACHE_HOME`` is ignored, as the XDG Base Directory Specification wants it.
+    """
+    folder = Path(os.path.expanduser(os.environ.get("XDG_CACHE_HOME", "")))  # noqa: PTH111  # it never raises
+    return (folder if folder.is_absolute() else Path("~/.cache").expanduser()) / "vgg"
 
 
 def check_file(option: str, path: Path) -> None:
@@ -139,10 +143,11 @@ def check_standard_output() -> None:
             raise mismatch("standard output", error.strerror, wanted) from error
 
 
-def write_atomically(path: Path, data: bytes) -> None:
+def write_atomically(path: Path, data: bytes, name: Path | None = None) -> None:
     """Write ``data`` to a temporary file and rename it to ``path``.
 
-    Raises ``VGGError`` when that fails, and when ``path`` is no file: a rename would take the place of a device.
+    Raises ``VGGError`` when that fails, and when ``path`` is no file: a rename would take the place of a device. The
+    message calls the file ``name``, by default ``path``.
     """
     temporary = path.parent / f".{path.name}.{os.getpid()}"
     try:
@@ -154,7 +159,7 @@ def write_atomically(path: Path, data: bytes) -> None:
             os.fsync(file.fileno())
         temporary.replace(path)
     except OSError as error:
-        raise unwritable(path, error) from error
+        raise unwritable(name or path, error) from error
     finally:
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -191,12 +196,14 @@ def read_object(path: Path) -> dict[str, Any]:
     """Read a file that holds one JSON object. Raises ``VGGError`` for anything else."""
     import json  # slow to import, and few commands need it
 
+    from .documents import table
+
     check_kind(path)
     try:
-        value = json.loads(path.read_bytes())
+        value = json.loads(path.read_bytes().decode(), object_pairs_hook=table)
     except OSError as error:
         raise VGGError(f"{path}: cannot be read ({error.strerror}); put it back") from error
-    except (ValueError, RecursionError) as error:
+    except (VGGError, ValueError, RecursionError) as error:
         raise mismatch(str(path), f"no JSON ({error})", "a JSON object", "put it back as vgg wrote it") from error
     if not isinstance(value, dict):
         raise mismatch(
@@ -207,6 +214,7 @@ def read_object(path: Path) -> dict[str, Any]:
 
 def unwritable(path: Path, error: OSError) -> VGGError:
     """Return the ``VGGError`` that says why ``path`` cannot be written."""
-    full = error.errno in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
+    full = error.errno in (errno.ENOSPC, errno.EDQUOT)
     do = "free some space" if full else "choose another place"
+    do = "raise the limit on the size of files (ulimit -f)" if error.errno == errno.EFBIG else do
     return VGGError(f"{one_line(path)}: cannot be written ({error.strerror}); {do}")

@@ -104,7 +104,7 @@ def _spec_in(file: Any, path: Path) -> Spec:
     try:
         return Spec.from_json(metadata["spec"])
     except VGGError as error:
-        raise VGGError(f"{one_line(path)}: {error}") from error
+        raise VGGError(f"{one_line(path)}: spec in its metadata: {error}; write it by vgg.save_params") from error
 
 
 def check_finite(params: Mapping[str, NDArray[Any]], where: str) -> None:

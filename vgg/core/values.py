@@ -35,7 +35,9 @@ def integer(what: str, value: Any, low: int, high: int = limits.COUNT) -> int:
 def number(what: str, value: Any, wanted: str, fits: Callable[[float], bool] = lambda _: True) -> float:
     """Return ``value``, a finite number that ``fits``, as an ``int`` or a ``float``; ``wanted`` describes it."""
     plain = _plain(value)
-    if plain is None or not math.isfinite(plain) or not fits(plain):
+    if plain is not None and not math.isfinite(plain):
+        raise mismatch(what, shown(value), f"{wanted}, and finite")
+    if plain is None or not fits(plain):
         raise mismatch(what, shown(value), wanted)
     return plain
 

@@ -94,8 +94,8 @@ def _environment(entry: Entry, lock: Path) -> Environment:
     folder = os.environ.get("VGG_LOCKS")
     if folder and not Path(folder).expanduser().is_dir():
         raise mismatch("VGG_LOCKS", repr(folder), "a folder with lock files", "see docs/backends.md")
-    theirs = Path(folder or ".", lock.name).expanduser().absolute()
-    lock = theirs if folder and theirs.is_file() else lock
+    theirs = Path(folder, lock.name).expanduser().absolute() if folder else lock
+    lock = theirs if theirs.is_file() else lock
     package = entry.module.partition(".")[0]
     name = entry.name + lock.stem.removeprefix(package) if lock.stem.startswith(package) else lock.stem
     return Environment(name, lock, root() / f"{name}-{_key(lock)}")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import queue
+import resource
 import signal
 import subprocess
 import threading
@@ -151,5 +152,6 @@ def _violation(error: Exception) -> str:
 
 def _fate(code: int) -> str:
     names = [s.name for s in signal.Signals if s == -code]
-    reason = ", as systems do when they have run out of memory" if -code == signal.SIGKILL else ""
+    scarce = "memory" if resource.getrlimit(resource.RLIMIT_CPU)[1] == resource.RLIM_INFINITY else "memory or CPU time"
+    reason = f", as systems do when they have run out of {scarce}" if -code == signal.SIGKILL else ""
     return f"was killed by {names[0]}{reason}" if names else f"exited with status {code}"

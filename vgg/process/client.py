@@ -153,7 +153,7 @@ class Worker(Jobs):
         self.entry = entry = entry.on(device)
         self.device = device
         self.timeout = timeout
-        self._is_new, self._limit = True, replies.Limit()
+        self._is_new, self._limit, self._end = True, replies.Limit(), ""
         with ExitStack() as stack, _started(entry):
             home = stack.enter_context(tempfile.TemporaryDirectory(prefix="vgg-", ignore_cleanup_errors=True))
             for source in (Path(__file__).parents[1], *entry.files()):
@@ -279,7 +279,7 @@ class Worker(Jobs):
         The error says ``how`` it ended, by default what it did wrong or the fate of its process, and the last lines
         that it printed.
         """
-        how = how or self._channel.violation or self._channel.fate(min(self.timeout, 5))
+        self._end = how = how or self._end or self._channel.violation or self._channel.fate(min(self.timeout, 5))
         if self.alive:
             self._channel.kill()
         last_words = self._channel.last_words()

@@ -7,7 +7,7 @@ import re
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 
 from ..core.errors import UnavailableError, mismatch, unknown
@@ -24,6 +24,9 @@ def launch(entry: Entry, env: str, home: str) -> tuple[list[str], dict[str, str]
     else, since a path to the parent's site-packages would make its NumPy visible too. Raises ``UnavailableError`` when
     the framework is missing or the environment cannot be built.
     """
+    if env == "uv" and entry.lock is None:
+        wanted = f"auto or current: the plug-in has no lock file {entry.module}.txt"
+        raise mismatch(f"{entry.name}: --env", "uv", wanted, "see docs/backends.md", UnavailableError)
     if env == "current" or entry.lock is None or (env == "auto" and entry.imports and entry.importable()):
         if not entry.importable():
             wanted = ", ".join(entry.imports)
@@ -108,7 +111,7 @@ def listing() -> list[dict[str, Any]]:
 def _row(environment: Environment, version: str) -> dict[str, Any]:
     built = None
     if environment.exists():
-        built = datetime.fromtimestamp(environment.folder.stat().st_mtime).astimezone().isoformat(timespec="seconds")
+        built = datetime.fromtimestamp(environment.folder.stat().st_mtime, UTC).isoformat(timespec="seconds")
     about = {"name": environment.name, "where": str(environment.folder), "version": version, "built": built}
     return about | {"size": environment.size()}
 

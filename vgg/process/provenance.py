@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import platform
 import subprocess
-from datetime import datetime
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +14,7 @@ from .. import __version__
 
 def provenance() -> dict[str, Any]:
     """Return the version of ``vgg``, the ``commit``, the ``date`` and the ``machine``."""
-    date = datetime.now().astimezone().isoformat(timespec="seconds")
+    date = datetime.now(UTC).isoformat(timespec="seconds")
     return {"vgg": __version__, "commit": _commit(), "date": date, "machine": _machine()}
 
 

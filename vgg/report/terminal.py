@@ -78,7 +78,7 @@ def layer_table(spec: Spec, rows: Sequence[Layer], totals: Totals) -> None:
 
 
 def comparison(result: Mapping[str, Any]) -> None:
-    """Print the tables of ``vgg compare``, what they do not say, and the errors of runs that failed."""
+    """Print the tables of ``vgg compare`` and what they do not say; the errors of failed runs go to standard error."""
     table = _table("", *result["backends"])
     for row, cells in texts(result).items():
         _row(table, row, *cells)
@@ -92,7 +92,7 @@ def comparison(result: Mapping[str, Any]) -> None:
     for note in notes(result):
         print(printable(note))
     for line in failures(result):
-        _console().print(printable(line, "\n"), style="red")
+        _console(stderr=True).print(printable(line, "\n"), style="red")
 
 
 def timings(tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> None:
@@ -120,7 +120,8 @@ class Progress:
         )
         self._plain = not quiet and not sys.stderr.isatty()
         self._task: Any = None
-        self._steps: deque[tuple[float, int, float]] = deque(maxlen=RECENT)
+        self._steps: deque[tuple[float, int, int, float]] = deque(maxlen=RECENT)
+        self._sizes: set[int] = set()
         self._accuracy = ""
         self._epoch = 0, 0.0
 
@@ -134,6 +135,7 @@ class Progress:
     def stage(self, backend: str, what: str, total: int | None = None) -> None:
         """Show that ``backend`` begins the work ``what``, which has ``total`` steps, if that is known."""
         self._steps.clear()
+        self._sizes.clear()
         self._accuracy = ""
         if self._task is not None:
             self._bar.remove_task(self._task)
@@ -154,27 +156,32 @@ class Progress:
                 self._bar.reset(self._task, completed=event["number"] - 1)
             elif event.get("step") == 0:
                 self._steps.clear()
-            images, seconds = self._epoch if len(self._steps) else (0, 0.0)
-            self._epoch = images + event["images"], seconds + event["seconds"]
-            self._steps.append((event["loss"], event["images"], event["seconds"]))
-            note = f"loss {self._loss():.4f}  {self._accuracy}  {self._rate():.0f} images/s"
+            if not self._steps:
+                self._epoch = 0, 0.0
+            compiles = event["images"] not in self._sizes
+            self._sizes.add(event["images"])
+            timed = (0, 0.0) if compiles else (event["images"], event["seconds"])
+            self._epoch = self._epoch[0] + timed[0], self._epoch[1] + timed[1]
+            self._steps.append((event["loss"], event["images"], *timed))
+            note = f"loss {self._loss():.4f}  {self._accuracy}  {self._rate()}"
             self._bar.update(self._task, completed=event["number"], note=note)
             return
         name = "validation" if "validation_loss" in event else "test"
         self._accuracy = f"accuracy {event[f'{name}_accuracy']:.4f}"
         if self._plain:
-            rate = f"{self._epoch[0] / self._epoch[1]:.0f} images/s, " if self._steps else ""
+            rate = f"{self._epoch[0] / self._epoch[1]:.0f} images/s, " if self._steps and self._epoch[1] else ""
             results = f"training loss {event['training_loss']:.4f}, {rate}{name} loss {event[f'{name}_loss']:.4f}"
             results = f"{results}, {self._accuracy}"
             print(f"{printable(backend)}: epoch {event['epoch'] + 1}: {results}", file=sys.stderr, flush=True)
 
     def _loss(self) -> float:
         """Return the mean loss per image."""
-        return sum(loss * images for loss, images, _ in self._steps) / sum(images for _, images, _ in self._steps)
+        return sum(loss * images for loss, images, *_ in self._steps) / sum(images for _, images, *_ in self._steps)
 
-    def _rate(self) -> float:
-        """Return images per second."""
-        return sum(images for _, images, _ in self._steps) / sum(seconds for *_, seconds in self._steps)
+    def _rate(self) -> str:
+        """Return images/s, without the first step of each batch size, which may compile."""
+        seconds = sum(seconds for *_, seconds in self._steps)
+        return f"{sum(images for *_, images, _ in self._steps) / seconds:.0f} images/s" if seconds else ""
 
 
 def _table(*columns: str, right: int = 1) -> Table:

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, fields, replace
-from datetime import datetime
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -27,6 +27,8 @@ if TYPE_CHECKING:
 
 QUICK = {"digits": "quick", "fashion-mnist": "quick-fashion", "synthetic": "quick"}
 """Dataset -> the recipe that it gets when no recipe is named."""
+CHANGEABLE = tuple(name for name in FIELDS if name != "name")
+"""The fields of a recipe that an option may change."""
 DEVICES, ENVS = ("cpu", "gpu", "auto"), ("auto", "current", "uv")
 
 
@@ -50,7 +52,8 @@ class Setup:
     tensorboard: bool = False
 
     def __post_init__(self) -> None:
-        wanted, longest = "a number of seconds > 0", threading.TIMEOUT_MAX
+        longest = threading.TIMEOUT_MAX
+        wanted = f"a number of seconds > 0 and < {longest:g}"
         values: dict[str, Any] = {
             "device": choice("--device", self.device, DEVICES),
             "env": choice("--env", self.env, ENVS),
@@ -62,6 +65,8 @@ class Setup:
             "tensorboard": boolean("--tensorboard", self.tensorboard),
         }
         settle(self, **values)
+        if self.every and not self.keep:
+            raise mismatch("--every", self.every, "0 with --keep 0, which writes no checkpoint", "keep 1 or more")
 
     def worker(self, entry: Entry, *, launched: bool = False) -> Worker:
         """Start a worker for the backend ``entry`` and return it; the caller closes it. Raises ``BackendError``.
@@ -132,7 +137,7 @@ def recipe_of(base: str | Recipe | None, changes: Mapping[str, Any]) -> Recipe:
     Without ``base`` it is the quick recipe of the dataset. Raises ``VGGError`` for an unknown name or a wrong value.
     """
     changes = {name: value for name, value in changes.items() if value is not None}
-    named("recipe", changes, FIELDS)
+    named("recipe", changes, CHANGEABLE)
     weights = changes.get("init_from", base.init_from if isinstance(base, Recipe) else "")
     if "init_from" in changes or weights:
         changes["init_from"] = _weights(weights)
@@ -221,23 +226,30 @@ def check_fit(spec: Spec, plan: Recipe, dataset: Dataset) -> None:
 
 
 def weights_of(spec: Spec, path: str | Path | None) -> Path | None:
-    """Return the path of weights that a script loads. Raises ``VGGError`` when the file is here and of another network.
+    """Return the path of weights that a script loads. Raises ``VGGError`` when the file is here and does not fit.
 
     A file that is not here may be where the script runs.
     """
-    from ..core.params import load_spec, shapes
+    from ..core.params import check_finite, load_params, load_spec, shapes
 
     if path is None:
         return None
     file = path_of("--weights", path)
-    if file.exists() and shapes(load_spec(file)) != shapes(spec):
-        raise mismatch(str(file), f"weights of another network than {spec.name}", "its own", "see vgg show")
+    if file.exists():
+        if shapes(load_spec(file)) != shapes(spec):
+            raise mismatch(str(file), f"weights of another network than {spec.name}", "its own", "see vgg show")
+        check_finite(load_params(file), str(file))
     return file
 
 
 def new_path(name: str) -> Path:
-    """Return the default path of a result: ``runs/NAME-DATE-TIME``, whatever characters ``name`` has."""
-    return Path(f"runs/{for_path(name)}-{datetime.now().astimezone():%Y%m%d-%H%M%S}")
+    """Return the default path of a result: ``runs/NAME-DATE-TIME``, whatever characters ``name`` has.
+
+    The time has microseconds, so that runs which begin in the same second do not meet.
+    """
+    seconds, nanoseconds = divmod(time.time_ns(), 10**9)
+    moment = f"{time.strftime('%Y%m%d-%H%M%S', time.localtime(seconds))}-{nanoseconds // 1000:06}"
+    return Path(f"runs/{for_path(name)}-{moment}")
 
 
 def _shape(shape: Any) -> Sequence[int] | None:

@@ -10,6 +10,7 @@ from typing import Any
 
 from ..core.errors import mismatch, within
 from ..core.files import no_empty_folder, write_atomically
+from ..core.recipe import FIELDS
 from ..core.replicas import Group
 from ..process import registry
 from ..process.client import Listener, Worker
@@ -79,13 +80,12 @@ def resumed(
     ``VGGError`` when ``source`` cannot be continued in this way.
     """
     run = directory.read(source)
-    changed = {*(n for n, value in changes.items() if value is not None), *(n for n in FIXED if others.get(n))} - {
-        "epochs"
-    }
+    plan = replace(run["recipe"], **{name: value for name, value in changes.items() if value is not None})
+    changed = {name for name in FIXED if others.get(name) is not None}
+    changed |= {name for name in FIELDS if getattr(plan, name) != getattr(run["recipe"], name)} - {"epochs"}
     if changed:
         names = sorted("input" if name == "input_shape" else name for name in changed)
         raise mismatch("vgg train --resume", f"another {', '.join(names)}", "at most other epochs")
-    plan = replace(run["recipe"], epochs=changes.get("epochs") or run["recipe"].epochs)
     entry = registry.find(backend) if backend else _entry(source, run)
     with within(source / "run.json"):
         recorded_folder = run["data"] if plan.dataset in IN_FILES else None  # earlier versions recorded any

@@ -19,7 +19,7 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save
 
 from ..core.errors import VGGError, mismatch, unknown
-from ..core.files import check_kind, drafts, sweep, unwritable, write_atomically
+from ..core.files import check_kind, drafts, no_empty_folder, sweep, unwritable, write_atomically
 from ..core.init import init
 from ..core.params import Params, check_finite, load_params
 from ..core.recipe import Recipe
@@ -88,10 +88,11 @@ class Checkpoints:
         data = save(state, metadata={**about, "checksum": checksum(state, about)})
         first = not self.folder.is_dir()
         folder = self.folder.with_name(f".{self.folder.name}.{os.getpid()}") if first else self.folder
-        folder.mkdir(exist_ok=True)
-        write_atomically(folder / name_of(place), data)
-        if first:
-            folder.rename(self.folder)
+        with no_empty_folder(folder):
+            folder.mkdir(exist_ok=True)
+            write_atomically(folder / name_of(place), data, self.folder / name_of(place))
+            if first:
+                folder.rename(self.folder)
         for old in self.paths()[: -self.keep]:
             old.unlink()
 

@@ -59,7 +59,7 @@ def _lines(path: Path) -> list[bytes]:
 def _row(line: bytes, where: str) -> Row:
     """Return the row in a line. Raises ``VGGError`` when a field that every version wrote is wrong or missing."""
     try:
-        row = json.loads(line)
+        row = json.loads(line.decode())  # of bytes json would also read UTF-16, and a byte order mark
     except (ValueError, RecursionError):
         row = None
     if not isinstance(row, dict):
@@ -121,9 +121,12 @@ class History:
         files.write_atomically(self.path, self._text)
 
     def append(self, row: Row) -> None:
-        """Write one row at the end of the file."""
-        with self.path.open("a") as metrics:
-            metrics.write(json.dumps(row) + "\n")
+        """Write one row at the end of the file. Raises ``VGGError`` when that is not possible."""
+        try:
+            with self.path.open("a") as metrics:
+                metrics.write(json.dumps(row) + "\n")
+        except OSError as error:
+            raise files.unwritable(self.path, error) from error
 
     def digest(self) -> str:
         """Return the SHA-256 of the rows."""

@@ -251,7 +251,10 @@ class Loop:
             return self._overflow(what)
         paths = self.checkpoints.paths()
         where = f"; --init-from takes the last good checkpoint, {paths[-1]}" if paths else ""
-        return VGGError(f"{what}; start again with a smaller learning rate than {self.recipe.lr}{where}")
+        decay = f", or a smaller weight decay than {self.recipe.weight_decay:g}" if self.recipe.weight_decay else ""
+        scale = f", or pixels of another scale than (value / 255 - {self.recipe.mean:g}) / {self.recipe.std:g}"
+        do = f"start again with a smaller learning rate than {self.recipe.lr:g}{decay}{scale}"
+        return VGGError(f"{what}; {do}{where}")
 
     def _overflow(self, what: str) -> VGGError:
         """Return the error for a loss that is not finite before any update: the learning rate had no say in it."""
