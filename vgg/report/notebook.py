@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import html
+import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
 from typing import Any, Self
 
-from .html import COLOURS, chart
-
+WIDTH, HEIGHT, MARGIN = 560, 240, 40
+COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
+"""Colours of Okabe and Ito, which colour-blind readers tell apart."""
 EVERY = 1.0
 """Seconds between two drawings of the curves."""
 
@@ -85,7 +87,7 @@ def _escaped(text: str) -> str:
 
 def _drawing(title: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:
     """Return one chart as inline SVG, with a legend."""
-    coordinates, colours = chart(lines), dict(zip(lines, COLOURS * 9, strict=False))
+    coordinates, colours = _chart(lines), dict(zip(lines, COLOURS * 9, strict=False))
     paths = "".join(
         f'<polyline points="{points}" fill="none" stroke="{colours[name]}" stroke-width="1.5"/>'
         for name, points in coordinates["lines"].items()
@@ -95,3 +97,31 @@ def _drawing(title: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> 
     legend = " ".join(f'<b style="color:{colours[name]}">{html.escape(name)}</b>' for name in lines)
     picture = f'<svg viewBox="0 0 560 240" width="560" role="img" aria-label="{title}">{paths}{ticks}{ends}</svg>'
     return f"<figure><figcaption>{title}: {legend}</figcaption>{picture}</figure>"
+
+
+def _chart(series: Mapping[str, Sequence[tuple[float, float]]]) -> dict[str, Any]:
+    """Return the SVG coordinates of each line in ``lines``, and of the axes' labels in ``ticks`` and ``ends``.
+
+    ``series`` maps the name of a line to its points (x, y). Points that are not finite are left out, and so are lines
+    without a point.
+    """
+    lines = {name: [point for point in points if math.isfinite(point[1])] for name, points in series.items()}
+    points = [point for line in lines.values() for point in line] or [(0.0, 0.0)]
+    left, right = min(x for x, _ in points), max(x for x, _ in points)
+    low, high = min(0.0, *(y for _, y in points), 0.0), max(y for _, y in points)
+
+    def at(x: float, y: float) -> tuple[float, float]:
+        across = (x - left) / ((right - left) or 1)
+        up = (y - low) / ((high - low) or 1)
+        return round(MARGIN + across * (WIDTH - 2 * MARGIN), 1), round(HEIGHT - MARGIN - up * (HEIGHT - 2 * MARGIN), 1)
+
+    ticks = [(*at(left, low + (high - low) * i / 4), f"{low + (high - low) * i / 4:.2f}") for i in range(5)]
+    return {
+        "lines": {
+            name: " ".join(f"{x},{y}" for x, y in (at(*point) for point in line))
+            for name, line in lines.items()
+            if line
+        },
+        "ticks": ticks,
+        "ends": [(*at(left, low), f"{left:g}"), (*at(right, low), f"{right:g}")],
+    }

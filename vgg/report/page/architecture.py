@@ -1,0 +1,146 @@
+"""The drawing of the network: one stack of slats per layer, a slat per feature map, every area true to its size."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from markupsafe import Markup
+
+from ...core.layers import Layer, Totals
+from ...core.spec import Spec
+from .palette import error, shape, short
+
+AREA = 14_000.0
+"""The drawn area of the largest activation, in units of which the page has about a thousand across."""
+TALLEST = 190.0
+"""The drawn height of the largest map."""
+FINEST = 0.2
+"""Slats thinner than this are drawn as one tone."""
+CUT = 0.25
+"""The share of a slat that the gap to the next one takes: the same for all, so that equal areas have equal tones."""
+SAME = ("relu", "batch_norm", "lrn", "dropout", "flatten")
+"""Kinds of layers that have their input's shape, and are not drawn apart from it."""
+FLOAT32 = 4
+
+
+@dataclass(frozen=True)
+class Plate:
+    """One drawn activation: its ``width`` and ``height`` in units, its number of ``slats``, and its kind."""
+
+    width: float
+    height: float
+    slats: int
+    kind: str
+    label: str
+
+
+@dataclass(frozen=True)
+class Part:
+    """A block or the head: what is drawn of it, and what is said about it."""
+
+    name: str
+    caption: str
+    layers: Sequence[Layer]
+    params: int
+    macs: int
+    activations: int
+    shares: Mapping[str, float]
+    plates: Sequence[Plate] = field(default_factory=tuple)
+
+    @property
+    def memory(self) -> int:
+        """The bytes of its activations per image, in float32."""
+        return self.activations * FLOAT32
+
+    @property
+    def svg(self) -> Markup:
+        """The plates side by side, standing on one line."""
+        return _svg(self.plates)
+
+    def worst(self, column: Mapping[str, Any]) -> str:
+        """Return the worst error of a backend in this part, with the name of its layer, or a dash."""
+        errors = column.get("layer_errors") or {}
+        own = {row.name: errors[row.name] for row in self.layers if row.name in errors}
+        if not own:
+            return "\N{EN DASH}"
+        name = max(own, key=lambda one: math.inf if own[one] is None else own[one])
+        return f"{error(own[name])} in {name}"
+
+
+def parts(spec: Spec, table: Sequence[Layer], totals: Totals) -> list[Part]:
+    """Return the blocks of the network and its head, in order."""
+    largest = max(math.prod(row.output_shape) for row in table)
+    tallest = max(spec.input_shape[1], *(row.output_shape[1] for row in table if len(row.output_shape) > 1))
+    groups = [(name, [row for row in table if _part(row) == name]) for name in dict.fromkeys(map(_part, table))]
+    return [_of(name, rows, totals, AREA / largest, TALLEST / tallest) for name, rows in groups]
+
+
+def _part(row: Layer) -> str:
+    name = row.name.partition(".")[0]
+    return name if name.startswith("block") else "head"
+
+
+def _of(name: str, rows: Sequence[Layer], totals: Totals, area: float, scale: float) -> Part:
+    sizes = [math.prod(row.output_shape) for row in rows]
+    params, macs = sum(row.params for row in rows), sum(row.macs for row in rows)
+    whole = {"activations": totals.activations, "parameters": totals.params, "MACs": totals.macs}
+    counts = {"activations": sum(sizes), "parameters": params, "MACs": macs}
+    shares = {what: count / max(whole[what], 1) for what, count in counts.items()}
+    caption = _caption(rows)
+    return Part(name, caption, rows, params, macs, sum(sizes), shares, list(_plates(rows, area, scale)))
+
+
+def _caption(rows: Sequence[Layer]) -> str:
+    first = next((row for row in rows if row.kind not in SAME), rows[0])
+    if len(first.output_shape) == 3:
+        return shape(first.output_shape)
+    return " \N{RIGHTWARDS ARROW} ".join(str(row.output_shape[0]) for row in rows if row.kind == "dense")
+
+
+def _plates(rows: Sequence[Layer], area: float, scale: float) -> Iterator[Plate]:
+    for row in rows:
+        if row.kind in SAME:
+            continue
+        size, label = math.prod(row.output_shape) * area, f"{row.name} {shape(row.output_shape)}"
+        if len(row.output_shape) == 3:
+            height = row.output_shape[1] * scale
+            yield Plate(size / height, height, row.output_shape[0], row.kind, label)
+        else:
+            side = math.sqrt(size)
+            yield Plate(side, side, 1, row.kind, label)
+
+
+def _svg(plates: Sequence[Plate]) -> Markup:
+    """Return the drawing of one part; its height is that of its own tallest plate."""
+    height = max(plate.height for plate in plates)
+    drawn, x = [], 0.0
+    for plate in plates:
+        drawn.append(_drawn(plate, x, height - plate.height))
+        x += max(plate.width, 2) + 4
+    width = x - 4
+    size = f'style="--w:{width:.1f};--h:{max(height, 2):.1f}"'
+    box = f'viewBox="0 0 {width:.1f} {max(height, 2):.1f}" preserveAspectRatio="none"'
+    return Markup(f'<svg class="plates" {size} {box} aria-hidden="true">{"".join(drawn)}</svg>')  # noqa: S704 - numbers
+
+
+def _drawn(plate: Plate, x: float, y: float) -> str:
+    kind = "pool" if "pool" in plate.kind else plate.kind
+    place = f'x="{x:.1f}" y="{y:.1f}" width="{plate.width:.2f}" height="{plate.height:.1f}"'
+    slat = plate.width / plate.slats
+    if slat < FINEST or plate.slats == 1:
+        return f'<rect class="{kind}" {place}/>'
+    lines = "".join(f"M{x + i * slat:.1f} {y:.1f}v{plate.height:.1f}" for i in range(1, plate.slats))
+    return f'<rect class="{kind}" {place}/><path class="slats" style="stroke-width:{slat * CUT:.2f}" d="{lines}"/>'
+
+
+def summary(spec: Spec, totals: Totals) -> str:
+    """Return the network in one sentence."""
+    last = spec.feature_shape
+    return (
+        f"From {shape(spec.input_shape)} pixels to maps of {shape(last)} and {spec.classes} logits, with "
+        f"{short(totals.params)} parameters, {short(totals.macs)} multiply-accumulates and "
+        f"{short(totals.activations * FLOAT32)}B of activations per image."
+    )
