@@ -42,6 +42,20 @@ def page(result: Mapping[str, Any], runs: Mapping[str, Path]) -> str:
     return document(Contents(result, runs))
 
 
+def checked_document(contents: Contents) -> str:
+    """Return ``document(contents)``. Raises ``VGGError`` when files from elsewhere cannot be shown, whatever is wrong.
+
+    They may come from other machines and versions, so that not every field can be known here.
+    """
+    try:
+        return document(contents)
+    except VGGError:
+        raise
+    except Exception as error:
+        reason = shortened(printable(f"{type(error).__name__}: {error}"))
+        raise VGGError(f"the results cannot be shown ({reason}); name them one by one to see which") from error
+
+
 def checked_page(result: Mapping[str, Any], runs: Mapping[str, Path]) -> str:
     """Return ``page(result, runs)``.
 

@@ -17,7 +17,7 @@ AREA = 14_000.0
 """The drawn area of the largest activation, in units of which the page has about a thousand across."""
 TALLEST = 190.0
 """The drawn height of the largest map."""
-FINEST = 0.2
+FINEST = 1.1
 """Slats thinner than this are drawn as one tone."""
 CUT = 0.25
 """The share of a slat that the gap to the next one takes: the same for all, so that equal areas have equal tones."""
@@ -127,13 +127,13 @@ def _svg(plates: Sequence[Plate]) -> Markup:
 
 
 def _drawn(plate: Plate, x: float, y: float) -> str:
-    kind = "pool" if "pool" in plate.kind else plate.kind
-    place = f'x="{x:.1f}" y="{y:.1f}" width="{plate.width:.2f}" height="{plate.height:.1f}"'
-    slat = plate.width / plate.slats
-    if slat < FINEST or plate.slats == 1:
-        return f'<rect class="{kind}" {place}/>'
-    lines = "".join(f"M{x + i * slat:.1f} {y:.1f}v{plate.height:.1f}" for i in range(1, plate.slats))
-    return f'<rect class="{kind}" {place}/><path class="slats" style="stroke-width:{slat * CUT:.2f}" d="{lines}"/>'
+    """Return a plate: slats with gaps, or where they are too fine, one area in the tone that they would have."""
+    kind, slat = "pool" if "pool" in plate.kind else plate.kind, plate.width / plate.slats
+    if slat >= FINEST and plate.slats > 1:
+        each = f"h{slat * (1 - CUT):.2f}v{plate.height:.1f}h-{slat * (1 - CUT):.2f}zm{slat:.3f} 0"
+        return f'<path class="{kind}" d="M{x:.1f} {y:.1f}{each * plate.slats}"/>'
+    tone = f' fill-opacity="{1 - CUT}"' if plate.slats > 1 else ""
+    return f'<rect class="{kind}"{tone} x="{x:.1f}" y="{y:.1f}" width="{plate.width:.2f}" height="{plate.height:.1f}"/>'
 
 
 def summary(spec: Spec, totals: Totals) -> str:

@@ -6,6 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from ...conformance.proof import UNPROVEN
 from ...core import layers
 from ...core.spec import Spec
 from ..evaluations import classes
@@ -16,6 +17,8 @@ from .intervals import Panel, Point
 from .origin import origin
 from .palette import error, finite, marks, short
 
+JUDGED = "the same network"
+"""The row that says whether a backend was proven."""
 Columns = Mapping[str, Mapping[str, Any]]
 
 
@@ -36,7 +39,7 @@ def parts(result: Mapping[str, Any], runs: Mapping[str, Path]) -> dict[str, Any]
         "verdict": verdicts.verdict(result, columns),
         "fastest": verdicts.fastest(result, columns),
         "origin": origin(result),
-        "rows": texts(result),
+        "rows": _rows(result),
         "differences": verdicts.differences(result),
         **_network(spec, columns, marks(result["backends"])),
         **_training(result, read),
@@ -44,6 +47,18 @@ def parts(result: Mapping[str, Any], runs: Mapping[str, Path]) -> dict[str, Any]
         **_speed(result, columns, read),
         **_repeating(result, spec, columns),
     }
+
+
+def _rows(result: Mapping[str, Any]) -> dict[str, list[str]]:
+    """Return the rows of the table of results; a column of ``vgg train`` beside others was not judged."""
+    columns = result["backends"]
+    unjudged = [i for i, column in enumerate(columns.values()) if "facts" in column and "ok" not in column]
+    if "ok" not in result or not unjudged:
+        return texts(result)
+    filled = {name: {**UNPROVEN, "ok": False, "reason": "", **column} for name, column in columns.items()}
+    rows = texts({**result, "backends": filled})
+    rows[JUDGED] = ["not judged" if i in unjudged else text for i, text in enumerate(rows[JUDGED])]
+    return rows
 
 
 def _title(spec: Spec, result: Mapping[str, Any]) -> str:
@@ -113,23 +128,22 @@ def _speed(result: Mapping[str, Any], columns: Columns, read: Mapping[str, Seque
     """Return the figure of accuracy, speed, compile time and memory, each with its interval."""
     batch = result["recipe"].get("batch_size")
     rates = {name: _rate(name, column, read, batch) for name, column in columns.items()}
+    accuracies = {name: p for name, c in columns.items() if (p := _mean(c, "test_accuracy"))}
     panels = [
+        Panel("test accuracy", accuracies, from_zero=False),
         Panel("images/s", rates),
         Panel("compile time, s", _points(columns, "compile_seconds", 1)),
         Panel("peak memory, GB", _points(columns, "peak_bytes", 1e9)),
     ]
-    about = "; ".join(f"{p.title}: {intervals.words(p.points, '{:.3g}'.format)}" for p in panels if p.points)
-    accuracies = {
-        n: p for n, c in columns.items() if (p := intervals.mean(c.get("statistics", {}).get("test_accuracy")))
-    }
-    return {
-        "speed": intervals.drawn(panels, marks(result["backends"]), "Speed and memory", about),
-        "accuracies": accuracies,
-    }
+    return {"speed": intervals.drawn(panels, marks(columns), "Speed and memory")}
+
+
+def _mean(column: Mapping[str, Any], quantity: str) -> Point | None:
+    return intervals.mean(column.get("statistics", {}).get(quantity))
 
 
 def _rate(name: str, column: Mapping[str, Any], read: Mapping[str, Sequence[Files]], batch: Any) -> Point:
-    over_seeds = intervals.mean(column.get("statistics", {}).get("images_per_second"))
+    over_seeds = _mean(column, "images_per_second")
     rows = read[name][0].rows if read.get(name) else []
     return over_seeds or intervals.of_steps(rows, batch, float(column["images_per_second"]))
 

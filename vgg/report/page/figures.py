@@ -25,7 +25,7 @@ _SETTINGS: dict[str, Any] = {
     "svg.fonttype": "none",
     "svg.hashsalt": "vgg",
     "font.family": "DejaVu Sans",  # Matplotlib brings it, so that a layout is the same on every machine
-    "font.size": 11,
+    "font.size": 12,
     "path.simplify": True,
     "axes.edgecolor": MUTED,
     "axes.labelcolor": MUTED,
@@ -44,12 +44,10 @@ _SETTINGS: dict[str, Any] = {
 }
 
 
-def figure(
-    draw: Callable[..., None], title: str, about: str, *, size: tuple[float, float] = (7.2, 3.5), panels: int = 1
-) -> Markup:
+def figure(draw: Callable[[Axes], None], title: str, about: str, *, size: tuple[float, float] = (6.2, 3.4)) -> Markup:
     """Return a figure as SVG for a page.
 
-    ``draw`` is called with one axes per panel. ``size`` is in inches; ``title`` and ``about`` are what a screen reader
+    ``draw`` draws into axes. ``size`` is in inches; ``title`` and ``about`` are what a screen reader
     says.
     """
     import matplotlib as mpl  # slow to import
@@ -60,8 +58,7 @@ def figure(
         mpl.rcdefaults()
         mpl.rcParams.update(_SETTINGS)  # type: ignore[arg-type]  # it wants literal names
         drawing = Figure(figsize=size, layout="constrained")
-        axes = drawing.subplots(1, panels, squeeze=False)[0]
-        draw(*axes)
+        draw(drawing.subplots())
         text = io.StringIO()
         drawing.savefig(text, format="svg", transparent=True, metadata={"Date": None, "Creator": None})
     return _mended(text.getvalue(), title, about)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from statistics import quantiles
 from typing import TYPE_CHECKING, Any, NamedTuple
 
@@ -52,6 +52,7 @@ class Panel(NamedTuple):
 
     title: str
     points: Mapping[str, Point]
+    from_zero: bool = True
 
 
 def mean(statistics: Mapping[str, Any] | None) -> Point | None:
@@ -79,21 +80,19 @@ def of_steps(rows: Sequence[Mapping[str, Any]], batch: Any, rate: float) -> Poin
     return Point(rate, min(low, rate), max(high, rate))
 
 
-def drawn(panels: Sequence[Panel], marks: Mapping[str, Mark], title: str, about: str) -> Markup | None:
-    """Return the panels side by side as one figure, backends in rows, or None when no panel has a point."""
-    panels = [panel for panel in panels if panel.points]
-    if not panels:
-        return None
-    names = list(dict.fromkeys(name for panel in panels for name in panel.points))
+def drawn(panels: Sequence[Panel], marks: Mapping[str, Mark], title: str) -> list[Markup]:
+    """Return a figure per panel, with backends in rows. A panel without a point is left out."""
+    return [_figure(panel, list(marks), marks, title) for panel in panels if panel.points]
 
-    def draw(*axes: Axes) -> None:
-        for i, (one, panel) in enumerate(zip(axes, panels, strict=True)):
-            _draw(one, panel, names, marks)
-            one.set_yticks(range(len(names)), [label(name, 20) for name in names] if not i else [""] * len(names))
-            one.tick_params(axis="y", labelcolor=INK, labelsize=12)
 
-    size = (2.6 * len(panels) + 1.2, 0.9 + 0.42 * len(names))
-    return figure(draw, title, about, size=size, panels=len(panels))
+def _figure(panel: Panel, names: Sequence[str], marks: Mapping[str, Mark], title: str) -> Markup:
+    def draw(axes: Axes) -> None:
+        _draw(axes, panel, names, marks)
+        axes.set_yticks(range(len(names)), [label(name, 16) for name in names])
+        axes.tick_params(axis="y", labelcolor=INK)
+
+    about = listed([f"{name} {point.value:.3g}" for name, point in panel.points.items()])
+    return figure(draw, f"{title}: {panel.title}", about, size=(5.2, 1.0 + 0.38 * len(names)))
 
 
 def _draw(axes: Axes, panel: Panel, names: Sequence[str], marks: Mapping[str, Mark]) -> None:
@@ -111,11 +110,8 @@ def _draw(axes: Axes, panel: Panel, names: Sequence[str], marks: Mapping[str, Ma
         )
     plain(axes, grid="x")
     top = max(max(p.value, p.high or 0) for p in panel.points.values())
-    axes.set(ylim=(len(names) - 0.5, -0.5), xlim=(0, top * 1.08 or 1))
+    axes.set(ylim=(len(names) - 0.5, -0.5))
+    if panel.from_zero:
+        axes.set(xlim=(0, top * 1.08 or 1))
     axes.locator_params(axis="x", nbins=4)
-    axes.set_title(panel.title, loc="left", color=INK, fontsize=11)
-
-
-def words(points: Mapping[str, Point], text: Callable[[float], str]) -> str:
-    """Return points as a sentence for those who do not see them."""
-    return listed([f"{name} {text(point.value)}" for name, point in points.items()]) if points else ""
+    axes.set_title(panel.title, loc="left", color=INK, fontsize=12)

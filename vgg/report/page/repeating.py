@@ -41,9 +41,18 @@ def commands(result: Mapping[str, Any], spec: Spec) -> list[str]:
     if "seeds" in result or "ok" in result:
         count = ["--seeds", str(len(seeds))] if len(seeds) > 1 else []
         options = ["--arch", *more, *count]
-        return [shlex.join(["vgg", "compare", *map(str, result["backends"]), *options, "--out", "runs/again"])]
+        return [_folded(["vgg", "compare", *map(str, result["backends"]), *options, "--out", "runs/again"])]
     backends = {str(column.get("backend", name)) for name, column in result["backends"].items()}
-    return [shlex.join(["vgg", "train", name, *more, "--out", f"runs/{name}"]) for name in sorted(backends)]
+    return [_folded(["vgg", "train", name, *more, "--out", f"runs/{name}"]) for name in sorted(backends)]
+
+
+def _folded(words: list[str]) -> str:
+    """Return a command for a shell, with an option per line."""
+    text, last = "", ""
+    for word in words:
+        text += (" \\\n    " if word.startswith("--") else " ") * bool(last) + shlex.quote(word)
+        last = word
+    return text
 
 
 def _network(spec: Spec) -> list[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import ast
+import re
 from collections.abc import Iterator, Mapping
 from importlib.resources import files
 from typing import Any, NamedTuple
@@ -10,6 +11,9 @@ from typing import Any, NamedTuple
 from markupsafe import Markup
 
 from ...process.registry import own_names
+
+_PLAIN = re.compile(r'<span class="k-(?:n|p|o|w|nn|fm|nb|bp|sh|se|err)">([^<]*)</span>')
+"""What has the colour of the text needs no element."""
 
 
 class Source(NamedTuple):
@@ -47,7 +51,8 @@ def _highlighted(text: str) -> list[Markup]:
     from pygments.lexers import PythonLexer
 
     formatter = HtmlFormatter(nowrap=True, classprefix="k-")
-    return [Markup(line) for line in highlight(text, PythonLexer(), formatter).splitlines()]  # noqa: S704 - escaped by Pygments
+    spans = _PLAIN.sub(r"\1", highlight(text, PythonLexer(), formatter))
+    return [Markup(line) for line in spans.splitlines()]  # noqa: S704 - escaped by Pygments
 
 
 def made_by(text: str) -> dict[int, str]:

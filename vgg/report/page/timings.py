@@ -15,10 +15,10 @@ from .palette import marks
 
 
 class Drawing(NamedTuple):
-    """A workload in a phase: its title and its figure."""
+    """A workload in a phase: its title and its figures."""
 
     title: str
-    figure: Markup
+    figures: list[Markup]
 
 
 def drawings(result: Mapping[str, Any]) -> list[Drawing]:
@@ -35,12 +35,9 @@ def _drawings(name: str, workload: Mapping[str, Any]) -> Iterator[Drawing]:
     for phase, word in PHASES.items():
         columns = {b: c for b, c in workload["backends"].items() if results.right(c["contenders"]["vgg"], phase)}
         title = f"{name}, batch {workload['batch']}: {word}"
-        figure = drawn(_panels(workload, columns, phase), marks(workload["backends"]), title, ABOUT)
-        if figure:
-            yield Drawing(title, figure)
-
-
-ABOUT = "Median over rounds with the range of the rounds, by backend; the numbers are in the table."
+        figures = drawn(_panels(workload, columns, phase), marks(workload["backends"]), title)
+        if figures:
+            yield Drawing(title, figures)
 
 
 def _panels(workload: Mapping[str, Any], columns: Mapping[str, Mapping[str, Any]], phase: str) -> list[Panel]:
