@@ -62,8 +62,11 @@ def _rows(result: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _title(spec: Spec, result: Mapping[str, Any]) -> str:
-    names = list(result["backends"])
-    return f"{spec.name} in {names[0] if len(names) == 1 else f'{len(names)} frameworks'}"
+    columns = result["backends"]
+    frameworks = {str(column.get("backend", name)) for name, column in columns.items()}
+    if len(columns) == 1:
+        return f"{spec.name} in {next(iter(columns))}"
+    return f"{spec.name} in {len(columns)} {'frameworks' if len(frameworks) == len(columns) else 'runs'}"
 
 
 def _network(spec: Spec, columns: Columns, marked: Mapping[str, Any]) -> dict[str, Any]:

@@ -56,7 +56,7 @@ def accuracy(histories: Histories, marks: Mapping[str, Mark]) -> Markup | None:
         for name, runs in lines.items():
             _draw_accuracy(axes, runs, marks[name])
         plain(axes)
-        axes.set(xlabel="epochs", ylim=(None, None))
+        axes.set(xlabel="epochs", ylim=(None, min(axes.get_ylim()[1], 1.02)))
         axes.xaxis.set_major_locator(MaxNLocator(integer=True))
         axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
         _named(axes, lines, marks)
@@ -101,7 +101,7 @@ def _draw_loss(axes: Axes, runs: Sequence[Numbers], mark: Mark) -> None:
         axes.fill_between(places, smooth.min(axis=0), smooth.max(axis=0), color=colour, alpha=0.18, linewidth=0)
     else:
         low, high, middle = _envelope(first)
-        axes.fill_between(middle, low, high, color=colour, alpha=0.16, linewidth=0)
+        axes.fill_between(middle, low, high, color=colour, alpha=0.1, linewidth=0)
     axes.plot(places, smooth.mean(axis=0), color=colour, linestyle=mark.dash, linewidth=2)
 
 
@@ -136,11 +136,20 @@ def _named(axes: Axes, names: Mapping[str, Any], marks: Mapping[str, Mark]) -> N
     """Write the names of the lines beside their ends, far enough apart to be read."""
     ends = [np.array(line.get_xydata())[-1] for line in axes.lines]
     low, high = axes.get_ylim()
-    gap, last = (high - low) / 15, -math.inf
     right = max(float(x) for x, _ in ends)
     place: dict[str, Any] = {"xytext": (10, 0), "textcoords": "offset points", "va": "center", "annotation_clip": False}
-    for y, name in sorted((float(end[1]), name) for end, name in zip(ends, names, strict=False)):
-        last = max(y, last + gap)
-        axes.annotate(label(name), (right, last), color=WORDS[marks[name].number], fontweight="bold", **place)
+    heights = sorted((float(end[1]), name) for end, name in zip(ends, names, strict=False))
+    for y, (_, name) in zip(_apart([y for y, _ in heights], (high - low) / 14, high), heights, strict=True):
+        axes.annotate(label(name), (right, y), color=WORDS[marks[name].number], fontweight="bold", **place)
     axes.margins(x=0.02)
     axes.spines["bottom"].set_color(MUTED)
+
+
+def _apart(heights: Sequence[float], gap: float, top: float) -> list[float]:
+    """Return rising heights moved so that they are ``gap`` apart and, if there is room, below ``top``."""
+    moved = list(heights)
+    for i in range(1, len(moved)):
+        moved[i] = max(moved[i], moved[i - 1] + gap)
+    for i in reversed(range(len(moved))):
+        moved[i] = min(moved[i], top if i == len(moved) - 1 else moved[i + 1] - gap)
+    return moved

@@ -11,7 +11,7 @@ from markupsafe import Markup
 from ...core.layers import Layer
 from .palette import Mark, error, finite, shape
 
-LOW, HIGH = -17, -10
+LOW, HIGH = -17, -11
 """The ends of the scale, as powers of ten. The limit in float64 is 1e-12; an error of 0 is drawn at the lower end."""
 WIDTH, HEIGHT = 210, 18
 SYMBOLS = {
@@ -75,7 +75,7 @@ def _strip(errors: Mapping[str, float | None], limit: float, marks: Mapping[str,
         return None
     words = ", ".join(f"{name} {error(value)}" for name, value in shown.items())
     dots = "".join(
-        f'<use href="#m-{marks[name].shape}" x="{place(value)}" y="{HEIGHT / 2:g}" class="f{marks[name].number}"/>'
+        f'<use href="#m-{marks[name].shape}" x="{place(value)}" y="{_row_of(marks[name])}" class="f{marks[name].number}"/>'
         for name, value in shown.items()
     )
     lines = (
@@ -84,6 +84,11 @@ def _strip(errors: Mapping[str, float | None], limit: float, marks: Mapping[str,
     box = f'viewBox="-6 0 {WIDTH + 12} {HEIGHT}"'
     label = Markup("<title>{}</title>").format(f"{words}; limit {error(limit)}")
     return Markup(f'<svg class="strip" role="img" {box}>{label}{lines}{dots}</svg>')  # noqa: S704 - escaped above
+
+
+def _row_of(mark: Mark) -> float:
+    """Return the height of a mark in its strip: a little apart, so that none hides another."""
+    return HEIGHT / 2 + (mark.number % 4 - 1.5) * 2
 
 
 def place(value: float | None) -> str:
