@@ -46,7 +46,7 @@ def show(arch: Arch, *, narrow: int | None = None, input: Any = None, classes: i
     rows = layers.expand(spec)
     if notebook.running():
         columns, texts = terminal.layer_rows(rows)
-        notebook.show(notebook.table(columns, texts, terminal.title(spec)))
+        notebook.show(notebook.network(spec) + notebook.table(columns, texts, terminal.title(spec)))
     else:
         terminal.layer_table(spec, rows, layers.totals(rows))
 

@@ -7,11 +7,21 @@ import math
 import sys
 import time
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any, Self
+
+from ..core import layers
+from ..core.errors import VGGError
+from ..core.spec import Spec
 
 WIDTH, HEIGHT, MARGIN = 560, 240, 40
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
 """Colours of Okabe and Ito, which colour-blind readers tell apart."""
+PLATE = "#7f9db3"
+"""The colour of activations in the drawing of a network."""
+_NAMED = {"ink": "currentColor", "muted": "#808080", "grid": "#80808040", "paper": "none"}
+_NAMED |= {f"{kind}{i}": colour for kind in "ct" for i, colour in enumerate(COLOURS)}
+"""Colours by their names in the style sheet, of which some are right on light and on dark."""
 EVERY = 1.0
 """Seconds between two drawings of the curves."""
 
@@ -36,6 +46,50 @@ def show(text: str) -> None:
     from IPython.display import HTML, display
 
     display(HTML(text))
+
+
+def network(spec: Spec) -> str:
+    """Return the drawing of a network as HTML: its blocks and its head, every area true to its number of values."""
+    from .page import architecture
+
+    rows = layers.expand(spec)
+    cells = []
+    for part in architecture.parts(spec, rows, layers.totals(rows)):
+        width, height = part.extent
+        size = f'width="{width:.0f}" height="{max(height, 2):.0f}" fill="{PLATE}"'
+        drawing = str(part.svg).replace('class="plates"', size)
+        cells.append(f'<td style="vertical-align: bottom">{drawing}<br><b>{part.name}</b><br>{part.caption}</td>')
+    return f"<table><tr>{''.join(cells)}</tr></table>"
+
+
+def comparison(result: Mapping[str, Any], runs: Mapping[str, Path]) -> str:
+    """Return the table of a comparison or of one run as HTML, with the curves of the page.
+
+    ``result`` and ``runs`` are those of ``vgg.report.html.page``. Runs whose files cannot be read have no curves.
+    """
+    from .rows import texts
+
+    rows = table(["", *result["backends"]], [[row, *cells] for row, cells in texts(result).items()])
+    try:
+        return rows + _curves(result, runs)
+    except VGGError:
+        return rows
+
+
+def _curves(result: Mapping[str, Any], runs: Mapping[str, Path]) -> str:
+    from .page import curves, files, palette
+
+    read = {name: [one.rows for one in files.read(result["backends"][name], run)] for name, run in runs.items()}
+    marks = palette.marks(result["backends"])
+    figures = [figure for figure in (curves.loss(read, marks), curves.accuracy(read, marks)) if figure]
+    return "".join(f'<div style="max-width: 620px">{_coloured(str(figure))}</div>' for figure in figures)
+
+
+def _coloured(figure: str) -> str:
+    """Return a figure of the page with colours of its own: a notebook lacks the page's style sheet."""
+    for name, colour in _NAMED.items():
+        figure = figure.replace(f"var(--{name})", colour)
+    return figure
 
 
 class Live:

@@ -15,6 +15,8 @@ from .palette import error, shape, short
 
 AREA = 14_000.0
 """The drawn area of the largest activation, in units of which the page has about a thousand across."""
+GAP = 4.0
+"""The drawn gap between two activations of a part."""
 TALLEST = 190.0
 """The drawn height of the largest map."""
 FINEST = 1.1
@@ -56,9 +58,14 @@ class Part:
         return self.activations * FLOAT32
 
     @property
+    def extent(self) -> tuple[float, float]:
+        """The width and the height of the drawing, in units."""
+        return sum(max(plate.width, 2) + GAP for plate in self.plates) - GAP, max(p.height for p in self.plates)
+
+    @property
     def svg(self) -> Markup:
         """The plates side by side, standing on one line."""
-        return _svg(self.plates)
+        return _svg(self.plates, *self.extent)
 
     def worst(self, column: Mapping[str, Any]) -> str:
         """Return the worst error of a backend in this part, with the name of its layer, or a dash."""
@@ -113,17 +120,15 @@ def _plates(rows: Sequence[Layer], area: float, scale: float) -> Iterator[Plate]
             yield Plate(side, side, 1, row.kind, label)
 
 
-def _svg(plates: Sequence[Plate]) -> Markup:
+def _svg(plates: Sequence[Plate], width: float, height: float) -> Markup:
     """Return the drawing of one part; its height is that of its own tallest plate."""
-    height = max(plate.height for plate in plates)
     drawn, x = [], 0.0
     for plate in plates:
         drawn.append(_drawn(plate, x, height - plate.height))
-        x += max(plate.width, 2) + 4
-    width = x - 4
-    size = f'style="--w:{width:.1f};--h:{max(height, 2):.1f}"'
-    box = f'viewBox="0 0 {width:.1f} {max(height, 2):.1f}" preserveAspectRatio="none"'
-    return Markup(f'<svg class="plates" {size} {box} aria-hidden="true">{"".join(drawn)}</svg>')  # noqa: S704 - numbers
+        x += max(plate.width, 2) + GAP
+    size = f'style="--w:{width:.1f};--h:{height:.1f}" viewBox="0 0 {width:.1f} {height:.1f}"'
+    words = f'<svg class="plates" {size} preserveAspectRatio="none" aria-hidden="true">'
+    return Markup(f"{words}{''.join(drawn)}</svg>")  # noqa: S704 - numbers
 
 
 def _drawn(plate: Plate, x: float, y: float) -> str:

@@ -75,8 +75,8 @@ def _strip(errors: Mapping[str, float | None], limit: float, marks: Mapping[str,
         return None
     words = ", ".join(f"{name} {error(value)}" for name, value in shown.items())
     dots = "".join(
-        f'<use href="#m-{marks[name].shape}" x="{place(value)}" y="{_row_of(marks[name])}" class="f{marks[name].number}"/>'
-        for name, value in shown.items()
+        f'<use href="#m-{one.shape}" x="{place(value)}" y="{_row_of(one)}" class="f{one.number}"/>'
+        for one, value in ((marks[name], value) for name, value in shown.items())
     )
     lines = (
         f'<path class="axis" d="M0 {HEIGHT / 2:g}H{WIDTH}"/><path class="limit" d="M{place(limit)} 1v{HEIGHT - 2}"/>'
