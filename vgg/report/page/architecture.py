@@ -17,6 +17,8 @@ AREA = 14_000.0
 """The drawn area of the largest activation, in units of which the page has about a thousand across."""
 GAP = 4.0
 """The drawn gap between two activations of a part."""
+APART, NAME = 14.0, 64.0
+"""The gap between two parts, and the width of a part's name."""
 TALLEST = 190.0
 """The drawn height of the largest map."""
 FINEST = 1.1
@@ -139,6 +141,11 @@ def _drawn(plate: Plate, x: float, y: float) -> str:
         return f'<path class="{kind}" d="M{x:.1f} {y:.1f}{each * plate.slats}"/>'
     tone = f' fill-opacity="{1 - CUT}"' if plate.slats > 1 else ""
     return f'<rect class="{kind}"{tone} x="{x:.1f}" y="{y:.1f}" width="{plate.width:.2f}" height="{plate.height:.1f}"/>'
+
+
+def units(parts: Sequence[Part]) -> int:
+    """Return the units that the parts take side by side, with room between them and for short names."""
+    return round(sum(max(part.extent[0], NAME) for part in parts) + APART * (len(parts) - 1)) + 1
 
 
 def summary(spec: Spec, totals: Totals) -> str:

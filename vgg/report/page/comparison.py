@@ -75,11 +75,13 @@ def _network(spec: Spec, columns: Columns, marked: Mapping[str, Any]) -> dict[st
     seen = spec.modified(input_shape=inputs.pop()) if len(inputs) == 1 else spec
     table = layers.expand(seen)
     totals = layers.totals(table)
+    blocks = architecture.parts(seen, table, totals)
     return {
         "seen": seen,
         "totals": totals,
         "summary": architecture.summary(seen, totals),
-        "blocks": architecture.parts(seen, table, totals),
+        "blocks": blocks,
+        "units": architecture.units(blocks),
         "layers": errors.rows(table, columns, marked),
         "judged": errors.judged(columns),
         "scale": errors.scale(),
