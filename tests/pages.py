@@ -15,6 +15,8 @@ from vgg.training import data
 
 SPEC = Spec.from_blocks(((1, 4), (1, 8)), input_shape=(1, 8, 8), classes=10, name="tiny")
 MACHINE = {"system": "Linux", "cpu": "Slow", "cores": 2}
+BENCH = Path(__file__).parents[1] / "benchmarks" / "results" / "bench-cpu.json"
+CELL = {"outcome": "passed", "error": 1e-16, "limit": 1e-12, "reason": ""}
 FACTS: dict[str, Any] = {
     "framework": "framework 1.0",
     "versions": {"framework": "1.0"},
@@ -138,3 +140,18 @@ def _repeated(one: Mapping[str, Any], seeds: int) -> dict[str, Any]:
 def _pair(pair: Sequence[str], seeds: int) -> dict[str, Any]:
     about = {"backends": list(pair), "quantity": "images_per_second", "count": seeds}
     return {**about, "difference": 10.0, "interval": [8.0, 12.0], "word": "different", "visible": 3.0}
+
+
+def board(**cells: Mapping[str, Any]) -> dict[str, Any]:
+    """Return a result of ``vgg check`` for torch with these cells, which pass unless they say otherwise."""
+    return {
+        "date": "2026-01-02",
+        "vgg": "0.1.0",
+        "commit": None,
+        "machine": MACHINE,
+        "frameworks": {"torch": "torch 2"},
+        "judged": {"torch": [len(cells), len(cells)]},
+        "checks": {name.replace("_", " "): {"torch": {**CELL, **cell}} for name, cell in cells.items()},
+        "declared": {},
+        "seconds": {"torch": 1.0},
+    }

@@ -11,9 +11,11 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from pages import compared
+from pages import BENCH, board, compared
 
 from vgg.report import html
+from vgg.report.page.conformance import KINDS
+from vgg.timing.results import read
 
 pytestmark = pytest.mark.browser
 BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
@@ -29,6 +31,15 @@ def address(tmp_path_factory: pytest.TempPathFactory) -> str:
     policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
     (folder / "report.html").write_text(text.replace("<head>", f"<head>{policy}", 1))
     return (folder / "report.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def results(tmp_path_factory: pytest.TempPathFactory) -> str:
+    """Return the address of a page of timings and of a suite's cells of every outcome."""
+    cells = {f"{outcome} {i}": {"outcome": outcome, "reason": "why"} for outcome in KINDS for i in range(20)}
+    path = tmp_path_factory.mktemp("results") / "page.html"
+    path.write_text(html.document(html.Contents(timings=[read(BENCH)], conformance=[board(**cells)])))
+    return path.as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -68,6 +79,17 @@ def test_axe_has_no_complaint(browser: Any, address: str, size: str, scheme: str
     from axe_playwright_python.sync_playwright import Axe
 
     page, _ = opened(browser, address, size, color_scheme=scheme, bypass_csp=True)
+    page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
+    found = Axe().run(page).response["violations"]
+    assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found] == []
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_has_no_complaint_about_results(browser: Any, results: str, scheme: str) -> None:
+    from axe_playwright_python.sync_playwright import Axe
+
+    page, said = opened(browser, results, color_scheme=scheme)
+    assert said == []
     page.evaluate("for (const one of document.querySelectorAll('details')) one.open = true")
     found = Axe().run(page).response["violations"]
     assert [(one["id"], one["nodes"][0]["html"][:200]) for one in found] == []

@@ -45,12 +45,12 @@ def families(result: Mapping[str, Any]) -> list[Family]:
     """Return the checks of a result of ``vgg check``, each with its cells."""
     backends, groups = list(result["judged"]), dict[str, dict[str, Any]]()
     for name, row in result["checks"].items():
-        groups.setdefault(name.partition("-")[0], {})[name] = row
+        groups.setdefault(name.split()[0], {})[name] = row
     return [Family(name, _squares(cells, backends), list(_rows(cells, backends))) for name, cells in groups.items()]
 
 
-def verdict(result: Mapping[str, Any]) -> tuple[str, bool, list[str]]:
-    """Return one or two words about a result of ``vgg check``, whether all is well, and what they are made of."""
+def verdict(result: Mapping[str, Any]) -> tuple[str, bool | None, list[str]]:
+    """Return a few words about a result of ``vgg check``, whether all is well (None: not all was judged), and why."""
     outcomes = Counter(cell["outcome"] for row in result["checks"].values() for cell in row.values())
     wrong = {name: count for name, count in outcomes.items() if KINDS.get(name) == "failed"}
     unjudged = [name for name, (judged, wanted) in result["judged"].items() if judged < wanted]
@@ -63,7 +63,8 @@ def verdict(result: Mapping[str, Any]) -> tuple[str, bool, list[str]]:
     if facts:
         return "Not conformant", False, [f"{len(facts)} declared differences are not as declared.", *sentences]
     if unjudged:
-        return "Not all judged", False, [f"Of {listed(unjudged)} not every cell was judged.", *sentences]
+        about = f"What was judged holds, but of {listed(unjudged)} not every cell was judged."
+        return "Judged in part", None, [about, *sentences]
     return "Conformant", True, sentences
 
 
