@@ -139,7 +139,7 @@ def test_areas_are_true_to_the_numbers_of_values() -> None:
     spec = vgg.arch("vgg11_narrow")
     table = layers.expand(spec)
     sizes = {row.name: np.prod(row.output_shape) for row in table}
-    plates = [plate for part in architecture.parts(spec, table, layers.totals(table)) for plate in part.plates]
+    plates = [plate for part in architecture.parts(table, layers.totals(table)) for plate in part.plates]
     ratios = [plate.width * plate.height / sizes[plate.label.split()[0]] for plate in plates]
     assert len(plates) > 10
     assert max(ratios) == pytest.approx(min(ratios))
@@ -148,7 +148,7 @@ def test_areas_are_true_to_the_numbers_of_values() -> None:
 
 def test_the_parts_of_a_network_share_all_of_it() -> None:
     table = layers.expand(SPEC)
-    parts = architecture.parts(SPEC, table, layers.totals(table))
+    parts = architecture.parts(table, layers.totals(table))
     assert [part.name for part in parts] == ["block1", "block2", "head"]
     for what in ("activations", "parameters", "MACs"):
         assert sum(part.shares[what] for part in parts) == pytest.approx(1)

@@ -20,8 +20,9 @@ def main(page: Path, picture: Path) -> None:
     path = next(filter(None, map(shutil.which, NAMES)), None)
     with sync_playwright() as driver:
         browser = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        size = {"width": WIDTH, "height": HEIGHT}
-        tab = browser.new_context(viewport=size, device_scale_factor=2, color_scheme="light").new_page()
+        tab = browser.new_context(
+            viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=2, color_scheme="light"
+        ).new_page()
         tab.goto(page.absolute().as_uri())
         tab.screenshot(path=picture)
 

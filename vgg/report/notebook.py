@@ -54,7 +54,7 @@ def network(spec: Spec) -> str:
 
     rows = layers.expand(spec)
     cells = []
-    for part in architecture.parts(spec, rows, layers.totals(rows)):
+    for part in architecture.parts(rows, layers.totals(rows)):
         width, height = part.extent
         size = f'width="{width:.0f}" height="{max(height, 2):.0f}" fill="{PLATE}"'
         drawing = str(part.svg).replace('class="plates"', size)

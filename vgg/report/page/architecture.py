@@ -17,8 +17,8 @@ AREA = 14_000.0
 """The drawn area of the largest activation, in units of which the page has about a thousand across."""
 GAP = 4.0
 """The drawn gap between two activations of a part."""
-APART, NAME = 14.0, 64.0
-"""The gap between two parts, and the width of a part's name."""
+APART, NAME = 14.0, 88.0
+"""The gap between two parts, and the room for a part's name and shape."""
 TALLEST = 190.0
 """The drawn height of the largest map."""
 FINEST = 1.1
@@ -65,6 +65,11 @@ class Part:
         return sum(max(plate.width, 2) + GAP for plate in self.plates) - GAP, max(p.height for p in self.plates)
 
     @property
+    def room(self) -> float:
+        """The width that it takes with its name, in units."""
+        return max(self.extent[0], NAME)
+
+    @property
     def svg(self) -> Markup:
         """The plates side by side, standing on one line."""
         return _svg(self.plates, *self.extent)
@@ -79,10 +84,10 @@ class Part:
         return f"{error(own[name])} in {name}"
 
 
-def parts(spec: Spec, table: Sequence[Layer], totals: Totals) -> list[Part]:
+def parts(table: Sequence[Layer], totals: Totals) -> list[Part]:
     """Return the blocks of the network and its head, in order."""
     largest = max(math.prod(row.output_shape) for row in table)
-    tallest = max(spec.input_shape[1], *(row.output_shape[1] for row in table if len(row.output_shape) > 1))
+    tallest = max(row.output_shape[1] for row in table if len(row.output_shape) > 1)
     groups = [(name, [row for row in table if _part(row) == name]) for name in dict.fromkeys(map(_part, table))]
     return [_of(name, rows, totals, AREA / largest, TALLEST / tallest) for name, rows in groups]
 
@@ -145,7 +150,7 @@ def _drawn(plate: Plate, x: float, y: float) -> str:
 
 def units(parts: Sequence[Part]) -> int:
     """Return the units that the parts take side by side, with room between them and for short names."""
-    return round(sum(max(part.extent[0], NAME) for part in parts) + APART * (len(parts) - 1)) + 1
+    return round(sum(part.room for part in parts) + APART * (len(parts) - 1)) + 1
 
 
 def summary(spec: Spec, totals: Totals) -> str:

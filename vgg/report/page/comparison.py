@@ -75,7 +75,7 @@ def _network(spec: Spec, columns: Columns, marked: Mapping[str, Any]) -> dict[st
     seen = spec.modified(input_shape=inputs.pop()) if len(inputs) == 1 else spec
     table = layers.expand(seen)
     totals = layers.totals(table)
-    blocks = architecture.parts(seen, table, totals)
+    blocks = architecture.parts(table, totals)
     return {
         "seen": seen,
         "totals": totals,

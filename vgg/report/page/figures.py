@@ -6,7 +6,7 @@ import io
 import re
 import warnings
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 from markupsafe import Markup, escape
 
@@ -56,7 +56,8 @@ def figure(draw: Callable[[Axes], None], title: str, about: str, *, size: tuple[
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a name may have letters that the font lacks; the page's has them
         mpl.rcdefaults()
-        mpl.rcParams.update(_SETTINGS)  # type: ignore[arg-type]  # it wants literal names
+        settings: Any = mpl.rcParams  # some versions know the names, others take any
+        settings.update(_SETTINGS)
         drawing = Figure(figsize=size, layout="constrained")
         draw(drawing.subplots())
         text = io.StringIO()
@@ -64,10 +65,10 @@ def figure(draw: Callable[[Axes], None], title: str, about: str, *, size: tuple[
     return _mended(text.getvalue(), title, about)
 
 
-def plain(axes: Axes, *, grid: str = "y") -> None:
+def plain(axes: Axes, *, grid: Literal["x", "y"] = "y") -> None:
     """Give ``axes`` grid lines along one direction only."""
     axes.grid(visible=False)
-    axes.grid(visible=True, axis=grid)  # type: ignore[arg-type]
+    axes.grid(visible=True, axis=grid)
     axes.tick_params(length=3 if grid == "y" else 0)
 
 
