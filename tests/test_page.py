@@ -207,6 +207,17 @@ def test_confusions_are_summed_over_runs_and_coloured_by_their_share() -> None:
     assert confusion.heat([one, {"classes": ["a", "b"], "confusion": None}]) is None
 
 
+def test_the_accuracy_of_each_class_is_shown_or_a_dash(tmp_path: Path) -> None:
+    contents, runs = compared(tmp_path)
+    for run in runs.values():
+        evaluation = json.loads((run / "evaluation.json").read_text())
+        evaluation["class_accuracy"][3] = None
+        (run / "evaluation.json").write_text(json.dumps(evaluation))
+    table = html.page(contents, runs).split("Accuracy by class")[1].split("</table>")[0]
+    assert '<th scope="row">3</th><td>\N{EN DASH}</td>' in table
+    assert table.count("<td>0.9") == 2 * 9
+
+
 def test_an_interval_of_means_is_students() -> None:
     point = intervals.mean({"count": 4, "mean": 10.0, "deviation": 2.0})
     assert point is not None

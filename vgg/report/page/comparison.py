@@ -15,7 +15,7 @@ from . import architecture, confusion, curves, errors, files, intervals, picture
 from .files import Files
 from .intervals import Panel, Point
 from .origin import origin
-from .palette import error, finite, marks, short
+from .palette import finite, marks, short
 
 JUDGED = "the same network"
 """The row that says whether a backend was proven."""
@@ -33,7 +33,6 @@ def parts(result: Mapping[str, Any], runs: Mapping[str, Path]) -> dict[str, Any]
         "result": result,
         "columns": columns,
         "failures": {name: c["error"] for name, c in result["backends"].items() if "error" in c},
-        "spec": spec,
         "marks": marks(result["backends"]),
         "title": _title(spec, result),
         "verdict": verdicts.verdict(result, columns),
@@ -77,8 +76,6 @@ def _network(spec: Spec, columns: Columns, marked: Mapping[str, Any]) -> dict[st
     totals = layers.totals(table)
     blocks = architecture.parts(table, totals)
     return {
-        "seen": seen,
-        "totals": totals,
         "summary": architecture.summary(seen, totals),
         "blocks": blocks,
         "units": architecture.units(blocks),
@@ -88,7 +85,6 @@ def _network(spec: Spec, columns: Columns, marked: Mapping[str, Any]) -> dict[st
         "symbols": errors.SYMBOLS,
         "sources": sources.models(columns),
         "short": short,
-        "error": error,
     }
 
 
