@@ -486,6 +486,6 @@ def test_many_classes_train_and_are_reported(tmp_path: Path) -> None:
     )
     assert (tmp_path / "run" / "evaluation.json").stat().st_size < 200_000
     page = done.report.read_text()
-    assert page.count("<tr><td>2999</td>") == 0
+    assert "2999</th>" not in page
     assert "most frequent confusions" in page
-    assert page.count("<td>") < 500
+    assert page.count("<td") < 500

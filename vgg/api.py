@@ -48,7 +48,7 @@ def show(arch: Arch, *, narrow: int | None = None, input: Any = None, classes: i
     rows = layers.expand(spec)
     if notebook.running():
         columns, texts = terminal.layer_rows(rows)
-        notebook.show(notebook.table(columns, texts, terminal.title(spec)))
+        notebook.show(notebook.network(spec) + notebook.table(columns, texts, terminal.title(spec)))
     else:
         terminal.layer_table(spec, rows, layers.totals(rows))
 
@@ -292,6 +292,7 @@ def check(
     replicas: int = 1,
     env: str = "auto",
     timeout: float = 900,
+    html: str | Path | None = None,
 ) -> Check:
     """Run the conformance suite on each of ``backends``, by default the four of this package.
 
@@ -299,7 +300,7 @@ def check(
     alone. ``known`` is a TOML file of known failures. ``junit`` is the file to which JUnit XML is written. ``examples``
     is the number of random specs per backend and ``seed`` the seed that they are drawn from. ``thorough`` adds the
     checks that take longer. ``jobs`` is the number of backends that are judged at the same time. ``timeout`` is in
-    seconds. pytest prints on standard output.
+    seconds. ``html`` is the file to which a page of the results is written. pytest prints on standard output.
 
     Raises ``VGGError`` when an option is wrong; the result says which checks failed.
     """
@@ -318,13 +319,16 @@ def check(
                 raise mismatch("--spec", f"--{name} too", "one of them: on a spec alone nothing is drawn or added")
     if "junit" in settings:
         files.check_file("--junit", settings["junit"])
-    select = None if select is None else _expression(text("-k", select, limits.VALUE))
+    page, select = _html(html), None if select is None else _expression(text("-k", select, limits.VALUE))
     arguments = _pytest_options(settings, names, select, thorough=boolean("--thorough", thorough))
     status, outcomes = run(arguments, _jobs(**_counts(jobs=(jobs, 1, limits.COUNT)), settings=settings, names=names))
     board = outcomes.board
     for line in board.lines() if board else ():
         print(line)
-    return results.Check(status, board.to_dict() if board else {}, _unjudged(select, board, status))
+    result = board.to_dict() if board else {}
+    if result:
+        _page(page, conformance=[result])
+    return results.Check(status, result, _unjudged(select, board, status))
 
 
 def bench(
@@ -339,13 +343,15 @@ def bench(
     timeout: float = 900,
     out: str | Path | None = None,
     compare: str | Path | None = None,
+    html: str | Path | None = None,
     progress: bool = True,
 ) -> Timings:
     """Time each of ``backends``, by default the four of this package, against its baselines.
 
     ``workload`` holds names of workloads, by default all. ``rounds`` is the number of measurements of each; ``timeout``
     is in seconds. ``out`` is the file of the result, by default a new one under ``runs/``. ``compare`` is the file of
-    an earlier result; the new result then lists what has become slower.
+    an earlier result; the new result then lists what has become slower. ``html`` is the file to which a page of the
+    results is written.
 
     Raises ``VGGError`` when an option is wrong; the result says what failed.
     """
@@ -367,7 +373,7 @@ def bench(
     batch_size = _counts(batch_size=(batch_size, 1, limits.BATCH)).get("batch_size")
     precision = choice("--precision", precision, [name for name in CHOICES["precision"] if name != "float64"])
     conditions = Conditions(device, precision, rounds, env, where.timeout, batch_size)
-    old = None if compare is None else timings.read(files.path_of("--compare", compare))
+    page, old = _html(html), None if compare is None else timings.read(files.path_of("--compare", compare))
     if old:
         timings.check_comparable(old, run.planned(names, workloads, conditions))
     place = options.new_path("bench").with_suffix(".json") if out is None else files.path_of("--out", out)
@@ -377,8 +383,48 @@ def bench(
     if old:
         result["regressions"] = timings.regressions(old, result)
         directory.write_json(place, result)
+    _page(page, timings=[result])
     slower = [f"slower: {line}" for line in result.get("regressions", ())]
     return results.Timings(place, result, (*timings.failures(result), *slower))
+
+
+def report(runs: str | Path | Iterable[str | Path], *, out: str | Path = "report.html") -> Path:
+    """Write runs and results, from this or other machines, into one HTML page, and return its path.
+
+    Each of ``runs`` is the directory of a run of ``vgg train`` or of a comparison, or a JSON file with the result of
+    ``vgg bench`` or of ``vgg check --json``. Runs and comparisons must be of one network. ``out`` is the file of the
+    page, which is replaced if it is there.
+
+    Raises ``VGGError`` when one of ``runs`` is none of these or cannot be shown, and when ``out`` cannot be written.
+    """
+    from .report import html
+    from .runs.collection import collect
+
+    several = (runs,) if isinstance(runs, (str, Path)) else sequence("runs", runs, "paths", limits.BLOCKS)
+    if not several:
+        raise mismatch("vgg report", "no RUN", "one or more")
+    place = files.path_of("--out", out)
+    files.check_file("--out", place)
+    text = html.checked_document(collect(files.path_of("RUN", run) for run in several))
+    files.write_atomically(place, text.encode())
+    return place
+
+
+def _page(path: Path | None, **results: Any) -> None:
+    """Write the page of results of ``check`` or ``bench`` to ``path``, if there is one."""
+    if path is not None:
+        from .report import html
+
+        files.write_atomically(path, html.document(html.Contents(**results)).encode())
+
+
+def _html(path: str | Path | None) -> Path | None:
+    """Return the path of ``--html``. Raises ``VGGError`` when it cannot be written."""
+    if path is None:
+        return None
+    place = files.path_of("--html", path)
+    files.check_file("--html", place)
+    return place
 
 
 def _backends(names: Iterable[str] | None) -> list[str]:

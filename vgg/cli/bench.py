@@ -34,6 +34,7 @@ def add(command: ArgumentParser) -> None:
     command.add_argument(
         "--out", metavar="FILE", help="write the result to this file (default: a new file under runs/)"
     )
+    command.add_argument("--html", metavar="FILE", help="write a page of the results to this file")
     command.add_argument(
         "--compare", metavar="OLD", help="exit with status 1 if a backend is slower than in the result OLD"
     )
@@ -43,7 +44,7 @@ def run(arguments: Namespace) -> int:
     """Time backends against their baselines, and with ``--compare`` against an earlier result; return the status."""
     from ..report import terminal, timings
 
-    options = ("workload", "rounds", "batch_size", "precision", "device", "env", "timeout", "out", "compare")
+    options = ("workload", "rounds", "batch_size", "precision", "device", "env", "timeout", "out", "compare", "html")
     measured = api.bench(arguments.backends or None, **given(arguments, *options), progress=not arguments.json)
     if arguments.json:
         print_json(measured.to_dict())

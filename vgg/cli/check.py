@@ -17,6 +17,7 @@ def add(command: ArgumentParser) -> None:
     """Add the options of ``vgg check``."""
     backends(command)
     command.add_argument("--junit", metavar="FILE", help="write JUnit XML to this file")
+    command.add_argument("--html", metavar="FILE", help="write a page of the results to this file")
     command.add_argument("-k", metavar="EXPRESSION", dest="select", help="run only the checks that match, as in pytest")
     command.add_argument("--spec", metavar="FILE", help="judge on the spec in FILE alone; a failed property prints one")
     command.add_argument("--known", metavar="FILE", help="TOML file of known failures; see docs/backends.md")
@@ -48,7 +49,7 @@ def run(arguments: Namespace) -> int:
     if arguments.json:
         files.check_standard_output()
     with contextlib.redirect_stdout(sys.stderr if arguments.json else sys.stdout):
-        outcome = api.check(arguments.backends or None, timeout=arguments.timeout, **given(arguments, *OPTIONS))
+        outcome = api.check(arguments.backends or None, timeout=arguments.timeout, **given(arguments, *OPTIONS, "html"))
     if arguments.json and outcome.result:
         print_json(outcome.to_dict())
     if outcome.status == INTERRUPTED:  # pytest has caught it

@@ -7,7 +7,7 @@ from typing import Any, NoReturn
 
 from .. import __version__
 from ..core.texts import one_line
-from . import bench, check, compare, env, listing, show, source, train
+from . import bench, check, compare, env, listing, report, show, source, train
 
 USAGE = 2
 COMMANDS: dict[str, Any] = {
@@ -17,6 +17,7 @@ COMMANDS: dict[str, Any] = {
     "train": train,
     "compare": compare,
     "bench": bench,
+    "report": report,
     "code": source,
     "env": env,
 }

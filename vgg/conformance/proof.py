@@ -29,14 +29,18 @@ ODD = (104, 136)
 ODD_PARAMETERS, ODD_MACS = 100_000_000, 20_000_000_000
 """The most parameters of a model of odd sides, in float64, and the most multiply-adds per image."""
 UNPROVEN = dict.fromkeys(("layers", "layers_agreeing", "parameters", "logits_error", "gradient_error"))
+DETAILS = ("layer_errors", "parameter_errors")
+Errors = dict[str, float | None]
+"""Error by the name of a layer or of a parameter; None stands for an error that is not a finite number."""
 
 
 def prove(worker: Jobs, spec: Spec) -> dict[str, Any]:
     """Prove that the backend's network is ``spec``; return the result as a dict.
 
-    It has the worst float64 errors at the input that is trained on, and at one that leaves a map that is not square. It
-    has the layers and parameters, at 224 px if ``spec`` is a named architecture. If the proof cannot be carried out,
-    ``ok`` is false and ``reason`` says why.
+    It has the worst float64 errors at the input that is trained on, and at one that leaves a map that is not square:
+    in all, by layer (``layer_errors``) and by parameter (``parameter_errors``), with the limits of both. It has the
+    layers, their shapes and the parameters, at 224 px if ``spec`` is a named architecture. If the proof cannot be
+    carried out, ``ok`` is false and ``reason`` says why.
     """
     try:
         return _prove(worker, spec)
@@ -50,9 +54,11 @@ def _prove(worker: Jobs, spec: Spec) -> dict[str, Any]:
     first, *others = [numbers(worker, case) for case in cases]
     structure = structured(worker, book(spec) or spec)
     reasons = [part.pop("reason") for part in (first, *others, structure)]
+    each = {name: _worst_of_each([part.pop(name) for part in (first, *others)]) for name in DETAILS}
     worst_errors = {name: _worst([part[name] for part in (first, *others)]) for name in first}
     inputs = {"proven_at": [list(case.spec.input_shape) for case in cases]}
-    return {"ok": not any(reasons), **structure, **worst_errors, **inputs, "reason": "; ".join(filter(None, reasons))}
+    reason = "; ".join(filter(None, reasons))
+    return {"ok": not any(reasons), **structure, **worst_errors, **inputs, **each, "reason": reason}
 
 
 def structured(worker: Jobs, spec: Spec) -> dict[str, Any]:
@@ -68,12 +74,16 @@ def structured(worker: Jobs, spec: Spec) -> dict[str, Any]:
         "layers_agreeing": agree,
         "parameters": sum(array.size for name, array in dumped.items() if "running_" not in name),
         "structure_at": list(spec.input_shape),
+        "shapes": {row.name: list(traced[row.name].shape[1:]) for row in rows if row.name in traced},
         "reason": "" if agreed else f"structure: {agree} of {len(rows)} layers, parameters as wanted: {same}",
     }
 
 
 def numbers(worker: Jobs, case: Case) -> dict[str, Any]:
-    """Return the worst relative errors of activations and logits, and of gradients, in float64 and eval mode."""
+    """Return the relative errors of activations and logits, and of gradients, in float64 and eval mode.
+
+    They are the worst of all, and those of each layer and of each parameter.
+    """
     x, y = case.images("float64"), case.labels()
     params, loss, grads, activations = _oracle(case, eval_mode(worker))
     worker.build(case.spec, params, dtype="float64")
@@ -82,12 +92,16 @@ def numbers(worker: Jobs, case: Case) -> dict[str, Any]:
     wanted = {**activations, "logits of forward()": activations[last]}
     forward = compare(traced, wanted, limit=forward_limit(case.spec, "float64"), dtype="float64")
     got_loss, got_grads = worker.loss_and_grads(x, y)
-    limit = gradient_limit(case.spec, "float64", case.batch)
-    differentiated, wanted = {"loss": np.array(got_loss), **got_grads}, {"loss": np.array(loss), **grads}
-    backward = compare(differentiated, wanted, limit=limit, dtype="float64", floors=gradient_floors(grads))
+    limit, floors = gradient_limit(case.spec, "float64", case.batch), gradient_floors(grads)
+    differentiated, wanted_grads = {"loss": np.array(got_loss), **got_grads}, {"loss": np.array(loss), **grads}
+    backward = compare(differentiated, wanted_grads, limit=limit, dtype="float64", floors=floors)
     return {
         "logits_error": forward.error,
         "gradient_error": backward.error,
+        "layer_limit": float(forward.limit),
+        "parameter_limit": float(limit),
+        "layer_errors": _each(traced, wanted, {}),
+        "parameter_errors": _each(got_grads, grads, floors),
         "reason": "; ".join(filter(None, (forward.reason, backward.reason))),
     }
 
@@ -142,6 +156,21 @@ def _oracle(case: Case, mode: Mode) -> tuple[Arrays, float, Arrays, Arrays]:
     params = case.params("float64")
     loss, grads, tape = loss_and_grads(case.spec, params, case.images("float64"), case.labels(), mode)
     return params, loss, grads, tape.activations
+
+
+def _each(got: Arrays, wanted: Arrays, floors: dict[str, float]) -> Errors:
+    """Return the error of each array in ``wanted``, rounded to three digits."""
+    errors = {}
+    for name, array in wanted.items():
+        one = {name: got[name]} if name in got else {}
+        error = compare(one, {name: array}, limit=math.inf, floors=floors).error
+        errors[name] = float(f"{error:.2e}") if math.isfinite(error) else None
+    return errors
+
+
+def _worst_of_each(parts: list[Errors]) -> Errors:
+    """Return the largest error of each name over several inputs; None is larger than every number."""
+    return {name: _worst([math.inf if (e := part[name]) is None else e for part in parts]) for name in parts[0]}
 
 
 def _worst(errors: list[float]) -> float | None:

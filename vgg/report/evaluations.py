@@ -10,7 +10,7 @@ from ..core.errors import mismatch
 from ..core.files import read_object
 from ..training.evaluation import MATRIX
 
-_LATER: dict[str, Any] = {"confusion": None, "confusions": []}
+_LATER: dict[str, Any] = {"confusion": None, "confusions": [], "mistakes": []}
 """Fields that an evaluation may lack: the matrix of many classes, and what earlier versions did not write."""
 
 
@@ -40,6 +40,7 @@ def _checked(path: Path, evaluation: dict[str, Any]) -> dict[str, Any]:
         "confusion": evaluation["confusion"] is None
         or _list(evaluation["confusion"], lambda row: _list(row, _count, count), count),
         "confusions": _list(evaluation["confusions"], _confusion),
+        "mistakes": _list(evaluation["mistakes"], lambda one: isinstance(one, dict)),
     }
     for name, right in fits.items():
         if not right:

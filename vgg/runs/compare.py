@@ -91,20 +91,17 @@ def _run(record: Record, name: str, seed: int, listener: Listener) -> None:
         record.check_facts(name, facts)
         if not record.has(name, seed):
             summary = train(worker, run, listener)
-            _check_shown(record, {name: {"facts": facts, **summary}}, run.place)
+            _check_shown({name: {"facts": facts, **summary}}, run.place)
             record.add(name, seed, summary)
         if first:
             listener.stage(name, "proving")
             record.prove(name, facts, prove(worker, run.task.spec))
-            _check_shown(record, {name: record.result["backends"][name]}, run.place)
+            _check_shown({name: record.result["backends"][name]}, run.place)
 
 
-def _check_shown(record: Record, columns: dict[str, Any], run: Path) -> None:
+def _check_shown(columns: dict[str, Any], run: Path) -> None:
     """Raise ``BackendError`` when a page cannot show a run's files: workers write them, and may write anything."""
-    result = {key: value for key, value in record.result.items() if key not in ("seeds", "pairs")}
-    if not all("ok" in column for column in columns.values()):
-        del result["ok"]
-    html.checked_page({**result, "backends": columns}, dict.fromkeys(columns, run))
+    html.check({"backends": columns}, dict.fromkeys(columns, run))
 
 
 class _Numbered:

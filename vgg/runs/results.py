@@ -10,7 +10,7 @@ from typing import Any
 from ..conformance.tally import cell_text
 from ..core.params import Params, load_params
 from ..report import notebook
-from ..report.rows import OF_SEEDS, notes, pair_rows, texts
+from ..report.rows import OF_SEEDS, notes, pair_rows
 from ..training import history
 from . import directory
 
@@ -51,9 +51,7 @@ class Run:
 
     def _repr_html_(self) -> str:
         columns = {self.backend: {"facts": directory.load(self.path)["facts"], **self.summary}}
-        return notebook.table(
-            ["", self.backend], [[row, *cells] for row, cells in texts({"backends": columns}).items()]
-        )
+        return notebook.comparison({"backends": columns}, {self.backend: self.path})
 
 
 @dataclass(frozen=True)
@@ -138,9 +136,9 @@ class Comparison:
         return f"Comparison({', '.join(self)}; ok={self.ok}, {str(self.path)!r})"
 
     def _repr_html_(self) -> str:
-        table = notebook.table(["", *self], [[row, *cells] for row, cells in texts(self.result).items()])
+        drawn = notebook.comparison(self.result, {name: self.path / name for name in self})
         columns, rows = pair_rows(self.result)
-        return table + (notebook.table(columns, rows) if rows else "") + notebook.paragraphs(notes(self.result))
+        return drawn + (notebook.table(columns, rows) if rows else "") + notebook.paragraphs(notes(self.result))
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,160 @@
+"""Runs from several places, as one page shows them: run directories, comparisons, and files of results."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from ..core import limits
+from ..core.errors import VGGError, mismatch, within
+from ..core.files import read_bytes, read_object
+from ..core.spec import Spec
+from ..core.texts import one_line
+from ..process.replies import recorded
+from ..report.html import Contents
+from ..timing import results as timings
+from . import directory
+
+WANTED = "a directory of vgg train or vgg compare, or a file of vgg bench or of vgg check --json"
+
+HEAD = ("date", "machine", "vgg", "commit", "spec", "recipe")
+"""What results say about themselves."""
+
+
+@dataclass
+class Collection:
+    """Columns of a comparison with their directories, and the other results."""
+
+    columns: dict[str, dict[str, Any]] = field(default_factory=dict)
+    runs: dict[str, Path] = field(default_factory=dict)
+    heads: list[tuple[Path, dict[str, Any]]] = field(default_factory=list)
+    timings: list[dict[str, Any]] = field(default_factory=list)
+    conformance: list[dict[str, Any]] = field(default_factory=list)
+
+    def add(self, path: Path) -> None:
+        """Add what is at ``path``. Raises ``VGGError`` when that is nothing that vgg has written."""
+        if not os.path.isdir(path):  # noqa: PTH112  # it never raises
+            self._add_file(path)
+        elif (path / "compare.json").is_file():
+            self._add_comparison(path)
+        else:
+            self._add_run(path)
+
+    def contents(self) -> Contents:
+        """Return the contents of the page. Raises ``VGGError`` when runs are of different networks."""
+        return Contents(self._comparison() if self.columns else None, self.runs, self.timings, self.conformance)
+
+    def _add_file(self, path: Path) -> None:
+        if not os.path.lexists(path):
+            raise mismatch(one_line(path), "nothing there", WANTED)
+        read_bytes(path, "results", limits.RESULT)
+        value = read_object(path)
+        if "workloads" in value:
+            self.timings.append(timings.read(path))
+        elif "checks" in value and "judged" in value:
+            self.conformance.append(_checked_board(path, value))
+        else:
+            raise mismatch(str(path), "other JSON", WANTED)
+
+    def _add_comparison(self, path: Path) -> None:
+        file = path / "compare.json"
+        result = read_object(file)
+        _check_head(file, result)
+        if not isinstance(result.get("backends"), dict):
+            raise mismatch(f"{file}: backends", one_line(result.get("backends")), "a table")
+        self.heads.append((file, result))
+        for name, column in result["backends"].items():
+            self._add_column(file, name, name, column, path / name)
+
+    def _add_run(self, path: Path) -> None:
+        run, file = directory.load(path), path / "run.json"
+        _check_head(file, run)
+        if not run.get("summary") or not run.get("facts"):
+            raise mismatch(str(path), "a run that has not finished", "a finished one", "vgg train --resume goes on")
+        self.heads.append((file, run))
+        column = {"facts": run["facts"], **run["summary"]}
+        self._add_column(file, path.name, run["backend"], column, path)
+
+    def _add_column(self, file: Path, name: str, backend: str, column: Any, run: Path) -> None:
+        label = next(one for one in _labels(backend, name, file) if one not in self.columns)
+        with within(f"{file}: {one_line(backend)}"):
+            self.columns[label] = {**_checked(column), "backend": backend}
+        if "error" not in column:
+            self.runs[label] = run
+
+    def _comparison(self) -> dict[str, Any]:
+        (first, result), *others = self.heads
+        for file, other in others:
+            if Spec.from_dict(other["spec"]) != Spec.from_dict(result["spec"]):
+                raise mismatch(str(file), "another network", f"that of {first}", "make one page per network")
+        head: dict[str, Any] = {name: result[name] for name in HEAD if name in result}
+        if len(self.heads) == 1:
+            return {**result, **head, "backends": self.columns}
+        proven = any("layers" in column for column in self.columns.values())
+        return {**head, "backends": self.columns, **_verdict(self.columns, proven=proven)}
+
+
+def collect(paths: Iterable[Path]) -> Contents:
+    """Return what a page about ``paths`` shows.
+
+    Each is the directory of a run or of a comparison, or a file with results of ``vgg bench`` or ``vgg check``. A
+    second column of a backend gets the name of its directory too. Raises ``VGGError`` when one is nothing of these.
+    """
+    collection = Collection()
+    for path in paths:
+        collection.add(path)
+    return collection.contents()
+
+
+def _verdict(columns: Mapping[str, Mapping[str, Any]], *, proven: bool) -> dict[str, Any]:
+    return {"ok": all(column.get("ok", True) for column in columns.values())} if proven else {}
+
+
+def _labels(backend: str, name: str, file: Path) -> Iterable[str]:
+    yield backend
+    folder = file.parent.name if name == backend else name
+    yield f"{backend} ({folder})"
+    number = 2
+    while True:
+        yield f"{backend} ({folder}, {number})"
+        number += 1
+
+
+def _checked(column: Any) -> dict[str, Any]:
+    """Return a column with texts that can be shown. Raises ``VGGError`` unless it is one."""
+    if not isinstance(column, dict):
+        raise mismatch("column", one_line(column), "a table")
+    if "error" in column:
+        return {"ok": False, "error": str(column["error"])}
+    if "facts" not in column:
+        raise mismatch("column", "no facts", "facts, as vgg wrote them")
+    return {**column, **recorded("train", column), "facts": recorded("facts", column["facts"])}
+
+
+def _check_head(file: Path, result: Mapping[str, Any]) -> None:
+    """Raise ``VGGError`` unless a result says where it comes from, and of which network and recipe it is."""
+    kinds = {"date": str, "vgg": str, "machine": dict, "recipe": dict, "spec": dict}
+    for name, kind in kinds.items():
+        if not isinstance(result.get(name), kind):
+            raise mismatch(f"{file}: {name}", one_line(result.get(name)), "what vgg wrote there")
+    if not {"system", "cpu", "cores"} <= result["machine"].keys():
+        raise mismatch(f"{file}: machine", one_line(result["machine"]), "system, cpu and cores")
+    with within(file):
+        Spec.from_dict(result["spec"])
+
+
+def _checked_board(path: Path, value: dict[str, Any]) -> dict[str, Any]:
+    """Return a result of ``vgg check``. Raises ``VGGError`` when it lacks what a page needs."""
+    try:
+        cells = [cell for row in value["checks"].values() for cell in row.values()]
+        whole = all({"outcome", "error", "limit", "reason"} <= cell.keys() for cell in cells)
+        counts = all(len(pair) == 2 for pair in value["judged"].values())
+        about = isinstance(value["machine"], dict) and isinstance(value["frameworks"], dict)
+    except (AttributeError, LookupError, TypeError) as error:
+        raise VGGError(f"{path}: not a result of vgg check ({error}); make it again with --json") from error
+    if not (whole and counts and about):
+        raise mismatch(str(path), "cells that lack something", "a result of vgg check --json")
+    return value
