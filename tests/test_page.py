@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import re
+import sys
 from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
@@ -22,6 +23,7 @@ from vgg.report.page import (
     confusion,
     curves,
     errors,
+    figures,
     intervals,
     palette,
     pictures,
@@ -368,3 +370,9 @@ def test_runs_of_seeds_are_read_from_their_directories(tmp_path: Path) -> None:
 
 def test_written_runs_are_runs(tmp_path: Path) -> None:
     assert {path.name for path in written(tmp_path / "x", steps=4).iterdir()} == {"metrics.jsonl", "evaluation.json"}
+
+
+def test_without_matplotlib_a_page_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "matplotlib", None)
+    with pytest.raises(VGGError, match=r"the HTML page: got no matplotlib, wanted it installed; pip install matplotlib"):
+        figures.figure(lambda axes: None, "title", "about")

@@ -10,7 +10,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core.errors import BackendError, VGGError, mismatch
+from ..core.errors import BackendError, VGGError
 from ..core.texts import printable, shortened
 from . import HERE, template
 
@@ -90,11 +90,8 @@ def _not_shown(runs: Mapping[str, Path], error: Exception) -> BackendError:
 
 
 def document(contents: Contents) -> str:
-    """Return the HTML text of a page. Raises ``VGGError`` as ``page`` does, and when Matplotlib is not installed."""
-    try:
-        from .page import comparison, others
-    except ModuleNotFoundError as error:  # vgg was put on the path without its dependencies
-        raise mismatch("the HTML page", f"no {error.name}", "it installed", f"pip install {error.name}") from error
+    """Return the HTML text of a page. Raises ``VGGError`` as ``page`` does."""
+    from .page import comparison, others
 
     parts: dict[str, Any] = {"comparison": None, "style": (FOLDER / "style.css").read_text(encoding="utf-8")}
     if contents.comparison is not None:

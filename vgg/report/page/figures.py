@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Any, Literal
 
 from markupsafe import Markup, escape
 
+from ...core.errors import mismatch
+
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
@@ -47,11 +49,14 @@ _SETTINGS: dict[str, Any] = {
 def figure(draw: Callable[[Axes], None], title: str, about: str, *, size: tuple[float, float] = (6.2, 3.4)) -> Markup:
     """Return a figure as SVG for a page.
 
-    ``draw`` draws into axes. ``size`` is in inches; ``title`` and ``about`` are what a screen reader
-    says.
+    ``draw`` draws into axes. ``size`` is in inches; ``title`` and ``about`` are what a screen reader says. Raises
+    ``VGGError`` when Matplotlib is missing, as on a machine where vgg is only on the path.
     """
-    import matplotlib as mpl  # slow to import
-    from matplotlib.figure import Figure
+    try:
+        import matplotlib as mpl  # slow to import
+        from matplotlib.figure import Figure
+    except ModuleNotFoundError as error:
+        raise mismatch("the HTML page", f"no {error.name}", "it installed", "pip install matplotlib") from error
 
     with mpl.rc_context(), warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)  # a name may have letters that the font lacks; the page's has them
