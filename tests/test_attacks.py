@@ -151,8 +151,13 @@ def test_a_run_of_other_bits_is_noticed(table: Table) -> None:
     assert [error["index"] for error in chain.errors] == [1]
 
 
-def test_a_comparison_outlives_its_worker(table: Table) -> None:
+def test_a_comparison_outlives_its_worker_and_goes_on(table: Table) -> None:
     comparison = Comparison(table)
     assert comparison.play(Aim("step", "worker", "SIGKILL")).status == 1
+    assert comparison.play(Aim("step", "parent", "SIGKILL")).status == -9
+    assert comparison.play(Aim("step", "parent", "SIGTERM")).status == 130
     assert comparison.errors == []
-    assert comparison.table_of_kills() == {"SIGKILL": {"worker": {"step": 1}}}
+    assert comparison.table_of_kills() == {
+        "SIGKILL": {"parent": {"step": 1}, "worker": {"step": 1}},
+        "SIGTERM": {"parent": {"step": 1}},
+    }

@@ -374,5 +374,5 @@ def test_written_runs_are_runs(tmp_path: Path) -> None:
 
 def test_without_matplotlib_a_page_is_refused_in_one_line(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(sys.modules, "matplotlib", None)
-    with pytest.raises(VGGError, match=r"the HTML page: got no matplotlib, wanted it installed; pip install matplotlib"):
+    with pytest.raises(VGGError, match=r"page: got no matplotlib, wanted it installed; pip install matplotlib"):
         figures.figure(lambda axes: None, "title", "about")

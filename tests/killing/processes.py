@@ -18,8 +18,8 @@ import signal, sys
 signal.signal(signal.SIGINT, signal.default_int_handler)
 signal.signal(signal.SIGHUP, signal.SIG_DFL)
 open("begun", "w").close()
-from vgg.cli import main
-sys.exit(main())
+from vgg.__main__ import run
+sys.exit(run())
 """
 """``vgg``, which heeds Ctrl-C and a closed terminal also where background jobs ignore them."""
 MARK = "VGG_ATTACK"
