@@ -178,7 +178,7 @@ def test_a_backend_that_cannot_start_is_red_and_the_other_finishes(
     assert "no_such_module" in shown["backends"]["broken"]["error"]
     assert shown["backends"]["oracle"]["ok"]
     assert "broken failed" in (out / "report.html").read_text()
-    assert "broken failed" in capsys.readouterr().out
+    assert "broken failed" in capsys.readouterr().err
 
 
 @pytest.mark.usefixtures("oracle")

@@ -183,7 +183,7 @@ def test_an_empty_folder_of_the_users_own_stays(capsys: pytest.CaptureFixture[st
 )
 def test_a_value_is_toml_as_a_whole_or_the_text_that_it_is(text: str, value: Any) -> None:
     assert toml_fragment(text) == value
-    assert changes(parser().parse_args(["train", "--set", f"name={text}"])) == {"name": value}
+    assert changes(parser().parse_args(["train", "--set", f"init={text}"])) == {"init": value}
 
 
 def home(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
@@ -366,7 +366,7 @@ def test_a_cache_that_is_named_by_a_relative_path_is_the_default(monkeypatch: py
 def test_a_script_gets_weights_that_vgg_itself_would_load(tmp_path: Path) -> None:
     weights = {name: array.astype(np.float16) for name, array in init(SPEC).items()}
     save_file(weights, tmp_path / "half.safetensors", metadata={"spec": SPEC.to_json()})
-    with pytest.raises(VGGError, match=r"half.safetensors: block1.conv1.weight: got F16"):
+    with pytest.raises(VGGError, match=r"half.safetensors: block1.conv1.bias: got F16"):
         vgg.runs.options.weights_of(SPEC, tmp_path / "half.safetensors")
     save_params(tmp_path / "nan.safetensors", {n: a * np.nan for n, a in init(SPEC).items()}, SPEC)
     with pytest.raises(VGGError, match="values not finite"):

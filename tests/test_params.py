@@ -357,7 +357,9 @@ def test_a_file_with_a_bad_spec_is_refused_by_path(tmp_path: Path) -> None:
     path.write_bytes(save(dict(init(TINY)), metadata={"spec": '{"blocks": 3}'}))
     with pytest.raises(VGGError) as caught:
         load_params(path)
-    assert str(caught.value) == f"{path}: blocks: got 3, wanted a list"
+    assert (
+        str(caught.value) == f"{path}: spec in its metadata: blocks: got 3, wanted a list; write it by vgg.save_params"
+    )
 
 
 def test_a_place_that_does_not_exist_is_refused_by_path(tmp_path: Path) -> None:

@@ -28,7 +28,16 @@ from vgg.training.checkpoints import alone_in
 TINY = Spec((Block((Conv(4),)), Block((Conv(6),))), (1, 13, 10), 10, Head((9,), 0.5), name="tiny")
 NAMES = ("oracle", "second")
 JOB: dict[str, Any] = {"epochs": 1, "batch_size": 300, "lr": 0.05, "progress": False}
-TIMES = {"date", "images_per_second", "epoch_seconds", "compile_seconds", "step_seconds", "seconds", "peak_bytes"}
+TIMES = {
+    "date",
+    "commit",
+    "images_per_second",
+    "epoch_seconds",
+    "compile_seconds",
+    "step_seconds",
+    "seconds",
+    "peak_bytes",
+}
 TIMES |= {"shares", "digests"}
 FICKLE = """
 import os

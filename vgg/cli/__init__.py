@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import os
 import sys
 import traceback
 from collections.abc import Sequence
+from pathlib import Path
 
 from ..core.errors import BackendError, UnavailableError, VGGError
 from ..core.texts import one_line
@@ -38,7 +38,7 @@ def _failed(error: Exception) -> int:
     if isinstance(error, VGGError):
         _say(str(error))
         return FAILED if isinstance(error, BackendError) and not isinstance(error, UnavailableError) else USAGE
-    if isinstance(error, FileNotFoundError) and not os.path.exists(os.curdir):  # noqa: PTH110  # Path("") is another
+    if isinstance(error, FileNotFoundError) and _homeless():
         _say("the working directory: got one that has been removed, wanted one that is there; change to another")
         return USAGE
     if isinstance(error, MemoryError):
@@ -47,6 +47,15 @@ def _failed(error: Exception) -> int:
     what = one_line(f"{type(error).__name__}: {error}")
     _say(f"this is a bug in vgg, please report it ({what}); --debug shows where")
     return BUG
+
+
+def _homeless() -> bool:
+    """Return whether the working directory of this process has been removed."""
+    try:
+        Path.cwd()
+    except FileNotFoundError:
+        return True
+    return False
 
 
 def _say(message: str) -> None:

@@ -52,6 +52,11 @@ def unknown(kind: str, name: object, known: Iterable[str], aliases: dict[str, st
 
     names, text = sorted(known), one_line(name, 100)
     alias = (aliases or {}).get(text.lower())
-    near = [alias] if alias else difflib.get_close_matches(text.lower(), names, n=1, cutoff=0.6)
+    near = [alias] if alias else difflib.get_close_matches(text.lower(), names, n=1, cutoff=0.6) or _longer(text, names)
     hint = f"did you mean {one_line(near[0])}?" if near else f"choose from {cut(', '.join(names), 500)}"
     return VGGError(f"unknown {one_line(kind)} {shown(text)}: {hint}")
+
+
+def _longer(text: str, names: list[str]) -> list[str]:
+    """Return the names that contain ``text``, as fashion-mnist contains mnist."""
+    return [name for name in names if len(text) > 1 and text.lower() in name]

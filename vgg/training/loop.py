@@ -251,10 +251,14 @@ class Loop:
             return self._overflow(what)
         paths = self.checkpoints.paths()
         where = f"; --init-from takes the last good checkpoint, {paths[-1]}" if paths else ""
-        decay = f", or a smaller weight decay than {self.recipe.weight_decay:g}" if self.recipe.weight_decay else ""
-        scale = f", or pixels of another scale than (value / 255 - {self.recipe.mean:g}) / {self.recipe.std:g}"
-        do = f"start again with a smaller learning rate than {self.recipe.lr:g}{decay}{scale}"
-        return VGGError(f"{what}; {do}{where}")
+        plan, do = self.recipe, [f"a smaller learning rate than {self.recipe.lr:g}"]
+        do += [f"a smaller weight decay than {plan.weight_decay:g}"] if plan.weight_decay else []
+        do += (
+            [f"other pixels than (value / 255 - {plan.mean:g}) / {plan.std:g}"]
+            if (plan.mean, plan.std) != (0, 1)
+            else []
+        )
+        return VGGError(f"{what}; start again with {', or '.join(do)}{where}")
 
     def _overflow(self, what: str) -> VGGError:
         """Return the error for a loss that is not finite before any update: the learning rate had no say in it."""
