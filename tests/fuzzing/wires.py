@@ -18,19 +18,21 @@ EVENT = {"epoch": 0, "step": 0, "loss": 1.0, "lr": 0.1, "number": 1, "seconds": 
 Message = tuple[bytes, bytes]
 """(line, arrays)."""
 REPEATS = """\
-import json, sys
+import json, shutil, sys
 asked, told = True, sys.stdout.buffer
 for text in json.load(open({spoilt!r})):
     if asked:  # a worker speaks when it has a job
         head = json.loads(sys.stdin.buffer.readline() or '{{"bytes": 0}}')
         sys.stdin.buffer.read(head["bytes"])
+        if head.get("job") == "train":
+            shutil.copytree({files!r}, head["arguments"]["out"], dirs_exist_ok=True)
     told.write(text.encode("latin1"))
     told.flush()
     asked = not text.startswith('{{"event"')
 while sys.stdin.buffer.read(1 << 16):
     pass
 """
-"""A program that answers each job by the next of the messages, after the events before it."""
+"""A program that answers each job by the next of the messages, after the events before it. It trains by copying."""
 
 
 class Fuzz(Fuzzer):
@@ -44,7 +46,9 @@ class Fuzz(Fuzzer):
         self._shell(f'{python} "$@" | tee {shlex.quote(str(tape))}')
         self._compare(home / "valid", 60)
         self.session = recorded(tape.read_bytes())
-        (home / "repeats.py").write_text(REPEATS.format(spoilt=str(home / "spoilt")))
+        (home / "repeats.py").write_text(
+            REPEATS.format(spoilt=str(home / "spoilt"), files=str(home / "valid" / "evil"))
+        )
         self._shell(f"exec {python} -I -S {shlex.quote(str(home / 'repeats.py'))}")
 
     def _shell(self, script: str) -> None:
