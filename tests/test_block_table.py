@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 
 import pytest
 
@@ -53,7 +54,8 @@ def test_a_global_pool_shortens_the_first_dense_layer() -> None:
 def test_show_blocks_prints_rows_and_where_the_layers_are(capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["show", "vgg11", "--blocks"]) == 0
     out = capsys.readouterr().out
-    assert [line.split()[0] for line in out.splitlines()[3:9]] == [*(f"block{i}" for i in range(1, 6)), "head"]
+    names = re.findall(r"^ +(block\d|head)", out, re.MULTILINE)
+    assert names == ["block1", "block2", "block3", "block4", "block5", "head"]
     assert "11 layers with weights: 8 convolutions in 5 blocks, 3 dense layers in the head" in out
     assert "132,863,336" in out
 
