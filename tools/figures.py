@@ -77,7 +77,7 @@ def _grid(counts: NDArray[np.int64], x: int, y: int, title: str) -> Iterator[str
 
 def curves() -> str:
     """Return the figure of the four training losses."""
-    lines = {name: _smooth(run["losses"]) for name, run in _run()["curves"].items()}
+    lines = {name: _smooth(run["losses"]) for name, run in _run()["curves"]["runs"].items()}
     steps, top = max(map(len, lines.values())), max(max(line) for line in lines.values())
     marks = list(_axes(steps + RECENT - 1, top))
     for i, (name, line) in enumerate(lines.items()):

@@ -124,19 +124,22 @@ class Repro(Generated):
 
 
 class Command(Generated):
-    """``{vgg} ARGUMENTS``."""
+    """``{vgg} ARGUMENTS``; the option ``status`` is the exit status that is wanted in place of 0."""
+
+    option_spec: ClassVar[Any] = {"status": directives.nonnegative_int}
 
     def lines(self) -> Iterator[str]:
         """Yield the command and what it prints."""
-        yield from block("console", f"$ vgg {self.arguments[0]}\n{printed(shlex.split(self.arguments[0]))}")
+        status = self.options.get("status", 0)
+        yield from block("console", f"$ vgg {self.arguments[0]}\n{printed(shlex.split(self.arguments[0]), status)}")
 
 
-def printed(arguments: Sequence[str]) -> str:
-    """Return what the command ``vgg`` with these arguments prints. Raises ``ValueError`` when it fails."""
+def printed(arguments: Sequence[str], wanted: int = 0) -> str:
+    """Return what ``vgg`` with these arguments prints. Raises ``ValueError`` when its exit status is not ``wanted``."""
     output = io.StringIO()
-    with contextlib.redirect_stdout(output):
+    with contextlib.redirect_stdout(output), contextlib.redirect_stderr(output):
         status = main(list(arguments))
-    if status:
+    if status != wanted:
         raise ValueError(f"vgg {shlex.join(arguments)} ends with {status}")
     return "\n".join(line.rstrip() for line in output.getvalue().splitlines()).strip("\n")
 

@@ -135,7 +135,7 @@ def recipes() -> Table:
 
 def accuracies() -> Table:
     """Return the final losses and accuracies of the run whose curves page five shows."""
-    runs = names()["lesson_digits"]["curves"]
+    runs = names()["lesson_digits"]["curves"]["runs"]
     rows = [
         [FRAMEWORKS[name], f"{run['losses'][0]:.3f}", f"{run['losses'][-1]:.3f}", f"{run['accuracies'][-1]:.4f}"]
         for name, run in runs.items()
@@ -145,7 +145,7 @@ def accuracies() -> Table:
 
 def initialisations() -> Table:
     """Return the losses that a shallow and a deep net reach from each initialisation."""
-    runs = names()["lesson_digits"]["initialisations"]
+    runs = names()["lesson_digits"]["initialisations"]["runs"]
     return ["network", "initialisation", "first loss", "loss after the last step", "test accuracy"], [
         [f"`{run['arch']}`", run["init"], _number(run["first"]), _number(run["last"]), _number(run["accuracy"])]
         for run in runs

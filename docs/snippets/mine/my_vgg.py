@@ -36,34 +36,43 @@ def flatten(x):
     return x.reshape(len(x), -1)
 
 
+def dense(x, weight, bias):
+    return x @ weight.T + bias
+
+
+def relu(x):
+    return np.maximum(x, 0)
+
+
 def vgg_block(block, channels, batch_norm=False):
-    """Yield the names of a block's layers and the functions that compute them."""
+    """Return the layers of a block by name."""
+    layers = {}
     for i in range(1, len(block.convs) + 1):
-        yield f"conv{i}", convolution
-        yield f"relu{i}", lambda x: np.maximum(x, 0)
-    yield "pool", pool
+        layers |= {f"conv{i}": convolution, f"relu{i}": relu}
+    return layers | {"pool": pool}
+
+
+def parameters(net, name):
+    names = (f"{name}.weight", f"{name}.bias")
+    return [net.weights[name] for name in names if name in net.weights]
 
 
 def trace(net, x, *, train=False):
+    """Return the output of every layer, under the names of the layer table."""
     check_floats(x, net.spec)
-    spec, outputs = net.spec, {}
-    for i, block in enumerate(spec.blocks, 1):
-        for name, layer in vgg_block(block, x.shape[1]):
-            name = f"block{i}.{name}"
-            own = (
-                [net.weights[f"{name}.{part}"] for part in ("weight", "bias")]
-                if "conv" in name
-                else []
-            )
-            outputs[name] = x = layer(x, *own)
-    outputs["flatten"] = x = flatten(x)
-    for i in range(1, len(spec.head.hidden) + 2):
-        weight, bias = (net.weights[f"fc{i}.{part}"] for part in ("weight", "bias"))
-        outputs[f"fc{i}"] = x = x @ weight.T + bias
-        if i <= len(spec.head.hidden):
-            outputs[f"fc{i}.relu"] = x = np.maximum(x, 0)
-            outputs[f"fc{i}.dropout"] = x  # dropout is off: this backend only infers
-    return {name: output.copy() for name, output in outputs.items()}
+    layers = {}
+    for i, block in enumerate(net.spec.blocks, 1):
+        own = vgg_block(block, x.shape[1])
+        layers |= {f"block{i}.{name}": layer for name, layer in own.items()}
+    layers["flatten"] = flatten
+    hidden = len(net.spec.head.hidden)
+    for i in range(1, hidden + 1):
+        layers |= {f"fc{i}": dense, f"fc{i}.relu": relu, f"fc{i}.dropout": np.copy}
+    layers[f"fc{hidden + 1}"] = dense
+    outputs = {}
+    for name, layer in layers.items():
+        outputs[name] = x = layer(x, *parameters(net, name))
+    return outputs
 
 
 def forward(net, x, *, train=False):
@@ -85,5 +94,6 @@ def dump(net):
 
 
 def facts():
+    """Return what a report says of the framework."""
     versions = {"numpy": np.__version__}
     return {"framework": "numpy", "versions": versions, "devices": ["cpu"], "flags": {}}
