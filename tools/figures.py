@@ -24,6 +24,8 @@ COLOURS = {"torch": "#b3261e", "tensorflow": "#9a5b00", "jax": "#1d5fa8", "mxnet
 DASHES = {"torch": "", "tensorflow": "7 3", "jax": "2 3", "mxnet": "9 3 2 3"}
 CELL, GAP, TOP = 30, 40, 44
 """In pixels: the side of a cell, the gap between grids, and the room for titles."""
+STEP = 124
+"""In pixels: from one box of the overview to the next."""
 WIDE, HIGH, LEFT, BASE = 640, 300, 56, 34
 """In pixels: the size of a plot, and the room for the labels of its axes."""
 RECENT = 10
@@ -70,7 +72,7 @@ def _grid(counts: NDArray[np.int64], x: int, y: int, title: str) -> Iterator[str
         shade = [round(255 - share * (255 - part)) for part in (0x1D, 0x5F, 0xA8)]
         place = f'x="{x + column * CELL}" y="{y + row * CELL}"'
         yield f'<rect {place} width="{CELL}" height="{CELL}" fill="rgb{tuple(shade)}" stroke="#fff"/>'
-        ink = "#fff" if share > 0.6 else "#111"
+        ink = "#fff" if share > 0.85 else "#111"
         middle = f'x="{x + column * CELL + CELL // 2}" y="{y + row * CELL + CELL // 2 + 4}"'
         yield f'<text {middle} text-anchor="middle" fill="{ink}" font-size="11">{count}</text>'
 
@@ -125,7 +127,36 @@ def _run() -> dict[str, Any]:
     return dict(json.loads(RUN.read_text(encoding="utf-8")))
 
 
-DRAWINGS: dict[str, Callable[[], str]] = {"receptive-fields.svg": receptive_fields, "curves.svg": curves}
+def overview() -> str:
+    """Return the picture of the project: one description, five networks, one comparison."""
+    boxes = [
+        ("PyTorch", "Sequential"),
+        ("TensorFlow", "Keras"),
+        ("JAX", "Flax module"),
+        ("MXNet", "Gluon"),
+        ("the oracle", "float64 NumPy"),
+    ]
+    middle, marks = (len(boxes) * STEP + 20) // 2, list[str]()
+    for i, (name, kind) in enumerate(boxes):
+        x = 20 + i * STEP + (STEP - 20) // 2
+        marks.append(f'<path d="M{middle},58L{x},92M{x},152L{middle},190" stroke="#444" fill="none"/>')
+        marks += _box(x, 92, STEP - 20, name, kind, "#dfe8f3" if i < len(boxes) - 1 else "#e3f1e4")
+    marks += _box(middle, 8, 330, "one description", "blocks, channels, classes, input", "#fff")
+    marks += _box(middle, 190, 330, "compared", "layers, gradients, steps; each limit derived", "#fff")
+    return _svg(2 * middle, 258, "One description, four native networks and the oracle, and their comparison.", marks)
+
+
+def _box(x: int, y: int, width: int, title: str, about: str, fill: str) -> Iterator[str]:
+    yield f'<rect x="{x - width // 2}" y="{y}" width="{width}" height="60" rx="6" fill="{fill}" stroke="#444"/>'
+    yield f'<text x="{x}" y="{y + 26}" text-anchor="middle" font-weight="600" font-size="15">{title}</text>'
+    yield f'<text x="{x}" y="{y + 46}" text-anchor="middle" font-size="12">{about}</text>'
+
+
+DRAWINGS: dict[str, Callable[[], str]] = {
+    "overview.svg": overview,
+    "receptive-fields.svg": receptive_fields,
+    "curves.svg": curves,
+}
 
 if __name__ == "__main__":
     FIGURES.mkdir(exist_ok=True)

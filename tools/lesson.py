@@ -4,7 +4,8 @@ It runs no framework. Snippets come with the output that ``tools/snippets.py`` h
 no framework (``vgg show``, ``vgg code``); numbers come from ``lesson_numbers``.
 
 - ``{snippet} TOPIC`` shows a topic in tabs, one per framework, each with its output. A tab whose framework has no
-  snippet says why. Options: ``part`` shows one function or class only; ``quiet`` leaves out the output.
+  snippet says why. Options: ``part`` shows one function or class only; ``quiet`` leaves out the output; ``together``
+  shows the outputs of all frameworks in one table below the tabs, not in them.
 - ``{proof} TOPIC`` shows a snippet that needs vgg and NumPy only.
 - ``{repro} FRAMEWORK FUNCTION`` shows a function of ``docs/repro`` and its output.
 - ``{vgg} ARGUMENTS`` shows the command and its output.
@@ -15,6 +16,7 @@ from __future__ import annotations
 
 import contextlib
 import io
+import re
 import shlex
 from collections.abc import Iterator, Sequence
 from typing import Any, ClassVar
@@ -60,21 +62,32 @@ def block(language: str, text: str) -> list[str]:
     return [f"{FENCE}{language}", *text.rstrip("\n").splitlines(), FENCE]
 
 
-def result(snippet: snippets.Snippet) -> list[str]:
-    """Return the lines that show what a snippet printed, or why there is nothing."""
+def table(columns: list[str], rows: list[list[str]]) -> Iterator[str]:
+    """Yield the lines of a table. Columns of numbers are aligned at the right."""
+    numeric = [all(re.fullmatch(r"[\d,.]+%?", row[i]) for row in rows) for i in range(len(columns))]
+    for row in (columns, ["---:" if right else "---" for right in numeric], *rows):
+        yield "| " + " | ".join(row) + " |"
+
+
+def result(snippet: snippets.Snippet, *, short: bool = False) -> list[str]:
+    """Return the lines that show what a snippet printed, or why there is nothing; if ``short`` the versions only."""
     entry = snippets.outputs().get(snippet.name)
     if entry is None and not snippet.needs:
         raise ValueError(f"{snippet.name} has no output: run tools/snippets.py")
     if entry is None:
         return [f"*It was not run for this page: it needs a {snippet.needs.upper()}.*"]
     versions = ", ".join(f"{name} {version}" for name, version in entry["versions"].items())
-    return [*block("text", entry["output"]), f"*Printed by {versions}.*"]
+    return [*(() if short else block("text", entry["output"])), f"*It was run with {versions}.*"]
 
 
 class Tabs(Generated):
     """``{snippet} TOPIC``."""
 
-    option_spec: ClassVar[Any] = {"part": directives.unchanged_required, "quiet": directives.flag}
+    option_spec: ClassVar[Any] = {
+        "part": directives.unchanged_required,
+        "quiet": directives.flag,
+        "together": directives.flag,
+    }
 
     def lines(self) -> Iterator[str]:
         """Yield one tab per framework."""
@@ -83,7 +96,16 @@ class Tabs(Generated):
             yield from (f"::::{{tab-item}} {label}", f":sync: {framework}", "")
             yield from self.tab(framework)
             yield from ("::::", "")
-        yield ":::::"
+        yield from (":::::", "")
+        if "together" in self.options:
+            rows = [[label, self.cell(framework)] for framework, label in FRAMEWORKS.items()]
+            yield from table(["framework", "prints"], rows)
+
+    def cell(self, framework: str) -> str:
+        """Return the output of one framework as the cell of a table."""
+        entry = snippets.outputs().get(f"{self.arguments[0]}/{framework}")
+        lines = entry["output"].splitlines() if entry else []
+        return "<br>".join(f"`{line.strip()}`" for line in lines) or "nothing"
 
     def tab(self, framework: str) -> list[str]:
         """Return the lines of one tab."""
@@ -97,7 +119,8 @@ class Tabs(Generated):
         parts = shlex.split(part) if part else []
         name = next((name for name in parts if f" {name}(" in snippet.code), None) if part else None
         code = snippets.part(snippet.code, name) if name else snippet.code
-        return [*block("python", code), *(() if "quiet" in self.options else result(snippet))]
+        output = () if "quiet" in self.options else result(snippet, short="together" in self.options)
+        return [*block("python", code), *output]
 
 
 class Proof(Generated):
@@ -149,9 +172,7 @@ class Table(Generated):
 
     def lines(self) -> Iterator[str]:
         """Yield a table in Markdown."""
-        columns, rows = lesson_numbers.TABLES[self.arguments[0]]()
-        for row in (columns, ["---"] * len(columns), *rows):
-            yield "| " + " | ".join(row) + " |"
+        yield from table(*lesson_numbers.TABLES[self.arguments[0]]())
 
 
 class Number(SphinxRole):
