@@ -30,9 +30,12 @@ PAGES = (
     "reference/errors",
     "backends",
     "divergences",
+    "kill-matrix",
     "speed",
+    "search",
 )
-CHROMIUM = os.environ.get("CHROMIUM", "/usr/bin/chromium")
+CHROMIUM = os.environ.get("CHROMIUM")
+"""The path of a browser; without it, that of ``playwright install chromium``."""
 
 
 @pytest.fixture(scope="module")
