@@ -113,7 +113,7 @@ def _kernel(python: str, folder: str) -> str:
 
 def text(notebook: Any) -> str:
     """Return a notebook as the text of its file."""
-    return nbformat.writes(notebook).rstrip("\n") + "\n"
+    return str(nbformat.writes(notebook)).rstrip("\n") + "\n"
 
 
 if __name__ == "__main__":
