@@ -18,10 +18,11 @@ import figures
 import lesson_numbers
 import pytest
 import snippets
+import yaml
 
 from vgg.cli import main
 from vgg.cli.parser import COMMANDS, parser
-from vgg.conformance import plugin
+from vgg.conformance import known, plugin
 
 ROOT = Path(__file__).parent.parent
 PAGES = [*sorted((ROOT / "docs").rglob("*.md")), ROOT / "README.md"]
@@ -153,6 +154,21 @@ def test_quick_commands_of_the_pages_run(line: str, capsys: pytest.CaptureFixtur
     wanted = 2 if "3x8x8" in line else 0
     assert main([word for word in words(line)[1:] if "weights" not in word]) == wanted
     assert capsys.readouterr()
+
+
+@pytest.mark.parametrize("path", ["action.yml", "docs/snippets/ci/workflow.yml"])
+def test_the_commands_of_a_workflow_exist(path: str) -> None:
+    document = yaml.safe_load((ROOT / path).read_text(encoding="utf-8"))
+    steps = document["runs"]["steps"] if "runs" in document else document["jobs"]["vgg"]["steps"]
+    lines = [step["run"] for step in steps if step.get("run", "").startswith("vgg ")]
+    assert len(lines) == 1
+    line = re.sub(r"\$\{\{.*?\}\}|\$BACKENDS", "torch", lines[0]).replace("$OPTIONS", "--known known.toml")
+    parser().parse_args(shlex.split(line)[1:])
+
+
+def test_the_known_failures_of_the_page_can_be_read() -> None:
+    path = ROOT / "docs" / "snippets" / "ci" / "known.toml"
+    assert len(known.read(str(path), [("mine", "forward mixed float64 eval")])) == 1
 
 
 def test_the_reference_has_every_option_of_every_command() -> None:
