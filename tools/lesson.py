@@ -103,9 +103,11 @@ class Tabs(Generated):
 
     def cell(self, framework: str) -> str:
         """Return the output of one framework as the cell of a table."""
-        entry = snippets.outputs().get(f"{self.arguments[0]}/{framework}")
-        lines = entry["output"].splitlines() if entry else []
-        return "<br>".join(f"`{line.strip()}`" for line in lines) or "nothing"
+        topic = self.arguments[0]
+        entry = snippets.outputs().get(f"{topic}/{framework}")
+        if entry is None:
+            return str(snippets.about(topic)["absent"][framework].partition(". ")[0] + ".")
+        return "<br>".join(f"`{line.strip()}`" for line in entry["output"].splitlines())
 
     def tab(self, framework: str) -> list[str]:
         """Return the lines of one tab."""
