@@ -106,7 +106,7 @@ class Tabs(Generated):
         topic = self.arguments[0]
         entry = snippets.outputs().get(f"{topic}/{framework}")
         if entry is None:
-            return str(snippets.about(topic)["absent"][framework].partition(". ")[0] + ".")
+            return snippets.about(topic)["absent"][framework].partition(". ")[0].rstrip(".") + "."
         return "<br>".join(f"`{line.strip()}`" for line in entry["output"].splitlines())
 
     def tab(self, framework: str) -> list[str]:
