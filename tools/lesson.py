@@ -106,7 +106,8 @@ class Tabs(Generated):
         topic = self.arguments[0]
         entry = snippets.outputs().get(f"{topic}/{framework}")
         if entry is None:
-            return snippets.about(topic)["absent"][framework].partition(". ")[0].rstrip(".") + "."
+            reason = str(snippets.about(topic)["absent"][framework])
+            return reason.partition(". ")[0].rstrip(".") + "."
         return "<br>".join(f"`{line.strip()}`" for line in entry["output"].splitlines())
 
     def tab(self, framework: str) -> list[str]:
