@@ -34,23 +34,33 @@ _PLAN = {*options.CHANGEABLE}
 _SETUP = {field.name for field in fields(Setup)}
 
 
-def show(arch: Arch, *, narrow: int | None = None, input: Any = None, classes: int | None = None) -> None:  # noqa: A002
+def show(
+    arch: Arch,
+    *,
+    narrow: int | None = None,
+    input: Any = None,  # noqa: A002
+    classes: int | None = None,
+    blocks: bool = False,
+) -> None:
     """Show the layer table of an architecture: print it, or display it in a notebook.
 
     ``arch`` is a ``Spec``, the name of an architecture, or the path of a JSON or TOML file. ``narrow`` divides the
     channels of every convolution; ``input`` is (channels, height, width) or a text such as 3x224x224; ``classes`` is
-    the width of the logits. Raises ``VGGError`` when these do not describe a network. ``vgg.expand`` returns the same
-    table as data.
+    the width of the logits. ``blocks`` shows one row per block, and one for the dense layers. Raises ``VGGError`` when
+    these do not describe a network. ``vgg.expand`` and ``vgg.core.block_table`` return the same tables as data.
     """
+    from .core.block_table import block_table
     from .report import notebook, terminal
 
     spec = options.spec_of(arch, narrow=narrow, input_shape=input, classes=classes)
-    rows = layers.expand(spec)
+    table, rows = layers.expand(spec), block_table(spec) if boolean("--blocks", blocks) else ()
     if notebook.running():
-        columns, texts = terminal.layer_rows(rows)
+        columns, texts = terminal.block_rows(rows) if rows else terminal.layer_rows(table)
         notebook.show(notebook.network(spec) + notebook.table(columns, texts, terminal.title(spec)))
+    elif rows:
+        terminal.block_table(spec, rows, layers.totals(table))
     else:
-        terminal.layer_table(spec, rows, layers.totals(rows))
+        terminal.layer_table(spec, table, layers.totals(table))
 
 
 def catalogue() -> dict[str, dict[str, dict[str, Any]]]:

@@ -32,7 +32,16 @@ def denormals() -> None:
     print(f"denormals in float64: 2 * 5e-310 = {float(jax.jit(lambda x: 2 * x)(5e-310))}, wanted 1e-309")
 
 
+def switch_of_the_process() -> None:
+    """A model in float64, and what the process does after it."""
+    for switch in (True, False):
+        jax.config.update("jax_enable_x64", switch)
+        print(f"x64 {'on' if switch else 'off'}: float64 becomes {jnp.asarray(np.ones(1)).dtype}")
+    jax.config.update("jax_enable_x64", True)
+
+
 if __name__ == "__main__":
     running_statistics()
     sums()
     denormals()
+    switch_of_the_process()

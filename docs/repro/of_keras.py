@@ -47,9 +47,19 @@ def order_of_sums() -> None:
     print(f"add_n: {len(results)} results, wanted 1")
 
 
+def policy_that_stays() -> None:
+    """A layer that is lent to a step in bf16."""
+    layer = keras.layers.Dense(1)
+    layer.build((None, 3))
+    layer.dtype_policy = keras.DTypePolicy("mixed_bfloat16")
+    y = layer(np.full((1, 3), 1 / 3, "float32"))
+    print(f"after a step in bf16: weights {layer.kernel.dtype}, output {y.dtype.name}")
+
+
 if __name__ == "__main__":
     input_without_dtype()
     lrn_in_float64()
     not_a_number()
     denormals()
     order_of_sums()
+    policy_that_stays()

@@ -14,6 +14,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, TextColumn, TimeRemaini
 from rich.progress import Progress as Bar
 from rich.table import Table
 
+from ..core.block_table import BlockRow, counted, layers_text, widths_text
 from ..core.layers import Layer, Totals
 from ..core.spec import Spec
 from ..core.texts import printable
@@ -56,6 +57,15 @@ def layer_rows(rows: Sequence[Layer]) -> tuple[list[str], list[list[str]]]:
     return ["layer", "kind", "output", "parameters", "MACs", "activation"], texts
 
 
+def block_rows(rows: Sequence[BlockRow]) -> tuple[list[str], list[list[str]]]:
+    """Return (names of the columns, rows of texts) of the block table."""
+    texts = []
+    for row in rows:
+        shapes = ("x".join(map(str, shape)) for shape in (row.input_shape, row.output_shape))
+        texts.append([row.name, *shapes, layers_text(row), widths_text(row), f"{row.params:,}", f"{row.macs:,}"])
+    return ["block", "input", "output", "layers", "widths", "parameters", "MACs"], texts
+
+
 def title(spec: Spec) -> str:
     """Return one line about the network: its name, its input shape and its classes."""
     return f"{printable(spec.name)}: {'x'.join(map(str, spec.input_shape))} -> {spec.classes}"
@@ -63,12 +73,26 @@ def title(spec: Spec) -> str:
 
 def layer_table(spec: Spec, rows: Sequence[Layer], totals: Totals) -> None:
     """Print the layer table and the sums of ``vgg show``."""
-    columns, texts = layer_rows(rows)
+    _titled(spec, *layer_rows(rows))
+    _sums(totals)
+
+
+def block_table(spec: Spec, rows: tuple[BlockRow, ...], totals: Totals) -> None:
+    """Print the block table of ``vgg show --blocks``, where its layers with weights are, and the sums."""
+    _titled(spec, *block_rows(rows))
+    print(counted(rows))
+    _sums(totals)
+
+
+def _titled(spec: Spec, columns: Sequence[str], texts: Iterable[Sequence[str]]) -> None:
     table = _table(*columns)
     for text in texts:
         _row(table, *text)
     table.title = title(spec)
     _print(table)
+
+
+def _sums(totals: Totals) -> None:
     print(f"parameters  {totals.params:,} ({size(totals.params * FLOAT32)} in float32)")
     print(f"MACs        {totals.macs:,} per image; FLOPs {2 * totals.macs:,}")
     print(f"activations {totals.activations:,} ({size(totals.activations * FLOAT32)} per image in float32)")

@@ -1,0 +1,3 @@
+import jax
+
+print("precision:", jax.config.jax_default_matmul_precision)
