@@ -233,6 +233,7 @@ def test_known_failures_may_be_in_the_home_directory(monkeypatch: pytest.MonkeyP
         raise BackendError("the suite is not run here")
 
     monkeypatch.setattr(suite, "run", run)
+    Path.home().joinpath("known.toml").touch()
     assert main(["check", "torch", "--known", "~/known.toml", "--junit", "~/report.xml"]) == 1
     assert {f"--vgg-known={Path.home()}/known.toml", f"--junit-xml={Path.home()}/report.xml"} <= {*seen}
 
@@ -377,3 +378,18 @@ def test_a_broken_spec_in_weights_is_named(tmp_path: Path) -> None:
     save_file(init(SPEC), tmp_path / "w.safetensors", metadata={"spec": "{{"})
     with pytest.raises(VGGError, match=r"w.safetensors: spec in its metadata: not JSON: .*; write it by vgg.save_par"):
         load_params(tmp_path / "w.safetensors")
+
+
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (None, "vgg: KNOWN: cannot be read as known failures (No such file"),
+        ("[[", "vgg: KNOWN: not a readable TOML file"),
+    ],
+)
+def test_a_file_of_known_failures_is_read_before_anything_runs(
+    content: str | None, message: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if content is not None:
+        Path("KNOWN").write_text(content)
+    assert error(capsys, "check", "torch", "--known", "KNOWN").startswith(message)

@@ -102,7 +102,7 @@ def test_declared_differences_are_facts(check: Check) -> None:
         (["--vgg-backend", "torhc"], "unknown backend 'torhc': did you mean torch?"),
         (["--vgg-spec", "missing.toml"], "missing.toml: cannot be read as a spec"),
         (["--vgg-json", "nowhere/found.json"], "wanted a file in a folder that can be written"),
-        (["--vgg-known", "missing.toml", "-n", "2"], "missing.toml: not a readable TOML file"),
+        (["--vgg-known", "missing.toml", "-n", "2"], "missing.toml: cannot be read as known failures"),
     ],
 )
 def test_pytest_refuses_what_it_does_not_know_before_it_collects(

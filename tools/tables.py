@@ -2,7 +2,8 @@
 
 The JSON comes from ``vgg compare``, ``vgg check --json``, ``vgg bench``, and the scripts in ``benchmarks/``, whose JSON
 holds ``columns`` and ``rows``. ``python tools/tables.py JSON DOCUMENT`` writes the table between the two comment lines
-that name the JSON file. If they say ``JSON in brief``, it writes only the first table of a bench.
+that name the JSON file. If they say ``JSON in brief``, it writes only the first table of a bench; if ``JSON pairs``, what
+the seeds of a comparison say of each pair of backends.
 """
 
 from __future__ import annotations
@@ -17,7 +18,7 @@ from vgg.conformance.tally import cell_text
 from vgg.core.errors import VGGError
 from vgg.core.files import write_atomically
 from vgg.report import timings
-from vgg.report.rows import texts
+from vgg.report.rows import pair_rows, texts
 from vgg.timing.results import contenders
 
 
@@ -36,6 +37,9 @@ def documents(result: Mapping[str, Any], name: str) -> dict[str, str]:
     texts = {name: table(result)}
     if "workloads" in result:
         texts[f"{name} in brief"] = _bench(result, timings.tables(result)[:1])
+    if result.get("pairs"):
+        columns, rows = pair_rows(result)
+        texts[f"{name} pairs"] = f"{_lines([columns, ['---'] * len(columns), *rows])}\n\n{_machine(result)}.\n"
     return texts
 
 
@@ -76,8 +80,10 @@ def _comparison(result: Mapping[str, Any]) -> str:
     lines += [[row, *(cell.replace("\n", ", ") for cell in cells)] for row, cells in texts(result).items()]
     plan = result["recipe"]
     epochs = f"{plan['epochs']} epoch{'s' * (plan['epochs'] > 1)}"
-    note = f"{plan['dataset']}, {epochs} of batch {plan['batch_size']} at {plan['size']} px; {_machine(result)}."
-    return _lines(lines) + f"\n\n{note}\n"
+    note = f"{plan['dataset']}, {epochs} of batch {plan['batch_size']} at {plan['size']} px"
+    seeds = len(result.get("seeds", ()))
+    note += f"; ± standard deviation over {seeds} seeds" if seeds > 1 else ""
+    return _lines(lines) + f"\n\n{note}; {_machine(result)}.\n"
 
 
 def _lines(rows: list[list[str]]) -> str:

@@ -315,6 +315,7 @@ def check(
     Raises ``VGGError`` when an option is wrong; the result says which checks failed.
     """
     systems.check_posix("vgg check")
+    from .conformance import known as known_failures
     from .conformance.run import run
     from .runs import results
 
@@ -327,6 +328,8 @@ def check(
         for name, value in (("examples", examples), ("seed", seed), ("thorough", thorough or None)):
             if value is not None:
                 raise mismatch("--spec", f"--{name} too", "one of them: on a spec alone nothing is drawn or added")
+    if "known" in settings:
+        known_failures.entries(settings["known"])  # pytest would print the error in its own way
     if "junit" in settings:
         files.check_file("--junit", settings["junit"])
     page, select = _html(html), None if select is None else _expression(text("-k", select, limits.VALUE))

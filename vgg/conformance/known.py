@@ -72,13 +72,8 @@ class Known:
 
 def read(path: str, cells: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Known]:
     """Return the entry of every cell (backend, id) that is known to fail; raise ``VGGError`` if the file is invalid."""
-    try:
-        path = str(path_of("--known", path))
-        content = toml_value(read_text(Path(path), "known failures", limits.DOCUMENT))
-    except VGGError as error:
-        raise VGGError(f"{path}: not a readable TOML file ({error})") from error
     expected: dict[tuple[str, str], Known] = {}
-    for entry in _entries(path, content):
+    for entry in entries(path):
         covered = [cell for cell in cells if entry.covers(cell)]
         if not covered:
             raise _unmatched(path, entry, cells)
@@ -86,6 +81,17 @@ def read(path: str, cells: Sequence[tuple[str, str]]) -> dict[tuple[str, str], K
             raise mismatch(path, f"two entries for {' '.join(min(again))}", "one")
         expected |= dict.fromkeys(covered, entry)
     return expected
+
+
+def entries(path: str | Path) -> list[Known]:
+    """Return the entries of a file, whatever cells they cover. Raises ``VGGError`` if the file is invalid."""
+    file = path_of("--known", path)
+    text = read_text(file, "known failures", limits.DOCUMENT)
+    try:
+        content = toml_value(text)
+    except VGGError as error:
+        raise VGGError(f"{file}: not a readable TOML file ({error})") from error
+    return _entries(str(file), content)
 
 
 def _unmatched(path: str, entry: Known, cells: Sequence[tuple[str, str]]) -> VGGError:
