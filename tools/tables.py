@@ -2,8 +2,8 @@
 
 The JSON comes from ``vgg compare``, ``vgg check --json``, ``vgg bench``, and the scripts in ``benchmarks/``, whose JSON
 holds ``columns`` and ``rows``. ``python tools/tables.py JSON DOCUMENT`` writes the table between the two comment lines
-that name the JSON file. If they say ``JSON in brief``, it writes only the first table of a bench; if ``JSON pairs``, what
-the seeds of a comparison say of each pair of backends.
+that name the JSON file. If they say ``JSON in brief``, it writes only the first table of a bench. If they say
+``JSON pairs``, it writes what the seeds of a comparison say of each pair of backends.
 """
 
 from __future__ import annotations
