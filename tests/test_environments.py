@@ -41,6 +41,25 @@ def requirements(lock: Path) -> list[str]:
     ]
 
 
+@pytest.mark.parametrize(
+    ("content", "message"),
+    [
+        (b"-r lock.txt\n", "lock.txt: got a lock file that includes itself"),
+        (b"-r other.txt\n", "lock.txt: got a lock file that includes itself"),
+        (b"-r nowhere.txt\n", "nowhere.txt: cannot be read as a lock file"),
+        (b"mine==1\xff", "lock.txt: cannot be read as a lock file (it is not UTF-8"),
+        (b"#" * 2_000_000, "lock.txt: cannot be read as a lock file (it has more than"),
+    ],
+    ids=["itself", "in turn", "missing", "bytes", "long"],
+)
+def test_a_lock_file_that_is_none_is_named(content: bytes, message: str, tmp_path: Path) -> None:
+    (tmp_path / "lock.txt").write_bytes(content)
+    (tmp_path / "other.txt").write_bytes(b"-r lock.txt\n")
+    with pytest.raises(VGGError) as error:
+        environments.home(Entry("mine", "mine", imports=("vgg_nowhere",), lock=tmp_path / "lock.txt"))
+    assert message in str(error.value)
+
+
 @pytest.mark.parametrize("lock", LOCKS, ids=lambda lock: lock.stem)
 def test_a_lock_file_pins_every_package_with_its_hashes_and_names_no_host(lock: Path) -> None:
     pattern = re.compile(r"[a-z0-9._-]+==[0-9][^*\s]*( ;.*?)?( +--hash=sha256:[0-9a-f]{64})+")

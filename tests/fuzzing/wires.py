@@ -10,6 +10,8 @@ from pathlib import Path
 from random import Random
 from typing import Any
 
+from vgg import VGGError
+
 from . import mutations, oracle, weights
 from .base import Fuzzer, command
 
@@ -59,7 +61,10 @@ class Fuzz(Fuzzer):
 
     def _compare(self, out: Path, timeout: int) -> None:
         job = [str(self.home / word) if word == "tiny.toml" else word for word in JOB]
-        command("compare", "evil", *job, "--timeout", str(timeout), "--out", str(out))
+        try:
+            command("compare", "evil", *job, "--timeout", str(timeout), "--out", str(out))
+        except VGGError as error:
+            raise VGGError(str(error).rpartition("evil: failed\n")[2]) from error  # without the lines of progress
 
     def plain(self, folder: Path) -> bool:
         self.out = folder / "run"

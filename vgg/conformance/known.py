@@ -15,13 +15,13 @@ fails in another way, is a failure. An entry that matches no cell is an error.
 from __future__ import annotations
 
 import math
-import re
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Any
+
+import regex
 
 from ..core import limits
 from ..core.documents import toml_value
@@ -34,6 +34,8 @@ TEXTS = {"id", "reason", "link"}
 MEASURES = {"error", "match"}
 WIDEST = 1000
 """The largest ratio of a band's ends: a known error is known to within a few orders of magnitude."""
+PATIENCE = 1.0
+"""Seconds that a pattern may take."""
 ANY_ERROR = "error 1.0e+00 is over its limit 1.0e+00"
 """A reason like that of every error over its limit."""
 
@@ -67,7 +69,7 @@ class Known:
         """Return whether a failure with that error and reason is the known one."""
         if self.error:
             return self.error[0] <= error <= self.error[1]
-        return re.search(self.match, reason) is not None
+        return _matches(self.match, reason)
 
 
 def read(path: str, cells: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Known]:
@@ -134,11 +136,18 @@ def _band(where: str, band: Any) -> tuple[float, float]:
 def _pattern(where: str, table: dict[str, str]) -> dict[str, str]:
     """Return ``match`` of an entry; raise ``VGGError`` if it is so general that it would forgive every failure."""
     try:
-        with warnings.catch_warnings(action="error", category=FutureWarning):  # the pattern may change its meaning
-            general = [text for text in ("", ANY_ERROR) if re.search(table["match"], text)]
-    except (re.error, FutureWarning, RecursionError, OverflowError) as error:
+        general = [text for text in ("", ANY_ERROR) if _matches(table["match"], text)]
+    except (regex.error, TimeoutError, RecursionError, OverflowError, MemoryError) as error:
         raise mismatch(where, f"match = {table['match']!r}", f"a regular expression ({error})") from error
     if general:
         wanted = f"a pattern that does not match {general[0]!r}"
         raise mismatch(where, f"match = {table['match']!r}", wanted, "give the band of the error instead")
     return {"match": table["match"]}
+
+
+def _matches(pattern: str, text: str) -> bool:
+    """Return whether a pattern matches somewhere in a text. Raises ``TimeoutError`` when that cannot be found out.
+
+    A pattern such as (.|.)*x takes longer than anybody can wait; Python's own ``re`` has no limit of time.
+    """
+    return regex.search(pattern, text, timeout=PATIENCE) is not None

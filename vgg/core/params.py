@@ -83,7 +83,7 @@ def _opened(path: Path) -> Iterator[Any]:
             start = raw.read(8)
         with safe_open(path, framework="numpy") as file:
             yield file
-    except (SafetensorError, OSError) as error:
+    except (SafetensorError, OSError, MemoryError) as error:  # a sparse file may claim more than can be mapped
         do = _way_out(path, start)
         raise VGGError(f"{one_line(path)}: not a readable safetensors file ({one_line(error)}); {do}") from error
 

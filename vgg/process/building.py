@@ -16,8 +16,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import IO
 
+from ..core import limits
 from ..core.errors import UnavailableError, mismatch
-from ..core.files import cache, unwritable
+from ..core.files import cache, read_text, unwritable
 from . import sources
 from .registry import Entry
 
@@ -107,14 +108,16 @@ def _key(lock: Path) -> str:
     return hashlib.sha256(system.encode() + _content(lock)).hexdigest()[:12]
 
 
-def _content(lock: Path) -> bytes:
-    """Return the text of a lock file and of those that it includes."""
-    try:
-        text = lock.read_bytes()
-    except OSError as error:
-        raise mismatch(str(lock), error.strerror, "a lock file") from error
-    included = [line[2:].strip().decode() for line in text.splitlines() if line.startswith(b"-r")]
-    return text + b"".join(_content(lock.parent / name) for name in included)
+def _content(lock: Path, *including: Path) -> bytes:
+    """Return the text of a lock file and of those that it includes. Those ``including`` it led there.
+
+    Raises ``VGGError`` when one cannot be read as text, or includes itself.
+    """
+    if lock in including:
+        raise mismatch(str(lock), "a lock file that includes itself", "one that does not", "take out the line with -r")
+    text = read_text(lock, "a lock file", limits.DOCUMENT)
+    included = [line[2:].strip() for line in text.splitlines() if line.startswith("-r")]
+    return text.encode() + b"".join(_content(lock.parent / name, *including, lock) for name in included)
 
 
 def build(environment: Environment) -> None:

@@ -10,7 +10,9 @@ from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
+from ..core import limits
 from ..core.errors import UnavailableError, mismatch, unknown
+from ..core.files import read_text
 from . import building, registry, sources
 from .building import Environment
 from .registry import Entry
@@ -93,7 +95,7 @@ def home(entry: Entry) -> dict[str, str]:
 
 def _version(environment: Environment, entry: Entry) -> str:
     """Return the version of the framework that the lock file names, or an empty text."""
-    lines = environment.lock.read_text(encoding="utf-8").splitlines() if environment.lock else []
+    lines = read_text(environment.lock, "a lock file", limits.DOCUMENT).splitlines() if environment.lock else []
     pattern = re.compile(rf"{re.escape(entry.name)}(?:-\w+)?==(\S+)")
     return next((match[1] for line in lines if (match := pattern.match(line))), "")
 

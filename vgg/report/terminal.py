@@ -116,7 +116,7 @@ def comparison(result: Mapping[str, Any]) -> None:
     for note in notes(result):
         print(printable(note))
     for line in failures(result):
-        _console(stderr=True).print(printable(line, "\n"), style="red")
+        print(f"vgg: {printable(line, chr(10))}", file=sys.stderr)
 
 
 def timings(tables: Iterable[tuple[str, list[str], list[list[str]]]]) -> None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
+from operator import index
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, NamedTuple
@@ -126,6 +127,8 @@ def read(path: Path) -> dict[str, Any]:
     """Read a result of ``vgg bench``; raise ``VGGError`` if the file is none."""
     try:
         result = json.loads(read_text(path, "a result", limits.RESULT))
+        for workload in result["workloads"].values():
+            index(workload["batch"] + workload["macs"])  # lists would be repeated where these are multiplied
         regressions(result, result)
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise VGGError(f"{path}: not a result of vgg bench ({type(error).__name__}: {error})") from error
