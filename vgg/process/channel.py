@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import queue
-import resource
 import signal
 import subprocess
 import threading
@@ -151,6 +150,8 @@ def _violation(error: Exception) -> str:
 
 
 def _fate(code: int) -> str:
+    import resource  # Windows has none
+
     names = [s.name for s in signal.Signals if s == -code]
     scarce = "memory" if resource.getrlimit(resource.RLIMIT_CPU)[1] == resource.RLIM_INFINITY else "memory or CPU time"
     reason = f", as systems do when they have run out of {scarce}" if -code == signal.SIGKILL else ""
