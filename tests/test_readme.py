@@ -20,6 +20,7 @@ ROOT = Path(__file__).parent.parent
 README = (ROOT / "README.md").read_text()
 TABLES = {
     "compare-digits.json": "README.md",
+    "compare-digits.json pairs": "docs/comparing.md",
     "compare-fashion-mnist.json": "README.md",
     "check.json": "docs/conformance.md",
     "check-flax_nnx.json": "plugins/flax_nnx/README.md",

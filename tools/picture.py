@@ -10,7 +10,7 @@ import sys
 from pathlib import Path
 
 NAMES = ("chromium", "chromium-browser", "google-chrome", "chrome")
-WIDTH, HEIGHT = 1160, 1180
+WIDTH, HEIGHT = 1160, 1080
 
 
 def main(page: Path, picture: Path) -> None:
