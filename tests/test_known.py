@@ -90,6 +90,7 @@ def test_a_pattern_stands_for_every_cell_that_it_matches(known: Written) -> None
         ("error = [1e-8, 1e-6]", math.inf, "no kernel", False),
         (NO_KERNEL, math.inf, "ValueError: no kernel for this shape", True),
         (NO_KERNEL, 0.1, "logits: error 1e-1 is over its limit", False),
+        ("match = 'a(.|.)*b'", 0.1, "a" * 40, False),  # nobody can wait for the answer
     ],
 )
 def test_an_entry_says_how_its_cells_fail(

@@ -14,6 +14,7 @@ fails in another way, is a failure. An entry that matches no cell is an error.
 
 from __future__ import annotations
 
+import contextlib
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -69,7 +70,9 @@ class Known:
         """Return whether a failure with that error and reason is the known one."""
         if self.error:
             return self.error[0] <= error <= self.error[1]
-        return _matches(self.match, reason)
+        with contextlib.suppress(TimeoutError):
+            return _matches(self.match, reason)
+        return False
 
 
 def read(path: str, cells: Sequence[tuple[str, str]]) -> dict[tuple[str, str], Known]:

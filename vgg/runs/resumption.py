@@ -92,7 +92,6 @@ def read(place: Path, count: int | None) -> Record:
     its finished runs or its data were changed, when the machine is another, or when ``count`` is too small.
     """
     file = place / NAME
-    check_comparison(place)
     result = read_object(file)
     with within(file):
         contents = _converted(result, _Contents)
