@@ -274,6 +274,16 @@ def test_of_the_users_uv_toml_only_sources_are_heard(tmp_path: Path, monkeypatch
         sources.configuration()
 
 
+def test_a_process_ends_without_a_word_about_the_environments_it_held(tmp_path: Path) -> None:
+    (tmp_path / "bin").mkdir()
+    (tmp_path / "bin" / "python").touch()
+    code = "import sys, pathlib; from vgg.process.building import Environment as E"
+    code += "; E('mine', None, pathlib.Path(sys.argv[1])).hold() or sys.exit('not built')"
+    command = [sys.executable, "-W", "always", "-c", code, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, check=True, cwd=ROOT)
+    assert done.stderr == ""
+
+
 # How they are built
 
 SAFE = "def load(data): ...\n"

@@ -25,6 +25,8 @@ FAULTS = {
 _POINTS = "[vgg.backends]\nmine = my_vgg\n"
 _VARYING = re.compile(r"^(?:time  |FAILED |=+ short test summary| *\d+ (?:passed|failed), ).*\n", re.MULTILINE)
 """Lines that differ from run to run."""
+_LOQUACIOUS = ("CI", "BUILD_NUMBER")
+"""Variables by which pytest's summary repeats whole messages."""
 
 
 def verdict(old: str, new: str) -> str:
@@ -39,7 +41,8 @@ def verdict(old: str, new: str) -> str:
         (info / "entry_points.txt").write_text(_POINTS)
         code = (MINE / "my_vgg.py").read_text(encoding="utf-8")
         Path(folder, "my_vgg.py").write_text(code.replace(old, new) if old else code, encoding="utf-8")
-        environ = {**os.environ, "PYTHONPATH": os.pathsep.join((folder, str(ROOT))), "COLUMNS": "80"}
+        environ = {name: value for name, value in os.environ.items() if name not in _LOQUACIOUS}
+        environ |= {"PYTHONPATH": os.pathsep.join((folder, str(ROOT))), "COLUMNS": "80"}
         command = [sys.executable, "-m", "vgg", "check", "mine", "--spec", "mine.toml", "--jobs", "1"]
         done = subprocess.run(command, env=environ, capture_output=True, text=True, check=False, cwd=MINE)
     if "judged 1 of 1" not in done.stdout:

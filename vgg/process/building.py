@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import csv
 import hashlib
 import os
@@ -208,6 +209,13 @@ def _wrong(file: Path, size: str) -> str:
         return f"{file} is missing"
     got = file.stat().st_size
     return f"{file}: got {got} bytes, wanted {size}" if size and got != int(size) else ""
+
+
+@atexit.register
+def _let_go() -> None:
+    """Close every held lock, which Python would warn of otherwise."""
+    while _HELD:
+        _HELD.popitem()[1].close()
 
 
 def _locked(folder: Path, *, alone: bool = False, wait: bool = False) -> IO[str]:
