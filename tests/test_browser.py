@@ -5,12 +5,12 @@ These tests need Chromium and the extra ``browser``; they run when ``-m browser`
 
 from __future__ import annotations
 
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import chromium
 from pages import BENCH, board, compared
 
 from vgg.report import html
@@ -18,7 +18,6 @@ from vgg.report.page.conformance import KINDS
 from vgg.timing.results import read
 
 pytestmark = pytest.mark.browser
-BROWSERS = ("chromium", "chromium-browser", "google-chrome", "chrome")
 POLICY = "default-src 'none'; style-src 'unsafe-inline'; img-src data:"
 SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
@@ -44,13 +43,8 @@ def results(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
-    from playwright.sync_api import sync_playwright
-
-    path = next(filter(None, map(shutil.which, BROWSERS)))
-    with sync_playwright() as driver:
-        chromium = driver.chromium.launch(executable_path=path, args=["--no-sandbox"])
-        yield chromium
-        chromium.close()
+    with chromium() as started:
+        yield started
 
 
 def opened(browser: Any, address: str, size: str = "desktop", **options: Any) -> tuple[Any, list[str]]:

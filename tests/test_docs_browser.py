@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import subprocess
 import sys
 from collections.abc import Iterator
@@ -10,6 +9,7 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from browsers import chromium
 
 pytestmark = pytest.mark.browser
 ROOT = Path(__file__).parent.parent
@@ -34,10 +34,6 @@ PAGES = (
     "speed",
     "search",
 )
-CHROMIUM = os.environ.get("CHROMIUM")
-"""The path of a browser; without it, that of ``playwright install chromium``."""
-
-
 AXE = {"resultTypes": ["violations"], "preload": False}
 """Options of axe, which would otherwise fetch the style sheets; browsers forbid that for files."""
 
@@ -53,12 +49,8 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def browser() -> Iterator[Any]:
     """A browser without a window."""
-    from playwright.sync_api import sync_playwright
-
-    with sync_playwright() as playwright:
-        opened = playwright.chromium.launch(executable_path=CHROMIUM, args=["--no-sandbox"])
-        yield opened
-        opened.close()
+    with chromium() as started:
+        yield started
 
 
 @pytest.fixture(params=SIZES)
