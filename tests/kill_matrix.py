@@ -2,12 +2,13 @@
 
 ``python tests/kill_matrix.py docs/kill-matrix.md`` writes the whole matrix; with ``--new`` only a second one, of the
 saboteurs that the first does not have; with ``--mutants`` only the section on mutants below both, from the committed
-run of ``tests/mutants.py``.
+run of ``tests/mutants.py``. All of them write ``vgg/conformance/kills.json`` too, which pages show.
 """
 
 from __future__ import annotations
 
 import importlib
+import json
 import sys
 import warnings
 from collections import Counter
@@ -37,6 +38,7 @@ for faults in sorted(Path(__file__).parent.glob("faults_of_*.py")):
 
 
 SINCE = "## Since then"
+KILLS = Path(life_shrinking.__file__).with_name("kills.json")
 
 
 def cells() -> dict[str, Judge]:
@@ -129,8 +131,23 @@ def matrix(document: Path) -> str:
     return document.read_text().partition(mutants_table.HEADING)[0]
 
 
+def kills(text: str) -> dict[str, list[str]]:
+    """For each saboteur in the document's matrices the checks that catch it, the one meant for it first."""
+    found, head = dict[str, list[str]](), list[str]()
+    for line in text.splitlines():
+        name, *cells = [cell.strip() for cell in line.strip("| ").split(" | ")]
+        if name == "saboteur":
+            head = [cell.partition(" ")[0] for cell in cells]
+        elif head and len(cells) == len(head) and not name.startswith("-"):
+            caught = [(check, cell) for check, cell in zip(head, cells, strict=True) if cell != "."]
+            found[name] = [check for check, cell in sorted(caught, key=lambda one: "*" not in one[1])]
+    return found
+
+
 def _write(document: Path, saboteurs: str) -> None:
     write_atomically(document, f"{saboteurs.rstrip()}\n\n{mutants_table.published()}".encode())
+    lines = (f"{json.dumps(name)}: {json.dumps(checks)}" for name, checks in kills(matrix(document)).items())
+    write_atomically(KILLS, ("{\n" + ",\n".join(lines) + "\n}\n").encode())
 
 
 if __name__ == "__main__":

@@ -24,12 +24,20 @@ SIZES = {"desktop": (1280, 900), "phone": (390, 844)}
 
 @pytest.fixture(scope="module")
 def address(tmp_path_factory: pytest.TempPathFactory) -> str:
-    """Return the address of a page of four backends and five seeds, under the strictest policy that it allows."""
+    """Return the address of a page of four backends and five seeds."""
     folder = tmp_path_factory.mktemp("page")
     text = html.page(*compared(folder, ("torch", "tensorflow", "jax", "mxnet"), seeds=5))
-    policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
-    (folder / "report.html").write_text(text.replace("<head>", f"<head>{policy}", 1))
+    (folder / "report.html").write_text(text)
     return (folder / "report.html").as_uri()
+
+
+@pytest.fixture(scope="module")
+def strict(address: str) -> str:
+    """Return the address of the same page under a policy that forbids scripts and whatever is elsewhere."""
+    path = Path(address.removeprefix("file://"))
+    policy = f'<meta http-equiv="Content-Security-Policy" content="{POLICY}">'
+    path.with_name("strict.html").write_text(path.read_text().replace("<head>", f"<head>{policy}", 1))
+    return path.with_name("strict.html").as_uri()
 
 
 @pytest.fixture(scope="module")
@@ -65,6 +73,59 @@ def test_nothing_is_said_asked_for_or_wider_than_the_screen(browser: Any, addres
     page, said = opened(browser, address, size, color_scheme=scheme)
     assert said == []
     assert page.evaluate("document.documentElement.scrollWidth") <= SIZES[size][0]
+
+
+def test_a_policy_that_forbids_scripts_takes_the_sorting_and_nothing_else(browser: Any, strict: str) -> None:
+    page, said = opened(browser, strict)
+    assert len(said) == 1
+    assert "script" in said[0]
+    assert page.locator("th button").count() == 0
+    page.locator(".tabs label").nth(1).click()
+    assert page.locator(".tabbed > .panel-1").first.is_visible()
+
+
+def column(page: Any, table: str, index: int) -> list[str]:
+    """Return the texts of a column of the first such table."""
+    rows = page.locator(table).first.locator("tbody tr")
+    return [row.locator("th, td").nth(index).text_content() for row in rows.all()]
+
+
+def test_a_table_is_sorted_by_the_heading_that_is_pressed(browser: Any, address: str) -> None:
+    page, _ = opened(browser, address)
+    before = column(page, ".layers", 3)
+    heading = page.locator(".layers thead th").nth(3)
+    heading.get_by_role("button").click()
+    assert heading.get_attribute("aria-sort") == "descending"
+    assert column(page, ".layers", 3)[:6] == ["16.8 M", "131 k", "41 k", "4.61 k", "2.3 k", ""]
+    page.keyboard.press("Enter")
+    assert heading.get_attribute("aria-sort") == "ascending"
+    assert column(page, ".layers", 3)[:6] == ["2.3 k", "4.61 k", "41 k", "131 k", "16.8 M", ""]
+    page.keyboard.press("Enter")
+    assert (heading.get_attribute("aria-sort"), column(page, ".layers", 3)) == (None, before)
+
+
+@pytest.mark.parametrize(
+    ("cells", "order"),
+    [
+        (["6e-16 / 1e-12", "exact", "3e-7 / 2e-5", "FAILED", "left out"], [3, 2, 0, 1, 4]),
+        (["3.2 M", "12 k", "900"], [0, 1, 2]),
+        (["1,200", "30", "4"], [0, 1, 2]),
+        (["\N{MINUS SIGN}0.5", "0.25", "-3"], [1, 0, 2]),
+        (["block10.conv1", "block2.conv1"], [0, 1]),
+        (["16\N{MULTIPLICATION SIGN}8", "512\N{MULTIPLICATION SIGN}4"], [1, 0]),
+        (["5%", "40%"], [1, 0]),
+    ],
+)
+def test_cells_are_sorted_as_what_they_say(browser: Any, tmp_path: Path, cells: list[str], order: list[int]) -> None:
+    rows = "".join(f"<tr><td>{cell}</td></tr>" for cell in cells)
+    table = f'<table class="sortable"><thead><tr><th>cell</th></tr></thead><tbody>{rows}</tbody></table>'
+    script = (html.FOLDER / "sort.js").read_text(encoding="utf-8")
+    path = tmp_path / "table.html"
+    path.write_text(f'<meta charset="utf-8">{table}<script>{script}</script>', encoding="utf-8")
+    page, said = opened(browser, path.as_uri())
+    assert said == []
+    page.get_by_role("button").click()
+    assert column(page, "table", 0) == [cells[i] for i in order]
 
 
 @pytest.mark.parametrize("scheme", ["light", "dark"])

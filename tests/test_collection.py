@@ -13,7 +13,7 @@ from vgg import api
 from vgg.cli import main
 from vgg.core.errors import VGGError
 from vgg.report import html
-from vgg.report.page import conformance
+from vgg.report.page import conformance, kills
 from vgg.runs.collection import collect
 
 
@@ -135,6 +135,15 @@ def test_no_run_is_refused() -> None:
 )
 def test_the_verdict_on_a_suite_is_that_of_its_cells(cells: dict[str, Any], word: str, good: bool) -> None:
     assert conformance.verdict(board(**cells))[:2] == (word, good)
+
+
+def test_a_finder_counts_its_faults_and_those_that_no_other_check_finds() -> None:
+    checks = list(dict.fromkeys(found[0] for found in kills.kills().values()))
+    for one in kills.finders(checks):
+        faults = [found for found in kills.kills().values() if one.check in found]
+        assert (one.found, one.alone) == (len(faults), faults.count([one.check])), one.check
+    assert {one.check for one in kills.finders(checks)} == set(checks)
+    assert kills.finders(["no such check"]) == []
 
 
 def test_a_suite_that_was_judged_in_part_is_neither_good_nor_bad() -> None:

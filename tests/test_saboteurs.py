@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterable
 from pathlib import Path
 
 import pytest
-from kill_matrix import cells, checks, heads, killed, matrix
+from kill_matrix import KILLS, cells, checks, heads, killed, kills, matrix
 from sabotage import SABOTEURS, Bench
 
 from vgg import Spec
 from vgg.conformance.suite import given, judged
 from vgg.core.layers import expand, totals
 
+DOCUMENT = Path(__file__).parent.parent / "docs" / "kill-matrix.md"
 ALONE = {saboteur.check: name for name, saboteur in reversed(SABOTEURS.items()) if saboteur.alone}
 """For each check, one that no other may catch; the published matrix has them all."""
 SHARED = {"relay", "round_trip", "trajectory"}
@@ -61,8 +63,7 @@ def test_every_other_check_is_the_only_one_to_catch_some_saboteur() -> None:
 
 def published() -> tuple[list[list[str]], list[list[str]]]:
     """(heads, rows) of both matrices: of a run of all saboteurs, and of one of those that are newer."""
-    text = matrix(Path(__file__).parent.parent / "docs" / "kill-matrix.md")
-    lines = [line.strip("| ").split(" | ") for line in text.splitlines() if line.startswith("|")]
+    lines = [line.strip("| ").split(" | ") for line in matrix(DOCUMENT).splitlines() if line.startswith("|")]
     tables = [line for line in lines if line[0] == "saboteur"]
     return tables, [line for line in lines if line[0] not in ("saboteur", "---")]
 
@@ -71,6 +72,10 @@ def test_the_published_kill_matrix_has_every_saboteur_and_every_check() -> None:
     tables, rows = published()
     assert sorted(row[0] for row in rows) == sorted(SABOTEURS)
     assert tables[-1] == heads()
+
+
+def test_pages_show_the_published_kill_matrix() -> None:
+    assert json.loads(KILLS.read_text()) == kills(matrix(DOCUMENT))
 
 
 def test_in_the_published_kill_matrix_every_saboteur_is_caught_and_some_by_one_check_alone() -> None:

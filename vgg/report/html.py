@@ -1,6 +1,6 @@
 """The HTML page: of a comparison, of one run, of several runs, of the suite's results, and of timings.
 
-One file without a script, which needs no other file and no network. ``vgg.report.page`` makes its parts.
+One file, which needs no other file and no network. ``vgg.report.page`` makes its parts.
 """
 
 from __future__ import annotations
@@ -15,6 +15,8 @@ from ..core.texts import printable, shortened
 from . import HERE, template
 
 FOLDER = HERE / "page"
+OWN = {"style": "style.css", "script": "sort.js"}
+"""The only code of a page: how it looks, and a script that sorts its tables, without which it can be read too."""
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,8 @@ def document(contents: Contents) -> str:
     """Return the HTML text of a page. Raises ``VGGError`` as ``page`` does."""
     from .page import comparison, others
 
-    parts: dict[str, Any] = {"comparison": None, "style": (FOLDER / "style.css").read_text(encoding="utf-8")}
+    own = {name: (FOLDER / file).read_text(encoding="utf-8") for name, file in OWN.items()}
+    parts: dict[str, Any] = {"comparison": None, **own}
     if contents.comparison is not None:
         parts["comparison"] = comparison.parts(contents.comparison, contents.runs)
     parts["timings"] = [others.timing(result) for result in contents.timings]

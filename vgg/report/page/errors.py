@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 from markupsafe import Markup
@@ -26,13 +26,14 @@ SYMBOLS = {
 
 
 class Row(NamedTuple):
-    """One row of the layer table: what the spec says, what each backend gave, and the strip of errors."""
+    """One row of the layer table: what the spec says, what each backend gave, the strip of errors and the largest."""
 
     layer: Layer
     shape: str
     shapes: Mapping[str, str]
     wrong: frozenset[str]
     strip: Markup | None
+    worst: str
 
 
 def rows(table: Sequence[Layer], columns: Mapping[str, Mapping[str, Any]], marks: Mapping[str, Mark]) -> list[Row]:
@@ -66,7 +67,13 @@ def _row(layer: Layer, columns: Mapping[str, Mapping[str, Any]], marks: Mapping[
     errors = {name: (c.get("layer_errors") or {}).get(layer.name, math.nan) for name, c in columns.items()}
     limits = [c["layer_limit"] for c in columns.values() if finite(c.get("layer_limit"))]
     strip = _strip(errors, min(limits, default=1e-12), marks)
-    return Row(layer, shape(layer.output_shape), texts, frozenset(wrong), strip)
+    return Row(layer, shape(layer.output_shape), texts, frozenset(wrong), strip, _worst(errors.values()))
+
+
+def _worst(errors: Iterable[float | None]) -> str:
+    """Return the largest error, by which the table is sorted, as the page's script reads it."""
+    known = [math.inf if value is None else value for value in errors if value is None or finite(value)]
+    return f"{max(known):g}" if known else ""
 
 
 def _strip(errors: Mapping[str, float | None], limit: float, marks: Mapping[str, Mark]) -> Markup | None:

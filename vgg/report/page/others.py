@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from . import conformance as matrix
-from . import timings
+from . import kills, timings
 from .origin import origin
 from .repeating import download
 
@@ -32,6 +32,8 @@ def conformance(result: Mapping[str, Any]) -> dict[str, Any]:
         "good": good,
         "sentences": sentences,
         "families": matrix.families(result),
+        "faults": len(kills.kills()),
+        "finders": kills.finders(list(dict.fromkeys([*(name.split()[0] for name in result["checks"]), "declared"]))),
         "legend": list(matrix.legend()),
         "reasons": matrix.reasons(result),
         "download": download("check.json", result),
