@@ -222,7 +222,7 @@ def test_the_accuracy_of_each_class_is_shown_or_a_dash(tmp_path: Path) -> None:
 def test_an_interval_of_means_is_students() -> None:
     point = intervals.mean({"count": 4, "mean": 10.0, "deviation": 2.0})
     assert point is not None
-    assert [*point] == pytest.approx([10, 10 - 3.18, 10 + 3.18])
+    assert [*point] == pytest.approx([10, 10 - 3.182446, 10 + 3.182446])
     assert intervals.mean({"count": 1, "mean": 10.0, "deviation": None}) is None
 
 

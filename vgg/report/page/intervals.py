@@ -15,29 +15,6 @@ from .palette import Mark, finite, label, listed
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-STUDENT = (
-    12.71,
-    4.30,
-    3.18,
-    2.78,
-    2.57,
-    2.45,
-    2.36,
-    2.31,
-    2.26,
-    2.23,
-    2.20,
-    2.18,
-    2.16,
-    2.14,
-    2.13,
-    2.12,
-    2.11,
-    2.10,
-    2.09,
-)
-"""Two-sided 95 % quantiles of Student's distribution, for 1, 2, ... degrees of freedom."""
-
 
 class Point(NamedTuple):
     """A quantity of one backend; ``low`` and ``high`` are the ends of its interval, None when it has none."""
@@ -56,12 +33,13 @@ class Panel(NamedTuple):
 
 
 def mean(statistics: Mapping[str, Any] | None) -> Point | None:
-    """Return a mean over runs with its 95 % interval, or None when there are fewer than two runs."""
+    """Return a mean over runs with its 95 % interval by Student, or None when there are fewer than two runs."""
+    from scipy.special import stdtrit  # slow to import
+
     if not statistics or statistics["count"] < 2 or not finite(statistics.get("deviation")):
         return None
     middle, count = statistics["mean"], statistics["count"]
-    factor = STUDENT[count - 2] if count - 2 < len(STUDENT) else 2.0
-    half = factor * statistics["deviation"] / math.sqrt(count)
+    half = float(stdtrit(count - 1, 0.975)) * statistics["deviation"] / math.sqrt(count)
     return Point(middle, middle - half, middle + half)
 
 
