@@ -111,11 +111,22 @@ def test_one_round_measures_no_noise() -> None:
         results.check_comparable(result([2.0, 2.0, 2.0]), once)
 
 
-@pytest.mark.parametrize("text", ["", "[]", "{}", '{"workloads": {"a": 1}}', '{"workloads": {}}'])
-def test_what_is_no_result_is_refused(text: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("", "wanted a JSON object"),
+        ("[]", "wanted a JSON object"),
+        ("{}", "not a result of vgg bench"),
+        ('{"workloads": {"a": 1}}', "not a result of vgg bench"),
+        ('{"workloads": {}}', "not a result of vgg bench"),
+    ],
+)
+def test_what_is_no_result_is_refused(
+    text: str, message: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
     (tmp_path / "old.json").write_text(text)
     assert main(["bench", "--compare", str(tmp_path / "old.json")]) == 2
-    assert "not a result of vgg bench" in capsys.readouterr().err
+    assert message in capsys.readouterr().err
 
 
 def test_wrong_numbers_show_beside_the_time() -> None:

@@ -193,16 +193,15 @@ def check_kind(path: Path, wanted: str = "a file") -> None:
 
 
 def read_object(path: Path) -> dict[str, Any]:
-    """Read a file that holds one JSON object. Raises ``VGGError`` for anything else."""
+    """Read a file of results that holds one JSON object. Raises ``VGGError`` for anything else."""
     import json  # slow to import, and few commands need it
 
     from .documents import table
 
     check_kind(path)
+    data = read_bytes(path, "JSON", limits.RESULT)
     try:
-        value = json.loads(path.read_bytes().decode(), object_pairs_hook=table)
-    except OSError as error:
-        raise VGGError(f"{path}: cannot be read ({error.strerror}); put it back") from error
+        value = json.loads(data.decode(), object_pairs_hook=table)
     except (VGGError, ValueError, RecursionError) as error:
         raise mismatch(str(path), f"no JSON ({error})", "a JSON object", "put it back as vgg wrote it") from error
     if not isinstance(value, dict):

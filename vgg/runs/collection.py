@@ -8,9 +8,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from ..core import limits
 from ..core.errors import VGGError, mismatch, within
-from ..core.files import read_bytes, read_object
+from ..core.files import read_object
 from ..core.spec import Spec
 from ..core.texts import one_line
 from ..process.replies import recorded
@@ -50,10 +49,9 @@ class Collection:
     def _add_file(self, path: Path) -> None:
         if not os.path.lexists(path):
             raise mismatch(one_line(path), "nothing there", WANTED)
-        read_bytes(path, "results", limits.RESULT)
         value = read_object(path)
         if "workloads" in value:
-            self.timings.append(timings.read(path))
+            self.timings.append(timings.checked(path, value))
         elif "checks" in value and "judged" in value:
             self.conformance.append(_checked_board(path, value))
         else:

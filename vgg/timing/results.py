@@ -10,9 +10,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, NamedTuple
 
-from ..core import limits
 from ..core.errors import VGGError, mismatch
-from ..core.files import read_text
+from ..core.files import read_object
 
 ENOUGH = 3
 """The least number of rounds for a comparison."""
@@ -125,14 +124,18 @@ def contenders(result: Mapping[str, Any]) -> Iterator[tuple[str, str, str, Mappi
 
 def read(path: Path) -> dict[str, Any]:
     """Read a result of ``vgg bench``; raise ``VGGError`` if the file is none."""
+    return checked(path, read_object(path))
+
+
+def checked(path: Path, result: dict[str, Any]) -> dict[str, Any]:
+    """Return ``result``, read from ``path``; raise ``VGGError`` if it is none of ``vgg bench``."""
     try:
-        result = json.loads(read_text(path, "a result", limits.RESULT))
         for workload in result["workloads"].values():
             index(workload["batch"] + workload["macs"])  # lists would be repeated where these are multiplied
         regressions(result, result)
     except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
         raise VGGError(f"{path}: not a result of vgg bench ({type(error).__name__}: {error})") from error
-    return dict(result)
+    return result
 
 
 def check_comparable(old: Mapping[str, Any], new: Mapping[str, Any]) -> None:
