@@ -59,7 +59,7 @@ def worker(request: pytest.FixtureRequest) -> Iterator[Worker]:
 
 
 def started(name: str, replicas: int = 2, *, launched: bool = False, **variables: str) -> Worker:
-    variables = {**_compiled(), **variables}
+    variables = {**_compiled("float64"), **variables}
     return Worker(registry.find(name), timeout=60, replicas=replicas, variables=variables, launched=launched)
 
 

@@ -77,7 +77,7 @@ KEPT = {
 def numbers(name: str) -> dict[str, bytes]:
     """What a worker computes: a forward pass, gradients, a step with masks of its own and an evaluation, to the bit."""
     arrays: dict[str, Any] = {}
-    with Worker(registry.find(name), variables={"VGG_HASTY": "1"}) as worker:
+    with Worker(registry.find(name), variables={"VGG_HASTY": "float64"}) as worker:
         for dtype in ("float64", "float32"):
             x, y = CASE.images(dtype), CASE.labels()
             worker.build(CASE.spec, CASE.params(dtype), dtype=dtype)

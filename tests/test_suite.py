@@ -246,6 +246,15 @@ def test_workers_of_a_users_own_xdist_start_with_theirs(unthreaded: pytest.Monke
     assert threads(2).items() <= started["variables"].items()
 
 
+@pytest.mark.parametrize(("thorough", "hasty"), [(False, "float64,float32"), (True, "float64")])
+def test_thorough_compiles_learners_in_float32_as_any_other_use_does(
+    thorough: bool, hasty: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vgg.process.client.Worker", lambda _, **options: options)
+    started = cast("dict[str, dict[str, str]]", Board(["torch"], thorough=thorough).start("torch"))
+    assert started["variables"]["VGG_HASTY"] == hasty
+
+
 def test_a_fault_of_one_backend_side_by_side_is_its_own(check: Check) -> None:
     asked = ("-k", "forward-plain-float32-eval")
     status, result, _ = check("oracle", "faulty", "--jobs", "2", *asked, fault="off")

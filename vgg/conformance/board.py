@@ -34,6 +34,7 @@ class Board(Tally):
     timeout: float = 900
     device: str = "cpu"
     replicas: int = 1
+    thorough: bool = False
     seconds: dict[str, float] = field(default_factory=dict)
     frameworks: dict[str, str] = field(default_factory=dict)
     workers: dict[str, Worker] = field(default_factory=dict)
@@ -74,7 +75,7 @@ class Board(Tally):
         entry = registry.find(backend)
         processes = int(os.environ.get("PYTEST_XDIST_WORKER_COUNT", "1"))
         # ``run`` has set the variables of threads already; a user's own pytest-xdist has not.
-        variables = {**_compiled(), **threads(processes)}
+        variables = {**_compiled("float64" if self.thorough else "float64,float32"), **threads(processes)}
         where: dict[str, Any] = {
             "env": self.env,
             "timeout": self.timeout,
@@ -202,15 +203,15 @@ def threads(processes: int) -> dict[str, str]:
     return {name: each for name in names if processes > 1 and name not in os.environ}
 
 
-def _compiled() -> dict[str, str]:
+def _compiled(hasty: str) -> dict[str, str]:
     """Return environment variables that save compile time in JAX, except those that the user has set.
 
     JAX takes seconds to compile each of the suite's small nets, which are the same in every run, so it caches them. It
-    also compiles float64 learners in a third of the time, at the price of slower steps.
+    also compiles learners of the ``hasty`` precisions in a quarter of the time, at the price of slower steps.
     """
     cache = Path(os.environ.get("XDG_CACHE_HOME") or "~/.cache").expanduser() / "vgg" / "jax"
     variables = {"JAX_COMPILATION_CACHE_DIR": str(cache), "JAX_PERSISTENT_CACHE_MIN_COMPILE_TIME_SECS": "0.2"}
-    variables["VGG_HASTY"] = "1"
+    variables["VGG_HASTY"] = hasty
     return {name: value for name, value in variables.items() if name not in os.environ}
 
 

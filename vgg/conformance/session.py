@@ -79,7 +79,7 @@ def _begin(config: pytest.Config) -> None:
     config.stash[KNOWN] = known_failures.read(known, pairs) if known else {}
     where = {name: config.getoption(f"--vgg-{name}") for name in DEFAULTS}
     config.stash[CELLS] = cells
-    config.stash[KEY] = Board([*dict.fromkeys(backends)], required, **where)
+    config.stash[KEY] = Board([*dict.fromkeys(backends)], required, thorough=thorough, **where)
 
 
 def parametrize(metafunc: pytest.Metafunc) -> None:

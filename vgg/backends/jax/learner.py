@@ -163,8 +163,8 @@ class Training:
 def _compiled(training: Training, whole: Sharding) -> tuple[Callable[..., Any], Callable[..., Any]]:
     """Return (step, evaluate) under ``jax.jit``; learners of one network and arithmetic share them."""
     on_cpu = {device.platform for device in whole.device_set} == {"cpu"}
-    # The suite asks for it: it compiles many small nets in float64, each for a few steps.
-    hasty = "VGG_HASTY" in os.environ and on_cpu and training.recipe.dtype == "float64"
+    # The suite asks for it: it compiles many small nets, each for a few steps.
+    hasty = on_cpu and training.recipe.precision in os.environ.get("VGG_HASTY", "").split(",")
     how = {"out_shardings": whole, "compiler_options": hasty_options() if hasty else {}}
     # XLA adds the sums over replicas where the sharded batch meets the whole parameters.
     return jax.jit(training.step, donate_argnums=(0, 1), **how), jax.jit(training.evaluate, **how)
