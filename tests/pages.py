@@ -11,6 +11,7 @@ from typing import Any
 from vgg.core import layers
 from vgg.core.recipe import recipe as named_recipe
 from vgg.core.spec import Spec
+from vgg.runs.evidence import FORWARD
 from vgg.training import data
 
 SPEC = Spec.from_blocks(((1, 4), (1, 8)), input_shape=(1, 8, 8), classes=10, name="tiny")
@@ -62,7 +63,7 @@ def column(name: str, speed: float = 100.0) -> dict[str, Any]:
         "gradient_error": 2e-15,
         "layer_limit": 1e-12,
         "parameter_limit": 1e-12,
-        "layer_errors": {row.name: 1e-15 for row in table},
+        "layer_errors": dict.fromkeys([*(row.name for row in table), FORWARD], 1e-15),
         "parameter_errors": dict.fromkeys(parameters, 2e-15),
     }
 

@@ -6,6 +6,7 @@ import json
 import os
 import shutil
 from collections.abc import Callable
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -18,9 +19,10 @@ from vgg.core import limits
 from vgg.core.recipe import recipe
 from vgg.process import registry
 from vgg.process.registry import Entry
-from vgg.report import rows, terminal
+from vgg.report import html, rows, terminal
 from vgg.runs import compare as comparing
 from vgg.runs import options
+from vgg.runs.collection import collect
 from vgg.runs.options import Setup
 from vgg.runs.train import Stopped
 from vgg.training.checkpoints import alone_in
@@ -208,6 +210,9 @@ def test_a_run_that_fails_is_missing_from_its_pairs_alone(monkeypatch: pytest.Mo
     assert "no luck with seed 1" in three.result["backends"]["fickle"]["failures"]["1"]
     assert {pair["count"] for pair in three.pairs} == {2}
     assert rows.failures(three.result)[0].startswith("fickle, seed 1, failed: ")
+    page = three.report.read_text()
+    assert "fickle with seed 1 failed; the reason is below." in page
+    assert "no luck with seed 1" in page
     assert "(common seeds: 2)" in rows.pair_rows(three.result)[1][0][-1]
     monkeypatch.setenv("VGG_FICKLE", "")
     again = vgg.compare(resume=three.path, progress=False)
@@ -377,13 +382,13 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
     "seed type": (edited("compare.json", lambda c: c.update(seeds=["0", 1])), "at `$.seeds[0]`"),
     "gap": (edited("compare.json", lambda c: c.update(seeds=[0, 2])), "seeds: got [0, 2], wanted integers that follow"),
     "no seed": (edited("compare.json", lambda c: c.update(seeds=[])), "seeds: got "),
-    "other seed": (edited("compare.json", lambda c: c.update(seeds=[5, 6])), "compare.json: backends.oracle: got"),
+    "other seed": (edited("compare.json", lambda c: c.update(seeds=[5, 6])), "backends.oracle: runs: got seed 0"),
     "unknown": (edited("compare.json", lambda c: c["options"]["backends"].append("x")), "unknown backend 'x'"),
     "twice": (edited("compare.json", lambda c: c["options"].update(backends=["oracle"] * 2)), "options.backends: got"),
     "device": (edited("compare.json", lambda c: c["options"].update(device="tpu")), "--device: got 'tpu'"),
     "spec": (
         edited("compare.json", lambda c: c["spec"].update(classes=11)),
-        "run.json: spec.classes: got 10, wanted",
+        "compare.json: backends.oracle: parameters: got ",
     ),
     "recipe": (
         edited("compare.json", lambda c: c["recipe"].update(lr=0.5)),
@@ -408,6 +413,107 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
     "no run": (lambda place: shutil.rmtree(place / RUN), f"{RUN}: not a run directory"),
     "swapped": (swap, "oracle/seed-0/run.json: recipe.seed: got 1, wanted 0"),
 }
+
+
+def deep(*path: Any, value: Any = None) -> Callable[[Path], None]:
+    """Put ``value`` into ``compare.json`` in the place of what is at ``path``."""
+
+    def change(contents: dict[str, Any]) -> None:
+        for part in path[:-1]:
+            contents = contents[part]
+        contents[path[-1]] = value
+
+    return edited("compare.json", change)
+
+
+OF = ("backends", "oracle")
+CONTRADICTIONS: dict[str, Callable[[Path], object]] = {
+    "fewer layers agree": deep(*OF, "layers_agreeing", value=0),
+    "negative layers": deep(*OF, "layers_agreeing", value=-5),
+    "more layers": deep(*OF, "layers", value=999),
+    "parameters": deep(*OF, "parameters", value=1),
+    "a shape": deep(*OF, "shapes", "fc1", value=[1]),
+    "no shapes": deep(*OF, "shapes", value={}),
+    "another place": deep(*OF, "structure_at", value=[1, 5, 5]),
+    "the logits": deep(*OF, "logits_error", value=0.5),
+    "negative logits": deep(*OF, "logits_error", value=-1.0),
+    "no logits": deep(*OF, "logits_error", value=None),
+    "the gradients": deep(*OF, "gradient_error", value=0.5),
+    "a layer": deep(*OF, "layer_errors", "fc1", value=0.5),
+    "a layer beyond numbers": deep(*OF, "layer_errors", "fc1", value=None),
+    "no layers": deep(*OF, "layer_errors", value={}),
+    "a gradient": deep(*OF, "parameter_errors", "fc1.weight", value=0.5),
+    "no gradients": deep(*OF, "parameter_errors", value={}),
+    "nowhere": deep(*OF, "proven_at", value=[]),
+    "a wide limit": deep(*OF, "layer_limit", value=1.0),
+    "no limit": deep(*OF, "layer_limit", value=0.0),
+    "a negative limit": deep(*OF, "parameter_limit", value=-1.0),
+    "a reason": deep(*OF, "reason", value="flatten"),
+    "a run that failed too": deep(*OF, "failures", value={"0": "x"}),
+    "a run without digests": deep(*OF, "digests", value={}),
+}
+"""Edits of a proof or of its runs which the rest of the file denies."""
+WORDS: dict[str, Callable[[Path], object]] = {
+    "a word": deep("pairs", 0, "word", value="different"),
+    "an interval": deep("pairs", 0, "interval", value=[5.0, -5.0]),
+    "a count": deep("pairs", 0, "count", value=-3),
+    "no pairs": deep("pairs", value=[]),
+    "a mean": deep(*OF, "statistics", "test_accuracy", "mean", value=99999.0),
+    "no statistics": deep(*OF, "statistics", value={}),
+}
+"""Edits of what follows from the runs, which ``--resume`` computes anew."""
+
+
+@pytest.mark.parametrize("edit", CONTRADICTIONS)
+def test_a_comparison_that_denies_itself_does_not_go_on(edit: str, both: Path) -> None:
+    CONTRADICTIONS[edit](both)
+    with pytest.raises(VGGError, match=r"compare\.json: backends\.oracle: .*; "):
+        comparing.resume(both, 3, Listener())
+
+
+@pytest.mark.parametrize("edit", CONTRADICTIONS | WORDS)
+def test_a_comparison_that_denies_itself_is_not_shown(edit: str, both: Path) -> None:
+    assert collect([both]).comparison
+    (CONTRADICTIONS | WORDS)[edit](both)
+    with pytest.raises(VGGError, match=r"compare\.json: (backends\.oracle|pairs)[.:].*; "):
+        collect([both])
+
+
+@pytest.mark.parametrize("harm", ["rows", "weights", "no weights", "swapped", "run's recipe", "accuracy", "first"])
+def test_runs_other_than_those_compared_are_not_shown(harm: str, both: Path) -> None:
+    HARMS[harm][0](both)
+    with pytest.raises(VGGError, match=r"compare\.json: "):
+        collect([both])
+
+
+def test_runs_that_stayed_elsewhere_are_named_on_the_page(both: Path) -> None:
+    shutil.rmtree(both / RUN)
+    page = html.document(collect([both]))
+    assert "Not every run directory of oracle is here" in page
+    assert "One network" in page
+
+
+@pytest.mark.parametrize(
+    ("runs", "word", "about"),
+    [
+        (0, None, "no finished run"),
+        (1, "Unfinished", "1 of 4 runs are finished"),
+        (2, "Unfinished", "2 of 4 runs are finished"),
+        (3, "Unfinished", "3 of 4 runs are finished"),
+        (4, "One network", "agree with the float64 oracle"),
+    ],
+)
+def test_a_page_says_how_much_of_a_comparison_is_done(runs: int, word: str | None, about: str, tmp_path: Path) -> None:
+    with suppress(Killed):
+        begun(tmp_path / "both", Listener(f"run {runs + 1} of 4"))
+    if word is None:
+        with pytest.raises(VGGError, match=about):
+            collect([tmp_path / "both"])
+    else:
+        page = html.document(collect([tmp_path / "both"]))
+        assert f"<strong>{word}</strong>" in page
+        assert about in page
+        assert "trains fastest, at" not in page
 
 
 @pytest.mark.parametrize("harm", HARMS)

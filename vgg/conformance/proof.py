@@ -28,6 +28,8 @@ ODD = (104, 136)
 """Sides of an odd input. Five pools leave 3x4, AlexNet's three 2x3; a 1x1 or square map hides the flatten order."""
 ODD_PARAMETERS, ODD_MACS = 100_000_000, 20_000_000_000
 """The most parameters of a model of odd sides, in float64, and the most multiply-adds per image."""
+BATCH = 2
+"""The number of images that the float64 errors are of."""
 UNPROVEN = dict.fromkeys(("layers", "layers_agreeing", "parameters", "logits_error", "gradient_error"))
 DETAILS = ("layer_errors", "parameter_errors")
 Errors = dict[str, float | None]
@@ -50,7 +52,7 @@ def prove(worker: Jobs, spec: Spec) -> dict[str, Any]:
 
 
 def _prove(worker: Jobs, spec: Spec) -> dict[str, Any]:
-    cases = [Case(one, batch=2) for one in (spec, odd(spec)) if one]
+    cases = [Case(one, batch=BATCH) for one in (spec, odd(spec)) if one]
     first, *others = [numbers(worker, case) for case in cases]
     structure = structured(worker, book(spec) or spec)
     reasons = [part.pop("reason") for part in (first, *others, structure)]

@@ -45,7 +45,9 @@ OWN_INPUT = {
 def texts(result: Mapping[str, Any]) -> dict[str, list[str]]:
     """Return ``{row: one text per backend}`` of a comparison, or of one run, which lacks ``ok`` and the proof."""
     rows = _rows_of(result) if "ok" in result else PLACE | TRAINED
-    columns = result["backends"].values()
+    columns, seeds = result["backends"].values(), _seeds(result)
+    if any(len(column.get("runs", ())) not in (0, seeds) for column in columns):
+        rows = {"finished runs": lambda c: f"{len(c['runs'])} of {seeds}"} | rows
     return {row: [text(column) if "facts" in column else "failed" for column in columns] for row, text in rows.items()}
 
 

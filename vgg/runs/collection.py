@@ -16,11 +16,14 @@ from ..process.replies import recorded
 from ..report.html import Contents
 from ..timing import results as timings
 from . import directory
+from .evidence import check_proof, check_runs
+from .record import NAME
 
 WANTED = "a directory of vgg train or vgg compare, or a file of vgg bench or of vgg check --json"
 
-HEAD = ("date", "machine", "vgg", "commit", "spec", "recipe")
-"""What results say about themselves."""
+SOURCE = ("date", "machine", "vgg", "commit")
+HEAD = (*SOURCE, "spec", "recipe")
+"""What results say about themselves: where they come from, and what of."""
 
 
 @dataclass
@@ -37,13 +40,20 @@ class Collection:
         """Add what is at ``path``. Raises ``VGGError`` when that is nothing that vgg has written."""
         if not os.path.isdir(path):  # noqa: PTH112  # it never raises
             self._add_file(path)
-        elif (path / "compare.json").is_file():
+        elif (path / NAME).is_file():
             self._add_comparison(path)
         else:
             self._add_run(path)
 
     def contents(self) -> Contents:
-        """Return the contents of the page. Raises ``VGGError`` when runs are of different networks."""
+        """Return the contents of the page.
+
+        Raises ``VGGError`` when runs are of different networks, and when there is nothing to show.
+        """
+        if self.heads and not self.columns:
+            raise mismatch(
+                str(self.heads[0][0]), "no finished run", "one or more", "vgg compare --resume trains what is left"
+            )
         return Contents(self._comparison() if self.columns else None, self.runs, self.timings, self.conformance)
 
     def _add_file(self, path: Path) -> None:
@@ -58,28 +68,38 @@ class Collection:
             raise mismatch(str(path), "other JSON", WANTED)
 
     def _add_comparison(self, path: Path) -> None:
-        file = path / "compare.json"
+        file = path / NAME
         result = read_object(file)
         _check_head(file, result)
         if not isinstance(result.get("backends"), dict):
             raise mismatch(f"{file}: backends", one_line(result.get("backends")), "a table")
-        self.heads.append((file, result))
+        self._add_head(file, result)
         for name, column in result["backends"].items():
             self._add_column(file, name, name, column, path / name)
+        with within(file):
+            check_runs(path, result)
 
     def _add_run(self, path: Path) -> None:
         run, file = directory.load(path), path / "run.json"
         _check_head(file, run)
         if not run.get("summary") or not run.get("facts"):
             raise mismatch(str(path), "a run that has not finished", "a finished one", "vgg train --resume goes on")
-        self.heads.append((file, run))
+        self._add_head(file, run)
         column = {"facts": run["facts"], **run["summary"]}
         self._add_column(file, path.name, run["backend"], column, path)
 
+    def _add_head(self, file: Path, result: dict[str, Any]) -> None:
+        """Keep what a result says of itself. Raises ``VGGError`` for the same results again."""
+        same = next((str(other) for other, one in self.heads if one == result), None)
+        if same:
+            raise mismatch(str(file), f"the results of {same} again", "other results", "name each once")
+        self.heads.append((file, result))
+
     def _add_column(self, file: Path, name: str, backend: str, column: Any, run: Path) -> None:
         label = next(one for one in _labels(backend, name, file) if one not in self.columns)
-        with within(f"{file}: {one_line(backend)}"):
+        with within(f"{file}: {'backends.' * (file.name == NAME)}{one_line(backend)}"):
             self.columns[label] = {**_checked(column), "backend": backend}
+            check_proof(Spec.from_dict(self.heads[-1][1]["spec"]), self.columns[label])
         if "error" not in column:
             self.runs[label] = run
 
@@ -92,7 +112,8 @@ class Collection:
         if len(self.heads) == 1:
             return {**result, **head, "backends": self.columns}
         proven = any("layers" in column for column in self.columns.values())
-        return {**head, "backends": self.columns, **_verdict(self.columns, proven=proven)}
+        sources = [{"place": file.parent.name, **{name: one.get(name) for name in SOURCE}} for file, one in self.heads]
+        return {**head, "backends": self.columns, **_verdict(self.columns, proven=proven), "sources": sources}
 
 
 def collect(paths: Iterable[Path]) -> Contents:

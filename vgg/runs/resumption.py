@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
-from typing import Any, get_type_hints
+from typing import Any
 
 import msgspec
 from msgspec import Struct, field
@@ -16,18 +16,17 @@ from ..core.recipe import FIELDS as RECIPE_FIELDS
 from ..core.recipe import Recipe
 from ..core.spec import FIELDS as SPEC_FIELDS
 from ..core.spec import Spec
-from ..core.texts import shortened
 from ..process import registry
 from ..process.provenance import provenance
 from ..process.replies import recorded
 from ..process.schema import Count, Facts, Summary
 from ..training.checkpoints import Checkpoints
 from . import directory, options
+from .evidence import DO, check_digests, check_first, check_proof, check_seeds, converted
 from .options import Setup, Task
-from .record import NAME, Record, digests_of
+from .record import NAME, Record
 from .schedule import Schedule, seeds_from
 
-_DO = "put the file back as vgg wrote it"
 _CHANGED = "put it back as it was, or start a new comparison"
 
 
@@ -94,7 +93,7 @@ def read(place: Path, count: int | None) -> Record:
     file = place / NAME
     result = read_object(file)
     with within(file):
-        contents = _converted(result, _Contents)
+        contents = converted(result, _Contents)
         _check_fields(result, contents)
     if count is not None and count < len(contents.seeds):
         raise mismatch("--seeds", count, f"at least {len(contents.seeds)}, those that the comparison has")
@@ -116,41 +115,31 @@ def check_comparison(place: Path) -> None:
         raise VGGError(f"{place}: not a comparison (no {NAME} in it can be read); name one that vgg compare made")
 
 
-def _converted(value: Any, kind: Any) -> Any:
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        raise VGGError(f"{shortened(str(error), 200)}; {_DO}") from error
-
-
 def _check_fields(result: dict[str, Any], contents: _Contents) -> None:
     """Raise ``VGGError`` unless the fields fit one another."""
     names, seeds = contents.options.backends, contents.seeds
     if not names or len(names) != len({*names}) or not {*contents.backends} <= {*names}:
-        raise mismatch("options.backends", names, f"{', '.join(contents.backends)} and others, once each", _DO)
+        raise mismatch("options.backends", names, f"{', '.join(contents.backends)} and others, once each", DO)
     if not 0 < len(seeds) <= limits.SEEDS or seeds != [*range(seeds[0], seeds[0] + len(seeds))]:
-        raise mismatch("seeds", seeds, "integers that follow one another", _DO)
-    for name, column in contents.backends.items():
-        known, got = {*map(str, seeds)}, {*column.runs} | {*column.digests} | {*column.failures}
-        if not got <= known or column.runs.keys() != column.digests.keys():
-            raise mismatch(f"backends.{name}", f"runs {', '.join(sorted(got))}", f"those of {', '.join(known)}", _DO)
+        raise mismatch("seeds", seeds, "integers that follow one another", DO)
+    for name in contents.backends:
+        with within(f"backends.{name}"):
+            check_seeds(result["backends"][name], seeds)
         for seed, summary in result["backends"][name]["runs"].items():
             with within(f"backends.{name}.runs.{seed}"):
                 recorded("train", summary)
         with within(f"backends.{name}"):
-            _check_column(result["backends"][name], str(seeds[0]))
+            _check_column(Spec.from_dict(contents.spec), result["backends"][name], str(seeds[0]))
 
 
-def _check_column(column: dict[str, Any], first: str) -> None:
-    """Raise ``VGGError`` unless a column is that of its first run."""
+def _check_column(spec: Spec, column: dict[str, Any], first: str) -> None:
+    """Raise ``VGGError`` unless a column is that of its first run, and its proof one of ``spec``."""
     if "facts" not in column:
         return
-    _converted(column, _Proven)
+    converted(column, _Proven)
     recorded("facts", column["facts"])
-    summary = column["runs"].get(first, {})
-    for name in get_type_hints(Summary):
-        if column[name] != summary.get(name):
-            raise mismatch(name, column[name], f"{summary.get(name)}, as in the run of seed {first}", _DO)
+    check_first(column, first)
+    check_proof(spec, column)
 
 
 def _schedule(place: Path, contents: _Contents, count: int) -> Schedule:
@@ -159,7 +148,7 @@ def _schedule(place: Path, contents: _Contents, count: int) -> Schedule:
     directory.check_complete("recipe", contents.recipe, RECIPE_FIELDS)
     spec, plan, about = Spec.from_dict(contents.spec), Recipe.from_dict(contents.recipe), contents.options
     if contents.seeds[0] != plan.seed:
-        raise mismatch("seeds", contents.seeds[0], f"{plan.seed}, the recipe's, as the first", _DO)
+        raise mismatch("seeds", contents.seeds[0], f"{plan.seed}, the recipe's, as the first", DO)
     names = tuple(registry.find(name).name for name in about.backends)
     setup = Setup().with_options(msgspec.structs.asdict(about))
     task = Task(spec, plan, *options.read_data(plan, about.data))
@@ -191,10 +180,7 @@ def _check_run(record: Record, name: str, seed: int) -> None:
         written = run["summary"] or {}  # without what the worker measured after it
         summary = {field: value for field, value in column["runs"][str(seed)].items() if field in written}
         _check_equal(file, "summary.", written, summary)
-        got = digests_of(path)
-        for part, digest in column["digests"][str(seed)].items():
-            if got.get(part) != digest:
-                raise mismatch(str(path / part), "a file that was changed", "that of the finished run", _CHANGED)
+        check_digests(path, column["digests"][str(seed)])
 
 
 def _check_equal(file: Path, prefix: str, got: dict[str, Any], wanted: dict[str, Any]) -> None:

@@ -32,12 +32,13 @@ def parts(result: Mapping[str, Any], runs: Mapping[str, Path]) -> dict[str, Any]
     return {
         "result": result,
         "columns": columns,
-        "failures": {name: c["error"] for name, c in result["backends"].items() if "error" in c},
+        "failures": verdicts.failures(result),
         "marks": marks(result["backends"]),
         "title": _title(spec, result),
         "verdict": verdicts.verdict(result, columns),
         "fastest": verdicts.fastest(result, columns),
-        "origin": origin(result),
+        "absent": [name for name, ones in read.items() if _absent(result["backends"][name], ones)],
+        "origins": [f"{one['place']}: {origin(one)}" for one in result.get("sources", ())] or [origin(result)],
         "rows": _rows(result),
         "differences": verdicts.differences(result),
         **_network(spec, columns, marks(result["backends"])),
@@ -46,6 +47,11 @@ def parts(result: Mapping[str, Any], runs: Mapping[str, Path]) -> dict[str, Any]
         **_speed(result, columns, read),
         **_repeating(result, spec, columns),
     }
+
+
+def _absent(column: Mapping[str, Any], read: Sequence[Files]) -> bool:
+    """Return whether a directory of a column's runs is missing."""
+    return len(read) < len(column.get("runs", ())) or not read[0].path.is_dir()
 
 
 def _rows(result: Mapping[str, Any]) -> dict[str, list[str]]:

@@ -19,10 +19,11 @@ class Verdict(NamedTuple):
 
 def verdict(result: Mapping[str, Any], columns: Mapping[str, Mapping[str, Any]]) -> Verdict:
     """Return the verdict on a comparison or on runs. ``columns`` are those that did not fail."""
-    failed = [name for name in result["backends"] if name not in columns]
+    failed, left = [name for name in result["backends"] if name not in columns], _unfinished(result)
     proven = {name: column for name, column in columns.items() if "ok" in column}
     different = [name for name, column in proven.items() if not column["ok"]]
-    sentences = [f"{listed(failed)} failed; the reason is below."] * bool(failed)
+    lost = [name for name in failures(result) if name not in failed]
+    sentences = [f"{listed([*failed, *lost])} failed; the reason is below."] * bool(failed or lost) + left
     sentences += [
         f"{name}: {column['reason'] or 'the structure differs'}." for name, column in proven.items() if not column["ok"]
     ]
@@ -35,9 +36,32 @@ def verdict(result: Mapping[str, Any], columns: Mapping[str, Mapping[str, Any]])
         sentences.append(f"{listed(proven)} {agree} with the float64 oracle in every layer and every gradient.")
     others = [name for name in columns if name not in proven]
     sentences += [f"{listed(others)} was trained by vgg train, which proves nothing."] * bool(others)
-    return Verdict("One network" if whole else "Not one network", whole, [*sentences, *_worst(proven)])
+    word, good = ("Unfinished", None) if whole and left else ("One network" if whole else "Not one network", whole)
+    return Verdict(word, None if whole and lost else good, [*sentences, *_worst(proven)])
 
 
+def failures(result: Mapping[str, Any]) -> dict[str, str]:
+    """Return ``{backend, or backend and seed: reason}`` of what has failed."""
+    reasons = dict[str, str]()
+    for name, column in result["backends"].items():
+        reasons |= {name: column["error"]} if "error" in column else {}
+        later = {} if "error" in column else column.get("failures", {})
+        reasons |= {f"{name} with seed {seed}": error for seed, error in later.items()}
+    return reasons
+
+
+def _unfinished(result: Mapping[str, Any]) -> list[str]:
+    """Return a sentence about the runs of a comparison that are still to be trained, if there are any."""
+    columns = result["backends"]
+    if "options" not in result or not all("runs" in column for column in columns.values()):
+        return []
+    wanted = len(result["options"]["backends"]) * len(result["seeds"])
+    done = sum(len(column["runs"]) for column in columns.values())
+    lost = sum(len(column["failures"]) for column in columns.values())
+    return [f"{done} of {wanted} runs are finished; vgg compare --resume goes on."] * (done + lost < wanted)
+
+
+APART = "Speeds of several results are not ranked: they were not measured in turn, perhaps not on one machine."
 ALONE = "One run proves nothing about other backends: vgg compare does."
 
 
@@ -56,11 +80,14 @@ def _worst(columns: Mapping[str, Mapping[str, Any]]) -> list[str]:
 def fastest(result: Mapping[str, Any], columns: Mapping[str, Mapping[str, Any]]) -> str:
     """Return who trains fastest, by how much and with which interval, or why that cannot be said."""
     rates = {name: _rate(column) for name, column in columns.items() if _rate(column)}
-    if len(rates) < 2:
-        return ""
+    if len(rates) < 2 or "sources" in result:
+        return APART if len(rates) > 1 else ""
     first, second = sorted(rates, key=lambda name: -rates[name])[:2]
     pair = _pair(result, first, second)
     lead = f"{first} trains fastest, at {rates[first]:,.0f} images/s; {second} is next with {rates[second]:,.0f}."
+    if pair and len(result["seeds"]) > 1 and pair["interval"] is None:
+        common = f"They have {pair['count']} seed{'s' * (pair['count'] != 1)} in common"
+        return f"Who trains fastest cannot be told of {first} and {second} yet. {common}; it takes two for an interval."
     if pair is None or pair["interval"] is None:
         return f"{lead} That is one run each, which does not tell whether the difference is more than noise."
     sign = 1 if pair["backends"][0] == first else -1
