@@ -92,8 +92,11 @@ def test_a_wrong_run_is_refused_by_name(tmp_path: Path, name: str) -> None:
         ("[]", "wanted a JSON object"),
         ("{}", "other JSON"),
         ('{"workloads": {"x": 1}}', "not a result of vgg bench"),
-        ('{"judged": {}, "checks": {"a": 1}}', "not a result of vgg check"),
-        ('{"judged": {"t": [1, 1]}, "checks": {"a": {"t": {}}}, "machine": {}, "frameworks": {}}', "lack something"),
+        ('{"judged": {}, "checks": {"a": 1}}', "judged: got {}, wanted the counts"),
+        (
+            '{"judged": {"t": [1, 1]}, "checks": {"a": {"t": {}}}, "machine": {}, "frameworks": {}}',
+            "machine.system: got nothing",
+        ),
     ],
 )
 def test_a_file_of_anything_else_is_refused(tmp_path: Path, text: str, message: str) -> None:

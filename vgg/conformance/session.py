@@ -22,9 +22,9 @@ from . import known as known_failures
 from . import suite
 from .board import Backend, Board
 from .cell import Cell, NotJudgedError
-from .declared import FACTS, NOT_CLAIMED, Fact, measured, needs
+from .declared import FACTS, Fact, measured, needs
 from .plugin import DEFAULTS
-from .tally import DONE, FACT, NOT_DECLARED
+from .tally import DONE, FACT, NOT_CLAIMED, NOT_DECLARED
 
 if TYPE_CHECKING:
     from ..process.client import Jobs
