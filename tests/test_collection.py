@@ -91,7 +91,7 @@ def test_a_wrong_run_is_refused_by_name(tmp_path: Path, name: str) -> None:
     [
         ("[]", "wanted a JSON object"),
         ("{}", "other JSON"),
-        ('{"workloads": {"x": 1}}', "not a result of vgg bench"),
+        ('{"workloads": {"x": 1}}', "x.json: date: got nothing"),
         ('{"judged": {}, "checks": {"a": 1}}', "judged: got {}, wanted the counts"),
         (
             '{"judged": {"t": [1, 1]}, "checks": {"a": {"t": {}}}, "machine": {}, "frameworks": {}}',

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from vgg.core.errors import VGGError
+from vgg.report import html
 from vgg.report.page import conformance
 from vgg.runs.collection import collect
 
@@ -141,3 +142,80 @@ def test_what_was_left_out_or_failed_is_shown_and_is_not_conformant(tmp_path: Pa
         (tmp_path / "check.json").write_text(json.dumps(contents))
         (result,) = collect([tmp_path / "check.json"]).conformance
         assert conformance.verdict(result)[1] is not True
+
+
+COLUMN = ("workloads", "vgg16", "backends", "torch")
+OURS = (*COLUMN, "contenders", "vgg")
+PARITY = (*OURS, "parity")
+BENCH: dict[str, tuple[Edit, str]] = {
+    "a negative time": (put(*OURS, "train", 0, value=-1.0), "vgg.train.0: got -1.0, wanted a number >= "),
+    "a time of zero": (put(*OURS, "infer", 2, value=0), "vgg.infer.2: got 0"),
+    "a NaN": (put(*OURS, "train", 0, value=float("nan")), "vgg.train.0: got nan"),
+    "an infinity": (put(*COLUMN, "ceiling", 1, "flops", value=float("inf")), "torch.ceiling.1.flops: got inf"),
+    "a rate of zero": (put(*COLUMN, "ceiling", 1, "bytes", value=0), "torch.ceiling.1.bytes: got 0"),
+    "a tiny time": (put(*OURS, "train", 0, value=1e-300), "vgg.train.0: got 1e-300"),
+    "a huge integer": (put(*OURS, "train", 0, value=10**400), "vgg.train.0: got an integer of"),
+    "a text as time": (put(*OURS, "train", 0, value="fast"), "vgg.train.0: got fast"),
+    "a round less": (put(*OURS, "train", value=[1.0, 1.0]), "vgg.train: got 2 numbers, wanted 3"),
+    "no times": (put(*OURS, "train", value=[]), "vgg.train: got 0 numbers"),
+    "times of another type": (put(*OURS, "train", value=5), "vgg.train: got 5, wanted a list"),
+    "fewer phases": (drop(*OURS, "infer"), "contenders.zoo: got infer, train, wanted train"),
+    "no training": (drop(*OURS, "train"), "vgg.train: got nothing"),
+    "no parity": (drop(*OURS, "parity"), "vgg.parity: got nothing"),
+    "no parity's ok": (drop(*PARITY, "ok"), "vgg.parity.ok: got nothing"),
+    "an error over its limit": (put(*PARITY, "logits", "error", value=5.0), "vgg.parity.ok: got true"),
+    "no error": (put(*PARITY, "logits", "error", value=None), "vgg.parity.ok: got true"),
+    "a reason": (put(*PARITY, "logits", "reason", value="wrong"), "vgg.parity.ok: got true"),
+    "no logits": (put(*PARITY, value={"ok": True}), "vgg.parity.ok: got true"),
+    "wrong without a reason": (put(*PARITY, "ok", value=False), "vgg.parity.ok: got false"),
+    "a contender of another type": (put(*OURS, value=[]), "contenders.vgg: got []"),
+    "a failure of another type": (put(*OURS, value={"error": 5}), "contenders.vgg.error: got 5"),
+    "an empty failure": (put(*OURS, value={"error": ""}), "contenders.vgg.error: got "),
+    "a failure": (put(*OURS, value={"error": "broke"}), "ok: got true, wanted false, since vgg16 torch vgg failed"),
+    "no vgg": (drop(*OURS), "torch.contenders: got no vgg"),
+    "a column of another type": (put(*COLUMN, value="x"), "backends.torch: got x"),
+    "no ceiling": (put(*COLUMN, "ceiling", value=[]), "torch.ceiling: got 0 numbers, wanted 3"),
+    "no backends": (put(*COLUMN[:3], value={}), "workloads.vgg16.backends: got {}"),
+    "a batch of zero": (put(*COLUMN[:2], "batch", value=0), "workloads.vgg16.batch: got 0"),
+    "a negative batch": (put(*COLUMN[:2], "batch", value=-4), "workloads.vgg16.batch: got -4"),
+    "MACs as a list": (put(*COLUMN[:2], "macs", value=[1]), "workloads.vgg16.macs: got [1]"),
+    "no network": (put(*COLUMN[:2], "spec", value={}), "workloads.vgg16.spec: "),
+    "a network of another type": (put(*COLUMN[:2], "spec", value="vgg16"), "workloads.vgg16.spec: got vgg16"),
+    "a workload of another type": (put(*COLUMN[:2], value=1), "workloads.vgg16: got 1"),
+    "no workloads": (put("workloads", value={}), "workloads: got {}"),
+    "other rounds": (put("rounds", value=5), "train: got 3 numbers, wanted 5"),
+    "rounds of another type": (put("rounds", value="3"), "rounds: got 3"),
+    "another device": (put("device", value="tpu"), "device: got tpu"),
+    "a machine of another type": (put("machine", value=5), "machine: got 5"),
+    "GPUs of another type": (put("machine", "gpus", value=5), "machine.gpus: got 5"),
+    "a date of another type": (put("date", value=None), "date: got None"),
+    "negative memory": (put(*OURS, "peak_bytes", value=-1), "vgg.peak_bytes: got -1"),
+    "a negative start": (put(*OURS, "first_step_seconds", value=-1), "vgg.first_step_seconds: got -1"),
+    "not ok": (put("ok", value=False), "ok: got false"),
+    "costs of another type": (put("ourselves", value=[]), "ourselves: got []"),
+    "a cost less": (put("ourselves", "seconds", "numpy", value=[1.0]), "ourselves.seconds.vgg: got 11 numbers"),
+    "no costs": (put("ourselves", "seconds", value={}), "ourselves.seconds.vgg: got nothing"),
+    "a negative share": (put("ourselves", "seam", "torch", value=-1.0), "ourselves.seam.torch: got -1.0"),
+    "imports of another type": (put("ourselves", "imported", value=5), "ourselves.imported: got 5"),
+}
+
+
+@pytest.mark.parametrize("edit", BENCH)
+def test_timings_that_deny_themselves_are_refused(edit: str, tmp_path: Path) -> None:
+    change, wanted = BENCH[edit]
+    message = refusal(tmp_path, "bench-cpu.json", change)
+    assert is_whole(message, tmp_path / "bench-cpu.json")
+    assert wanted in message
+
+
+def test_timings_of_a_round_and_of_what_failed_are_shown(tmp_path: Path) -> None:
+    contents = loaded("bench-cpu.json")
+    contents["rounds"], contents["ok"], contents["ourselves"]["seam"]["torch"] = 1, False, 0
+    for workload in contents["workloads"].values():
+        for column in workload["backends"].values():
+            column["ceiling"] = column["ceiling"][:1]
+            for one in column["contenders"].values():
+                one.update({phase: one[phase][:1] for phase in ("train", "infer") if phase in one})
+    put(*OURS, value={"error": "broke"})(contents)
+    (tmp_path / "bench.json").write_text(json.dumps(contents))
+    assert "failed: broke" in html.document(collect([tmp_path / "bench.json"]))

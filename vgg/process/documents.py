@@ -14,6 +14,7 @@ import msgspec
 from msgspec import Struct, field
 
 from ..core.errors import VGGError, mismatch
+from ..core.spec import Spec
 from ..core.texts import one_line
 from .schema import Count
 
@@ -77,6 +78,14 @@ def _mistyped(value: Any, where: str, text: str, path: str) -> VGGError:
 
 def _in_words(kind: str) -> str:
     return " or ".join(_NAMES.get(name, name) for name in kind.split(" | "))
+
+
+def check_spec(value: Any, where: str = "") -> None:
+    """Raise ``VGGError`` unless ``value``, in a table at ``where``, is a network."""
+    try:
+        Spec.from_dict(value)
+    except VGGError as error:
+        raise VGGError(f"{where}{': ' * bool(where)}{error}; {DO}") from error
 
 
 def check_numbers(value: Any) -> None:
