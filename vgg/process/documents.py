@@ -19,7 +19,7 @@ from ..core.texts import one_line
 from .schema import Count
 
 DO = "put the file back as vgg wrote it, or make it again"
-LARGEST = 1 << 63
+LARGEST = 1 << 64
 """Integers of a document are smaller than this."""
 _NAMES = {
     "object": "a table",
