@@ -420,7 +420,8 @@ def report(runs: str | Path | Iterable[str | Path], *, out: str | Path = "report
         raise mismatch("vgg report", "no RUN", "one or more")
     place = files.path_of("--out", out)
     outputs.check_output("--out", place, outputs.PAGE)
-    text = html.checked_document(collect(files.path_of("RUN", run) for run in several))
+    places = [files.path_of("RUN", run) for run in several]
+    text = html.checked_document(collect(places), places)
     files.write_atomically(place, text.encode())
     return place
 

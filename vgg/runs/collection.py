@@ -18,6 +18,7 @@ from ..report.html import Contents
 from ..timing import results as timings
 from . import directory
 from .evidence import check_proof, check_runs
+from .heads import check_head
 from .record import NAME
 
 WANTED = "a directory of vgg train or vgg compare, or a file of vgg bench or of vgg check --json"
@@ -72,9 +73,7 @@ class Collection:
     def _add_comparison(self, path: Path) -> None:
         file = path / NAME
         result = read_object(file)
-        _check_head(file, result)
-        if not isinstance(result.get("backends"), dict):
-            raise mismatch(f"{file}: backends", one_line(result.get("backends")), "a table")
+        check_head(file, result, several=True)
         self._add_head(file, result)
         for name, column in result["backends"].items():
             self._add_column(file, name, name, column, path / name)
@@ -83,7 +82,7 @@ class Collection:
 
     def _add_run(self, path: Path) -> None:
         run, file = directory.load(path), path / RUN
-        _check_head(file, run)
+        check_head(file, run, several=False)
         if not run.get("summary") or not run.get("facts"):
             raise mismatch(str(path), "a run that has not finished", "a finished one", "vgg train --resume goes on")
         self._add_head(file, run)
@@ -163,15 +162,3 @@ def _checked(column: Any) -> dict[str, Any]:
     if "facts" not in column:
         raise mismatch("column", "no facts", "facts, as vgg wrote them")
     return {**column, **recorded("train", column), "facts": recorded("facts", column["facts"])}
-
-
-def _check_head(file: Path, result: Mapping[str, Any]) -> None:
-    """Raise ``VGGError`` unless a result says where it comes from, and of which network and recipe it is."""
-    kinds = {"date": str, "vgg": str, "machine": dict, "recipe": dict, "spec": dict}
-    for name, kind in kinds.items():
-        if not isinstance(result.get(name), kind):
-            raise mismatch(f"{file}: {name}", one_line(result.get(name)), "what vgg wrote there")
-    if not {"system", "cpu", "cores"} <= result["machine"].keys():
-        raise mismatch(f"{file}: machine", one_line(result["machine"]), "system, cpu and cores")
-    with within(file):
-        Spec.from_dict(result["spec"])
