@@ -9,7 +9,10 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from pages import BENCH as BENCH_FILE
+from pages import FACTS, SUMMARY, compared, result, written
 
+from vgg import api
 from vgg.core.errors import VGGError
 from vgg.report import html
 from vgg.report.page import conformance
@@ -179,7 +182,9 @@ BENCH: dict[str, tuple[Edit, str]] = {
     "a batch of zero": (put(*COLUMN[:2], "batch", value=0), "workloads.vgg16.batch: got 0"),
     "a negative batch": (put(*COLUMN[:2], "batch", value=-4), "workloads.vgg16.batch: got -4"),
     "MACs as a list": (put(*COLUMN[:2], "macs", value=[1]), "workloads.vgg16.macs: got [1]"),
-    "no network": (put(*COLUMN[:2], "spec", value={}), "workloads.vgg16: spec: got "),
+    "no network": (put(*COLUMN[:2], "spec", value={}), "workloads.vgg16.spec.input_shape: got nothing"),
+    "no input": (drop(*COLUMN[:2], "spec", "input_shape"), "workloads.vgg16.spec.input_shape: got nothing"),
+    "another network": (put(*COLUMN[:2], "spec", "blocks", value=5), "workloads.vgg16.spec: blocks: got 5"),
     "a network of another type": (put(*COLUMN[:2], "spec", value="vgg16"), "workloads.vgg16.spec: got vgg16"),
     "a workload of another type": (put(*COLUMN[:2], value=1), "workloads.vgg16: got 1"),
     "no workloads": (put("workloads", value={}), "workloads: got {}"),
@@ -219,3 +224,84 @@ def test_timings_of_a_round_and_of_what_failed_are_shown(tmp_path: Path) -> None
     put(*OURS, value={"error": "broke"})(contents)
     (tmp_path / "bench.json").write_text(json.dumps(contents))
     assert "failed: broke" in html.document(collect([tmp_path / "bench.json"]))
+
+
+HEADS: dict[str, tuple[Edit, str]] = {
+    "a date of another type": (put("date", value=5), "date: got 5"),
+    "no version": (drop("vgg"), "vgg: got nothing"),
+    "a commit of another type": (put("commit", value={}), "commit: got {}"),
+    "a machine of another type": (put("machine", value="x"), "machine: got x"),
+    "no cores": (drop("machine", "cores"), "machine.cores: got nothing"),
+    "GPUs of another type": (put("machine", "gpus", value="x"), "machine.gpus: got x"),
+    "a network of another type": (put("spec", value=[]), "spec: got []"),
+    "no network": (put("spec", value={}), "spec: spec: got "),
+    "a recipe of another type": (put("recipe", value="quick"), "recipe: got quick"),
+    "a batch of another type": (put("recipe", "batch_size", value="x"), "recipe.batch_size: got 'x'"),
+    "a NaN": (put("recipe", "lr", value=float("nan")), "recipe.lr: got nan"),
+}
+COMPARISONS = HEADS | {
+    "backends of another type": (put("backends", value=[]), "backends: got []"),
+    "a column of another type": (put("backends", "torch", value=5), "got 5"),
+    "seeds of another type": (put("seeds", value=5), "seeds: got 5"),
+    "a seed of another type": (put("seeds", value=["x"]), "seeds.0: got x"),
+    "options of another type": (put("options", value=5), "options: got 5"),
+    "options without backends": (put("options", value={}), "options.backends: got nothing"),
+    "no seeds beside options": (lambda c: c.update(options={"backends": []}, seeds=[]), "seeds: got none"),
+    "pairs of another type": (put("pairs", value={}), "pairs: got {}"),
+    "a pair of another type": (put("pairs", value=[5]), "pairs.0: got 5"),
+    "a pair of nothing": (put("pairs", value=[{}]), "pairs.0.backends: got nothing"),
+    "ok of another type": (put("ok", value="yes"), "ok: got yes"),
+}
+
+
+@pytest.mark.parametrize("edit", COMPARISONS)
+def test_a_comparison_with_another_head_is_refused(edit: str, tmp_path: Path) -> None:
+    change, wanted = COMPARISONS[edit]
+    contents = copy.deepcopy(compared(tmp_path / "both")[0])
+    change(contents)
+    (tmp_path / "both" / "compare.json").write_text(json.dumps(contents))
+    with pytest.raises(VGGError, match=r"compare\.json: .*got .*, wanted ") as error:
+        collect([tmp_path / "both"])
+    assert wanted in str(error.value)
+
+
+@pytest.mark.parametrize("edit", HEADS)
+def test_a_run_with_another_head_is_refused(edit: str, tmp_path: Path) -> None:
+    change, field = HEADS[edit][0], HEADS[edit][1].split(":")[0].split(".")[0]
+    written(tmp_path / "one", steps=8)
+    head = {name: value for name, value in result([]).items() if name not in ("backends", "ok")}
+    contents = copy.deepcopy({**head, "backend": "jax", "facts": FACTS, "summary": SUMMARY})
+    change(contents)
+    (tmp_path / "one" / "run.json").write_text(json.dumps(contents))
+    with pytest.raises(VGGError, match=rf"run\.json: {field}[.:].*got .*, wanted "):
+        collect([tmp_path / "one"])
+
+
+@pytest.mark.parametrize(
+    ("name", "contents", "message"),
+    [
+        ("compare.json", {"backends": {}}, "got the compare.json of a directory, wanted the directory itself"),
+        ("both.json", {"backends": {}}, "; put it into a directory as compare.json, and name that"),
+        ("run.json", {"backend": "jax", "recipe": {}}, "got the run.json of a directory, wanted the directory itself"),
+    ],
+)
+def test_a_file_of_a_directory_is_shown_by_naming_that(
+    name: str, contents: dict[str, Any], message: str, tmp_path: Path
+) -> None:
+    (tmp_path / name).write_text(json.dumps(contents))
+    with pytest.raises(VGGError) as error:
+        collect([tmp_path / name])
+    assert message in str(error.value)
+    assert (f"; vgg report {tmp_path}" in str(error.value)) is (name != "both.json")
+
+
+def test_results_are_to_be_named_one_by_one_where_there_are_several(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fails(_: object) -> str:
+        return str(1 // 0)
+
+    monkeypatch.setattr(html, "document", fails)
+    for places, do in (([BENCH_FILE], "make it again with this version"), ([BENCH_FILE] * 2, "name them one by one")):
+        with pytest.raises(VGGError, match=rf"bench-cpu\.json: cannot be shown \(ZeroDivisionError.*; {do}"):
+            api.report(places, out=tmp_path / "page.html")

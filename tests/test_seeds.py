@@ -385,7 +385,17 @@ HARMS: dict[str, tuple[Callable[[Path], object], str]] = {
     "other seed": (edited("compare.json", lambda c: c.update(seeds=[5, 6])), "backends.oracle: runs: got seed 0"),
     "unknown": (edited("compare.json", lambda c: c["options"]["backends"].append("x")), "unknown backend 'x'"),
     "twice": (edited("compare.json", lambda c: c["options"].update(backends=["oracle"] * 2)), "options.backends: got"),
-    "device": (edited("compare.json", lambda c: c["options"].update(device="tpu")), "--device: got 'tpu'"),
+    "device": (
+        edited("compare.json", lambda c: c["options"].update(device="tpu")),
+        "compare.json: options.device: got 'tpu'",
+    ),
+    "timeout": (
+        edited("compare.json", lambda c: c["options"].update(timeout=-1)),
+        "compare.json: options.timeout: got -1.0, wanted a number of seconds > 0",
+    ),
+    "a run less": (column(lambda c: c["runs"].pop("1")), "digests: got 0, 1, wanted 0, the seeds of the runs; put"),
+    "first run less": (column(lambda c: c["runs"].pop("0")), "digests: got 0, 1, wanted 1, the seeds of the runs; put"),
+    "a NaN": (column(lambda c: c.update(logits_error=float("nan"))), "backends.oracle.logits_error: got nan, wanted"),
     "spec": (
         edited("compare.json", lambda c: c["spec"].update(classes=11)),
         "compare.json: backends.oracle: parameters: got ",
@@ -449,6 +459,7 @@ CONTRADICTIONS: dict[str, Callable[[Path], object]] = {
     "no limit": deep(*OF, "layer_limit", value=0.0),
     "a negative limit": deep(*OF, "parameter_limit", value=-1.0),
     "a reason": deep(*OF, "reason", value="flatten"),
+    "not ok": deep(*OF, "ok", value=False),
     "a run that failed too": deep(*OF, "failures", value={"0": "x"}),
     "a run without digests": deep(*OF, "digests", value={}),
 }
@@ -462,6 +473,29 @@ WORDS: dict[str, Callable[[Path], object]] = {
     "no statistics": deep(*OF, "statistics", value={}),
 }
 """Edits of what follows from the runs, which ``--resume`` computes anew."""
+
+
+@pytest.mark.parametrize("make", [Path.touch, lambda path: path.symlink_to("nowhere")])
+@pytest.mark.parametrize("name", ["aside", ".oracle.moving"])
+def test_what_stands_where_a_folder_belongs_is_to_be_moved(
+    name: str, make: Callable[[Path], object], tmp_path: Path
+) -> None:
+    place = tmp_path / "both"
+    with pytest.raises(Killed):
+        begun(place, Listener("run 1 of 4"))
+    make(place / name)
+    with pytest.raises(VGGError) as refusal:
+        comparing.resume(place, None, Listener())
+    assert (
+        str(refusal.value) == f"{place / name}: got something else, wanted a directory, or nothing; move it elsewhere"
+    )
+
+
+def test_another_network_is_named_on_standard_error(both: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    for path, value in (("ok", False), ("reason", "structure: 0 of 8 layers")):
+        deep(*OF, path, value=value)(both)
+    assert main(["compare", "--resume", str(both)]) == 1
+    assert "vgg: oracle is another network: structure: 0 of 8 layers" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("edit", CONTRADICTIONS)

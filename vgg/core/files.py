@@ -192,6 +192,12 @@ def check_kind(path: Path, wanted: str = "a file") -> None:
         raise mismatch(str(path), _kind(mode), wanted, "move it elsewhere")
 
 
+def check_folder(path: Path) -> None:
+    """Raise ``VGGError`` when something is at ``path`` that is no directory, so that none can be made there."""
+    if os.path.lexists(path) and not os.path.isdir(path):  # noqa: PTH112  # it never raises
+        raise mismatch(str(path), "something else", "a directory, or nothing", "move it elsewhere")
+
+
 def read_object(path: Path) -> dict[str, Any]:
     """Read a file of results that holds one JSON object. Raises ``VGGError`` for anything else."""
     import json  # slow to import, and few commands need it

@@ -80,12 +80,12 @@ def _in_words(kind: str) -> str:
     return " or ".join(_NAMES.get(name, name) for name in kind.split(" | "))
 
 
-def check_spec(value: Any, where: str = "") -> None:
-    """Raise ``VGGError`` unless ``value``, in a table at ``where``, is a network."""
+def check_spec(value: Any, where: str) -> None:
+    """Raise ``VGGError`` unless ``value``, the field ``where``, is a network."""
     try:
         Spec.from_dict(value)
     except VGGError as error:
-        raise VGGError(f"{where}{': ' * bool(where)}{error}; {DO}") from error
+        raise VGGError(f"{where}: {error}; {DO}") from error
 
 
 def check_numbers(value: Any) -> None:

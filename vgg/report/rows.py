@@ -23,7 +23,9 @@ TRAINED: Rows = {
     "test accuracy": lambda c: _over_seeds(c, "test_accuracy", ".4f"),
     "images/s": lambda c: _over_seeds(c, "images_per_second", ".0f"),
     "compile time": lambda c: "" if c["compile_seconds"] is None else f"{c['compile_seconds']:.1f} s",
-    "time in no step, evaluation or checkpoint": lambda c: f"{c['shares']['other']:.1%}" if "shares" in c else "-",
+    "time in no step, evaluation or checkpoint": lambda c: (
+        f"{c['shares']['other']:.1%}" if "other" in c.get("shares", ()) else "-"
+    ),
     "peak memory, host": lambda c: size(c["peak_bytes"]),
 }
 PLACE: Rows = {
@@ -100,12 +102,13 @@ def notes(result: Mapping[str, Any]) -> list[str]:
 
 
 def failures(result: Mapping[str, Any]) -> list[str]:
-    """Return one line or more about each run of a comparison that has failed."""
+    """Return one line or more about each run of a comparison that has failed, and each other network."""
     lines = []
     for name, column in result["backends"].items():
         errors = column.get("failures", {}) if _seeds(result) > 1 else {}
         lines += [f"{name}, seed {seed}, failed: {error}" for seed, error in errors.items()]
         lines += [f"{name} failed: {column['error']}"] if "error" in column and not errors else []
+        lines += [f"{name} is another network: {column['reason']}"] if column.get("reason") else []
     return lines
 
 

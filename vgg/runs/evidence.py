@@ -30,8 +30,13 @@ FORWARD = "logits of forward()"
 
 
 def check_proof(spec: Spec, column: Mapping[str, Any]) -> None:
-    """Raise ``VGGError`` when a backend's column is called proven and its numbers are not those of a proof."""
+    """Raise ``VGGError`` when a backend's column is called proven and its numbers are not those of a proof.
+
+    One that is called another network says why.
+    """
     if not column.get("ok"):
+        if "facts" in column and column.get("ok") is False and not column.get("reason"):
+            raise mismatch("ok", "false", "true, or a reason why it is another network", DO)
         return
     if column.get("reason"):
         raise mismatch("reason", one_line(column["reason"]), "none, since ok is true", DO)

@@ -52,7 +52,7 @@ def check_head(file: Path, result: Mapping[str, Any], *, several: bool) -> None:
     with within(file):
         check_numbers(result)
         head = converted(result, _Comparison if several else _Head)
-        check_spec(head.spec)
+        check_spec(head.spec, "spec")
         _check_recipe(head.recipe)
         if several and not head.seeds and (head.options or head.pairs):
             raise mismatch("seeds", "none", "the seeds of the runs", DO)

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import os
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -148,14 +151,25 @@ def _schedule(place: Path, contents: _Contents, count: int) -> Schedule:
     """Return the schedule that ``compare.json`` describes, with ``count`` seeds."""
     directory.check_complete("spec", contents.spec, SPEC_FIELDS)
     directory.check_complete("recipe", contents.recipe, RECIPE_FIELDS)
-    spec, plan, about = Spec.from_dict(contents.spec), Recipe.from_dict(contents.recipe), contents.options
+    about = contents.options
+    with _of_file():
+        spec, plan = Spec.from_dict(contents.spec), Recipe.from_dict(contents.recipe)
+        setup = Setup().with_options(msgspec.structs.asdict(about))
     if contents.seeds[0] != plan.seed:
         raise mismatch("seeds", contents.seeds[0], f"{plan.seed}, the recipe's, as the first", DO)
     names = tuple(registry.find(name).name for name in about.backends)
-    setup = Setup().with_options(msgspec.structs.asdict(about))
     task = Task(spec, plan, *options.read_data(plan, about.data))
     options.check_fit(spec, plan, task.dataset)
     return Schedule(place, names, seeds_from(plan.seed, count), task, setup)
+
+
+@contextmanager
+def _of_file() -> Iterator[None]:
+    """Let every ``VGGError`` of the block name the field of the file, not the option that sets it, and what to do."""
+    try:
+        yield
+    except VGGError as error:
+        raise VGGError(f"{re.sub('^--', 'options.', str(error))}; {DO}") from error
 
 
 def _check_machine(file: Path, machine: _Machine) -> None:

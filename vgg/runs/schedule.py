@@ -12,7 +12,7 @@ import numpy as np
 
 from ..core import limits
 from ..core.errors import VGGError, mismatch
-from ..core.files import unwritable
+from ..core.files import check_folder, unwritable
 from ..process import registry
 from ..training.checkpoints import Checkpoints, alone_in
 from ..training.fingerprint import digest
@@ -74,6 +74,7 @@ class Schedule:
         """
         for name in self.names:
             run, moving = self.place / name, self._moving(name)
+            check_folder(moving)
             try:
                 if len(self.seeds) > 1 and os.path.lexists(run / "run.json"):
                     moving.mkdir(exist_ok=True)
@@ -90,12 +91,13 @@ class Schedule:
         """Move what an unfinished run without a checkpoint left to the folder ``aside``, and return where it is now.
 
         Return None when it left nothing, or a checkpoint to go on from. Raises ``VGGError`` when it cannot be moved,
-        or another process is using it.
+        something else is called ``aside``, or another process is using it.
         """
         path = self.path(name, seed)
         if not os.path.lexists(path) or Checkpoints(path, 0).paths():
             return None
         names = (self.place / ASIDE / f"{name}-seed-{seed}-{number}" for number in range(1, limits.COUNT))
+        check_folder(self.place / ASIDE)
         target = next(one for one in names if not os.path.lexists(one))
         with alone_in(path):
             try:

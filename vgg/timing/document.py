@@ -30,8 +30,12 @@ class _Result(Origin, kw_only=True):
     regressions: list[str] = field(default_factory=list)
 
 
+class _Spec(Struct):
+    input_shape: list[Number]
+
+
 class _Workload(Struct):
-    spec: dict[str, Any]
+    spec: _Spec
     batch: Annotated[int, Meta(ge=1, le=limits.BATCH)]
     macs: Number
     backends: Annotated[dict[str, Any], Meta(min_length=1)]
@@ -85,7 +89,7 @@ def check(result: Mapping[str, Any]) -> None:
     for name, value in contents.workloads.items():
         where = f"workloads.{one_line(name)}"
         workload = converted(value, _Workload, where)
-        check_spec(workload.spec, where)
+        check_spec(value["spec"], f"{where}.spec")
         for backend, column in workload.backends.items():
             _check_column(f"{where}.backends.{one_line(backend)}", column, contents.rounds)
     if "ourselves" in result:
