@@ -331,7 +331,7 @@ def check(
     if "known" in settings:
         known_failures.entries(settings["known"])  # pytest would print the error in its own way
     if "junit" in settings:
-        files.check_file("--junit", settings["junit"])
+        files.check_file("--junit", settings["junit"], files.JUNIT)
     page, select = _html(html), None if select is None else _expression(text("-k", select, limits.VALUE))
     arguments = _pytest_options(settings, names, select, thorough=boolean("--thorough", thorough))
     status, outcomes = run(arguments, _jobs(**_counts(jobs=(jobs, 1, limits.COUNT)), settings=settings, names=names))
@@ -406,7 +406,7 @@ def report(runs: str | Path | Iterable[str | Path], *, out: str | Path = "report
 
     Each of ``runs`` is the directory of a run of ``vgg train`` or of a comparison, or a JSON file with the result of
     ``vgg bench`` or of ``vgg check --json``. Runs and comparisons must be of one network. ``out`` is the file of the
-    page, which is replaced if it is there.
+    page, which replaces another page, and no other file.
 
     Raises ``VGGError`` when one of ``runs`` is none of these or cannot be shown, and when ``out`` cannot be written.
     """
@@ -417,7 +417,7 @@ def report(runs: str | Path | Iterable[str | Path], *, out: str | Path = "report
     if not several:
         raise mismatch("vgg report", "no RUN", "one or more")
     place = files.path_of("--out", out)
-    files.check_file("--out", place)
+    files.check_file("--out", place, files.PAGE)
     text = html.checked_document(collect(files.path_of("RUN", run) for run in several))
     files.write_atomically(place, text.encode())
     return place
@@ -436,7 +436,7 @@ def _html(path: str | Path | None) -> Path | None:
     if path is None:
         return None
     place = files.path_of("--html", path)
-    files.check_file("--html", place)
+    files.check_file("--html", place, files.PAGE)
     return place
 
 

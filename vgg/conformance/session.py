@@ -69,7 +69,7 @@ def _begin(config: pytest.Config) -> None:
     backends = [registry.find(name).name for name in config.getoption("--vgg-backend")] or [*registry.own_names()]
     path, report = config.getoption("--vgg-spec"), config.getoption("--vgg-json")
     if report:
-        files.check_file("--vgg-json", files.path_of("--vgg-json", report))
+        files.check_file("--vgg-json", files.path_of("--vgg-json", report), files.SUITE)
     examples, seed = config.getoption("--vgg-examples") or suite.EXAMPLES, config.getoption("--vgg-seed")
     thorough = config.getoption("--vgg-thorough")
     cells = suite.given(Spec.load(path)) if path else suite.cells(examples, thorough=thorough, seed=seed)
