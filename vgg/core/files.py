@@ -138,8 +138,11 @@ def check_file(option: str, path: Path, kind: str | None = None) -> None:
 
 
 def _replaceable(path: Path, kind: str) -> bool:
-    with opened(path) as file:
-        start = file.read(1000)
+    try:
+        with opened(path) as file:
+            start = file.read(1000)
+    except OSError:  # what cannot be read is no such file
+        return False
     return not start or bool(KINDS_WRITTEN[kind].match(start))
 
 
