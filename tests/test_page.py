@@ -188,6 +188,32 @@ def test_filters_before_training_are_those_that_runs_begin_with() -> None:
     assert pictures.initial_filters(SPEC, recipe | {"init_from": "other.safetensors"}) is None
 
 
+def test_the_images_of_mistakes_come_from_the_package(tmp_path: Path) -> None:
+    page = html.page(*compared(tmp_path))
+    assert page.count('alt="image of ') == 2
+    assert "The test images are not on this machine" not in page
+
+
+@pytest.mark.parametrize("name", ["digits", "synthetic"])
+def test_datasets_without_files_are_on_every_machine(name: str) -> None:
+    assert pictures.test_set({"dataset": name}, {}) is not None
+
+
+def test_images_are_looked_for_where_a_run_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def load(name: str, folder: Any, say: Any) -> Any:
+        asked.append(folder)
+        raise VGGError("nothing there")
+
+    monkeypatch.setattr("vgg.training.data.load", load)
+    monkeypatch.setenv("VGG_DATA", "/of/variable")
+    (tmp_path / "run.json").write_text('{"data": "/of/run"}')
+    assert pictures.test_set({"dataset": "fashion-mnist"}, {"torch": tmp_path}) is None
+    assert asked[:2] == ["/of/run", "/of/variable"]
+    assert None not in asked
+
+
 def test_mistakes_of_other_images_are_not_shown() -> None:
     tests = np.zeros((2, 1, 4, 4), np.uint8), np.array([0, 1]), ("a", "b")
     right = {"image": 1, "label": "b", "predicted": "a", "probability": 0.9}
@@ -297,6 +323,8 @@ def test_a_check_of_files_draws_nothing(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_huge_metrics_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contents, runs = compared(tmp_path)
+    for run in runs.values():
+        (run / "evaluation.json").unlink()
     monkeypatch.setattr("vgg.core.limits.RESULT", 100)
     with pytest.raises(BackendError, match="it has more than 100 bytes"):
         html.check(contents, runs)
@@ -334,6 +362,32 @@ def test_markup_in_files_is_text(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)" in page
     assert page.count("<script") == 1
     assert f"<script>{(html.FOLDER / 'sort.js').read_text()}</script>" in page
+
+
+RAW = [
+    chr(c) for c in (0, 7, 9, 13, 27, 127, 0x85, 0x9B, 0x200B, *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xD800)
+]
+"""Characters that end a line, turn the direction of texts, or are obeyed by what shows them."""
+
+
+def test_no_character_of_a_page_is_obeyed(tmp_path: Path) -> None:
+    evil = "".join(RAW)
+    contents, runs = compared(tmp_path, seeds=2)
+    contents["spec"]["name"] = f"a{evil[:-1]}"
+    contents["machine"] = {**MACHINE, "cpu": evil, "system": evil, "gpus": [evil]}
+    contents["recipe"]["init_from"] = contents["vgg"] = contents["backends"]["jax"]["reason"] = evil
+    contents["backends"]["jax"]["facts"] |= {"framework": evil, "flags": {evil: evil}, "versions": {evil: evil}}
+    contents["backends"]["gone"] = {"ok": False, "error": evil}
+    page = html.page(contents, runs)
+    assert not [character for character in RAW if character in page]
+    assert r"a\x00\x07" in page
+    assert r"\u202e" in page
+
+
+def test_no_character_of_a_table_in_a_notebook_is_obeyed() -> None:
+    text = notebook.table(["a\x1b"], [["b\u202e\nc"]], "d\x00") + notebook.paragraphs(["\u2066"])
+    assert text.replace("<br>", "").isprintable()
+    assert "b\\u202e<br>c" in text
 
 
 def test_a_notebook_gets_the_curves_without_a_style_sheet(tmp_path: Path) -> None:

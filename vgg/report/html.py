@@ -92,7 +92,11 @@ def _not_shown(runs: Mapping[str, Path], error: Exception) -> BackendError:
 
 
 def document(contents: Contents) -> str:
-    """Return the HTML text of a page. Raises ``VGGError`` as ``page`` does."""
+    """Return the HTML text of a page. Raises ``VGGError`` as ``page`` does.
+
+    Names and texts may hold anything. Whatever is not printable, such as a control or bidirectional character, is an
+    escape in the finished text, so that none can be in a page.
+    """
     from .page import comparison, others
 
     own = {name: (FOLDER / file).read_text(encoding="utf-8") for name, file in OWN.items()}
@@ -102,5 +106,4 @@ def document(contents: Contents) -> str:
     parts["timings"] = [others.timing(result) for result in contents.timings]
     parts["conformance"] = [others.conformance(result) for result in contents.conformance]
     parts["tabs"] = len(contents.comparison["backends"]) if contents.comparison else 1
-    text = template("page.html.jinja", FOLDER).render(parts)
-    return text.encode(errors="backslashreplace").decode()  # what a backend says may not be Unicode
+    return printable(template("page.html.jinja", FOLDER).render(parts), "\n")
