@@ -69,6 +69,16 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     assert html.page(*contents) == html.page(*contents)
 
 
+def test_results_and_what_a_file_gives_back_have_the_same_page(tmp_path: Path) -> None:
+    contents, runs = compared(tmp_path, seeds=2)
+    contents["options"] = {"timeout": 900}
+    contents["recipe"] |= {"lr_drops": ((3, 0.1),), "plateau": (), "std": 1}
+    read = json.loads(json.dumps(contents))
+    read["options"]["timeout"] = 900.0
+    read["recipe"]["std"] = 1.0
+    assert html.page(contents, runs) == html.page(read, runs)
+
+
 @pytest.mark.parametrize("seeds", [1, 5])
 def test_a_page_of_four_backends_is_small(tmp_path: Path, seeds: int) -> None:
     names = ("torch", "tensorflow", "jax", "mxnet")

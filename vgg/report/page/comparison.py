@@ -171,5 +171,14 @@ def _repeating(result: Mapping[str, Any], spec: Spec, columns: Columns) -> dict[
     return {
         "commands": repeating.commands(result, spec),
         "locks": {name: repeating.lock(name, column) for name, column in columns.items()},
-        "downloads": [repeating.download("compare.json", result), repeating.download("spec.json", spec.to_dict())],
+        "downloads": [_results(result), repeating.download("spec.json", spec.to_dict())],
     }
+
+
+def _results(result: Mapping[str, Any]) -> repeating.Download:
+    """Return the results as the file in which vgg keeps them; ``runs.json`` has several runs of ``vgg train``."""
+    if "ok" in result:
+        return repeating.download("compare.json", result)
+    if "summary" in result:
+        return repeating.download("run.json", {name: part for name, part in result.items() if name != "backends"})
+    return repeating.download("runs.json", result)
