@@ -55,7 +55,7 @@ def test_a_comparison_alone_is_its_own_page(tmp_path: Path) -> None:
 
 def saved(page: str, name: str) -> dict[str, Any]:
     """Return what the page holds as a file of that name."""
-    data = page.split(f'download="{name}" href="data:application/json;base64,')[1].split('"')[0]
+    data = page.split(f'download="{name}" href="data:application/json;base64,')[1].split('"', maxsplit=1)[0]
     contents: dict[str, Any] = json.loads(base64.b64decode(data))
     return contents
 

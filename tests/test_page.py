@@ -17,7 +17,7 @@ from pages import MACHINE, SPEC, column, compared, result, written
 import vgg
 from vgg.core import layers
 from vgg.core.errors import BackendError, VGGError
-from vgg.report import html, notebook
+from vgg.report import html, notebook, rows
 from vgg.report.page import (
     architecture,
     confusion,
@@ -100,7 +100,7 @@ def test_every_reference_within_the_page_has_its_target(tmp_path: Path) -> None:
 def test_results_with_several_seeds_show_intervals(tmp_path: Path) -> None:
     page = html.page(*compared(tmp_path, seeds=5))
     assert "mean over 5 seeds" in page
-    assert "95 % interval of the difference is" in page
+    assert "The lead of torch, as ratio minus 1, is +10.0%, with the 95 % interval +8.0% to +12.0%, from 5 runs" in page
     assert "--seeds 5" in page
 
 
@@ -112,12 +112,41 @@ def test_one_run_each_claims_no_difference(tmp_path: Path) -> None:
     ("word", "start"), [("different", "torch trains fastest"), ("not distinguishable", "The fastest two, torch with")]
 )
 def test_the_word_about_speed_is_that_of_the_pair(word: str, start: str) -> None:
-    pair = {"backends": ["jax", "torch"], "quantity": "images_per_second", "count": 5, "interval": [-9.0, -3.0]}
+    ratio = {"difference": -0.2, "interval": [-0.5, 0.25]}
+    pair = {
+        "backends": ["jax", "torch"],
+        "quantity": "images_per_second",
+        "count": 5,
+        "interval": [-9, 9],
+        "ratio": ratio,
+    }
     columns = {"torch": {"images_per_second": 20.0}, "jax": {"images_per_second": 14.0}}
     text = verdicts.fastest({"seeds": [0, 1, 2, 3, 4], "pairs": [{**pair, "word": word}]}, columns)
     assert text.startswith(start)
-    assert "is 3 to 9 images/s" in text
+    assert "The lead of torch, as ratio minus 1, is +25.0%, with the 95 % interval -20.0% to +100.0%, from 5" in text
     assert ("not distinguishable" in text) == (word != "different")
+
+
+def test_the_lead_over_a_backend_that_hardly_moves_has_no_end() -> None:
+    ratio = {"difference": -0.5, "interval": [-1.0, 0.0]}
+    pair = {
+        "backends": ["jax", "torch"],
+        "quantity": "images_per_second",
+        "count": 2,
+        "interval": [-1, 0],
+        "ratio": ratio,
+    }
+    columns = {"torch": {"images_per_second": 20.0}, "jax": {"images_per_second": 14.0}}
+    assert "+0.0% to +inf%" in verdicts.fastest({"pairs": [{**pair, "word": "not distinguishable"}]}, columns)
+
+
+def test_differences_are_those_of_the_terminal(tmp_path: Path) -> None:
+    contents, runs = compared(tmp_path, seeds=2)
+    table = html.page(contents, runs).split("Differences between the backends")[1].split("</table>")[0]
+    cells = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", table)
+    columns, pairs = rows.pair_rows(contents)
+    assert cells == ["quantity", *columns[1:], *pairs[0]]
+    assert cells[-3:] == ["+10.0%", "+8.0% to +12.0%", "different"]
 
 
 def test_the_verdict_names_what_failed_and_the_worst_error() -> None:

@@ -10,7 +10,7 @@ from ...conformance.proof import UNPROVEN
 from ...core import layers
 from ...core.spec import Spec
 from ..evaluations import classes
-from ..rows import texts
+from ..rows import pair_rows, texts
 from . import architecture, confusion, curves, errors, files, intervals, pictures, repeating, sources, verdicts
 from .files import Files
 from .intervals import Panel, Point
@@ -40,7 +40,7 @@ def parts(result: Mapping[str, Any], runs: Mapping[str, Path]) -> dict[str, Any]
         "absent": [name for name, ones in read.items() if _absent(result["backends"][name], ones)],
         "origins": [f"{one['place']}: {origin(one)}" for one in result.get("sources", ())] or [origin(result)],
         "rows": _rows(result),
-        "differences": verdicts.differences(result),
+        "pairs": pair_rows(result),
         **_network(spec, columns, marks(result["backends"])),
         **_training(result, read),
         **_classes(result, spec, read),
