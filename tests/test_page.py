@@ -306,6 +306,38 @@ def test_labels_of_lines_keep_apart() -> None:
     assert apart[-1] <= 1.0
 
 
+def ticks(drawing: object) -> list[str]:
+    """Return the texts of a figure: those of the ticks of an axis come before its name."""
+    return re.findall(r"<text[^>]*>([^<]*)</text>", str(drawing))
+
+
+def history(accuracies: list[float]) -> list[dict[str, Any]]:
+    steps = [{"epoch": 0, "step": step, "loss": 2 - step / 8} for step in range(8)]
+    return [*steps, *({"epoch": epoch, "test_accuracy": one} for epoch, one in enumerate(accuracies))]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "percents"),
+    [
+        ([[0.3], [0.3]], ["29%", "30%", "31%"]),
+        ([[0.3], [0.2951]], ["29.4%", "29.6%", "29.8%", "30.0%", "30.2%"]),
+        ([[0.3], [0.3 + 1e-13]], ["29.6%", "29.8%", "30.0%", "30.2%", "30.4%"]),
+        ([[0.1], [0.9]], ["20%", "40%", "60%", "80%"]),
+    ],
+)
+def test_one_epoch_has_one_tick_and_percents_differ(accuracies: list[list[float]], percents: list[str]) -> None:
+    histories = {str(i): [history(each)] for i, each in enumerate(accuracies)}
+    texts = ticks(curves.accuracy(histories, palette.marks(histories)))
+    assert texts[: len(percents) + 2] == ["1", "epochs", *percents]
+    assert ticks(curves.loss(histories, palette.marks(histories)))[:3] == ["0", "1", "epochs"]
+
+
+def test_many_epochs_have_whole_ticks() -> None:
+    histories = {"a": [history([0.1 + i / 100 for i in range(30)])]}
+    texts = ticks(curves.accuracy(histories, palette.marks(histories)))
+    assert all(text.isdecimal() for text in texts[: texts.index("epochs")])
+
+
 def test_a_result_is_in_the_page_as_a_file() -> None:
     small, large = repeating.download("a.json", {"x": 1}), repeating.download("a.json", {"x": "y" * 99_999})
     assert (small.name, large.name) == ("a.json", "a.json.gz")

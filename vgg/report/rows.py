@@ -23,7 +23,7 @@ TRAINED: Rows = {
     "last training loss": lambda c: _over_seeds(c, "last_loss", 4),
     "test accuracy": lambda c: _over_seeds(c, "test_accuracy", 4),
     "images/s": lambda c: _over_seeds(c, "images_per_second", 0),
-    "compile time": lambda c: "" if c["compile_seconds"] is None else f"{fixed(c['compile_seconds'], 1)} s",
+    "compile time": lambda c: "" if c["compile_seconds"] is None else f"{fixed(round(c['compile_seconds'], 1), 1)} s",
     "time in no step, evaluation or checkpoint": lambda c: f"{c['shares']['other']:.1%}" if "shares" in c else "-",
     "peak memory, host": lambda c: size(c["peak_bytes"]),
 }
