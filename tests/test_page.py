@@ -352,6 +352,15 @@ def test_the_command_repeats_what_differs_from_the_recipe(change: dict[str, Any]
     assert "--arch vgg11_narrow" in command
 
 
+def test_the_recipe_says_where_its_size_is_not_used(tmp_path: Path) -> None:
+    contents, runs = compared(tmp_path)
+    assert contents["recipe"]["size"] == 32
+    wanted = "<td>32, not used: the network&#39;s own input is 8\N{MULTIPLICATION SIGN}8</td>"
+    assert wanted in html.page(contents, runs)
+    contents["recipe"]["size"] = 8
+    assert '<th scope="row">size</th><td>8</td>' in html.page(contents, runs)
+
+
 def test_an_earlier_result_lacks_errors_by_layer_and_says_so(tmp_path: Path) -> None:
     old, runs = compared(tmp_path)
     for one in old["backends"].values():

@@ -170,6 +170,7 @@ def _points(columns: Columns, field: str, unit: float) -> dict[str, Point]:
 def _repeating(result: Mapping[str, Any], spec: Spec, columns: Columns) -> dict[str, Any]:
     return {
         "commands": repeating.commands(result, spec),
+        "recipe": repeating.recipe_rows(result["recipe"], spec),
         "locks": {name: repeating.lock(name, column) for name, column in columns.items()},
         "downloads": [_results(result), repeating.download("spec.json", spec.to_dict())],
     }
