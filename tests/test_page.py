@@ -70,8 +70,8 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
 
 
 def test_results_and_what_a_file_gives_back_have_the_same_page(tmp_path: Path) -> None:
-    contents, runs = compared(tmp_path, seeds=2)
-    contents["options"] = {"timeout": 900}
+    contents, runs = compared(tmp_path)
+    contents["options"] = {"backends": ["torch", "jax"], "timeout": 900}
     contents["recipe"] |= {"lr_drops": ((3, 0.1),), "plateau": (), "std": 1}
     read = json.loads(json.dumps(contents))
     read["options"]["timeout"] = 900.0
@@ -137,7 +137,8 @@ def test_the_lead_over_a_backend_that_hardly_moves_has_no_end() -> None:
         "ratio": ratio,
     }
     columns = {"torch": {"images_per_second": 20.0}, "jax": {"images_per_second": 14.0}}
-    assert "+0.0% to +inf%" in verdicts.fastest({"pairs": [{**pair, "word": "not distinguishable"}]}, columns)
+    two = {"seeds": [0, 1], "pairs": [{**pair, "word": "not distinguishable"}]}
+    assert "+0.0% to +inf%" in verdicts.fastest(two, columns)
 
 
 def test_differences_are_those_of_the_terminal(tmp_path: Path) -> None:
@@ -332,6 +333,15 @@ def test_one_epoch_has_one_tick_and_percents_differ(accuracies: list[list[float]
     assert ticks(curves.loss(histories, palette.marks(histories)))[:3] == ["0", "1", "epochs"]
 
 
+def test_the_spread_of_one_epoch_is_seen() -> None:
+    def drawn(*accuracies: float) -> str:
+        histories = {"a": [history([one]) for one in accuracies]}
+        return str(curves.accuracy(histories, palette.marks(histories)))
+
+    assert "opacity: 0.4" in drawn(0.3, 0.5)
+    assert "opacity" not in drawn(0.4)
+
+
 def test_many_epochs_have_whole_ticks() -> None:
     histories = {"a": [history([0.1 + i / 100 for i in range(30)])]}
     texts = ticks(curves.accuracy(histories, palette.marks(histories)))
@@ -403,8 +413,6 @@ def test_a_check_of_files_draws_nothing(tmp_path: Path, monkeypatch: pytest.Monk
 
 def test_huge_metrics_are_refused(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     contents, runs = compared(tmp_path)
-    for run in runs.values():
-        (run / "evaluation.json").unlink()
     monkeypatch.setattr("vgg.core.limits.RESULT", 100)
     with pytest.raises(BackendError, match="it has more than 100 bytes"):
         html.check(contents, runs)

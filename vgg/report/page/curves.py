@@ -123,9 +123,17 @@ def _draw_accuracy(axes: Axes, runs: Sequence[Mapping[int, float]], mark: Mark) 
         epochs, values = [epochs[i] for i in keep], values[:, keep]
     colour = SERIES[mark.number]
     if len(runs) > 1:
-        axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.18, linewidth=0)
+        _draw_band(axes, epochs, values, colour)
     marker: dict[str, Any] = {"marker": mark.marker, "markersize": 6} if len(epochs) <= 20 else {}
     axes.plot(epochs, values.mean(axis=0), color=colour, linestyle=mark.dash, linewidth=2, **marker)
+
+
+def _draw_band(axes: Axes, epochs: Sequence[int], values: Numbers, colour: str) -> None:
+    """Draw what lies between the lowest and the highest of several runs; of one epoch, a band has no width."""
+    low, high = values.min(axis=0), values.max(axis=0)
+    if len(epochs) == 1:
+        axes.vlines(epochs, low, high, color=colour, alpha=0.4, linewidth=6)
+    axes.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
 
 
 def _whole_epochs(axes: Axes) -> None:
