@@ -31,10 +31,13 @@ def result(train: list[float]) -> dict[str, Any]:
     column = {"contenders": kinds, "ceiling": [{"flops": 1e9, "bytes": 2e9}] * 3}
     about = workloads.about(workloads.find("vgg11_narrow"), batch=2) | {"macs": 10**8}
     return {
+        "date": "2026-01-02",
+        "vgg": "0.1.0",
+        "ok": True,
         "device": "cpu",
         "precision": "float32",
         "rounds": 3,
-        "machine": {"cpu": "slow", "cores": 2},
+        "machine": {"system": "Linux", "cpu": "slow", "cores": 2},
         "workloads": {"vgg11_narrow": {**about, "backends": {"torch": column}}},
     }
 
@@ -116,9 +119,8 @@ def test_one_round_measures_no_noise() -> None:
     [
         ("", "wanted a JSON object"),
         ("[]", "wanted a JSON object"),
-        ("{}", "not a result of vgg bench"),
-        ('{"workloads": {"a": 1}}', "not a result of vgg bench"),
-        ('{"workloads": {}}', "not a result of vgg bench"),
+        ("{}", "old.json: date: got nothing, wanted what vgg writes there; "),
+        ('{"date": "today", "vgg": "0.1.0", "machine": 5}', "old.json: machine: got 5, wanted a table; "),
     ],
 )
 def test_what_is_no_result_is_refused(
@@ -229,4 +231,4 @@ def test_a_result_that_lacks_something_is_none(key: str, tmp_path: Path, capsys:
     (found if key in found else found["workloads"]["vgg11_narrow"]).pop(key)
     (tmp_path / "old.json").write_text(json.dumps(found))
     assert main(["bench", "--compare", str(tmp_path / "old.json")]) == 2
-    assert "not a result of vgg bench (KeyError" in capsys.readouterr().err
+    assert f"{key}: got nothing, wanted " in capsys.readouterr().err

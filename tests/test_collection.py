@@ -12,7 +12,6 @@ from pages import BENCH, FACTS, SUMMARY, board, compared, result, written
 
 from vgg import api
 from vgg.cli import main
-from vgg.core import files
 from vgg.core.errors import VGGError
 from vgg.report import html
 from vgg.report.page import conformance, kills
@@ -110,9 +109,12 @@ def test_a_wrong_run_is_refused_by_name(tmp_path: Path, name: str) -> None:
     [
         ("[]", "wanted a JSON object"),
         ("{}", "other JSON"),
-        ('{"workloads": {"x": 1}}', "not a result of vgg bench"),
-        ('{"judged": {}, "checks": {"a": 1}}', "not a result of vgg check"),
-        ('{"judged": {"t": [1, 1]}, "checks": {"a": {"t": {}}}, "machine": {}, "frameworks": {}}', "lack something"),
+        ('{"workloads": {"x": 1}}', "x.json: date: got nothing"),
+        ('{"judged": {}, "checks": {"a": 1}}', "judged: got {}, wanted the counts"),
+        (
+            '{"judged": {"t": [1, 1]}, "checks": {"a": {"t": {}}}, "machine": {}, "frameworks": {}}',
+            "machine.system: got nothing",
+        ),
     ],
 )
 def test_a_file_of_anything_else_is_refused(tmp_path: Path, text: str, message: str) -> None:
@@ -194,53 +196,6 @@ def test_a_reason_is_text(tmp_path: Path) -> None:
     page = html.document(html.Contents(conformance=[evil]))
     assert "<script>alert" not in page
     assert "&lt;script&gt;alert(1)" in page
-
-
-OTHERS = {
-    "a comparison": b'{\n "vgg": "0.1.0", "backends": {}}',
-    "a run": b'{\n "vgg": "0.1.0", "backend": "jax"}',
-    "weights": b"\x10\0\0\0\0\0\0\0{}",
-    "a program": b"import vgg\n",
-    "a picture": b"<?xml version='1.0'?><svg></svg>",
-}
-COMMANDS: dict[str, list[str]] = {
-    "page": ["report", str(BENCH), "--out"],
-    "check's page": ["check", "torch", "--html"],
-    "bench's page": ["bench", "--html"],
-    "JUnit": ["check", "torch", "--junit"],
-}
-
-
-@pytest.mark.parametrize("other", OTHERS)
-@pytest.mark.parametrize("command", COMMANDS)
-def test_an_output_replaces_no_file_of_another_kind(
-    command: str, other: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
-    place = tmp_path / "file"
-    place.write_bytes(OTHERS[other])
-    assert main([*COMMANDS[command], str(place)]) == 2
-    error = capsys.readouterr().err
-    assert f"{place}, which holds something else, wanted a new file, or " in error
-    assert len(error.splitlines()) == 1
-    assert place.read_bytes() == OTHERS[other]
-
-
-@pytest.mark.parametrize("before", [b"", b"<!doctype html>\n<title>Old</title>", b"\n<!DOCTYPE HTML>"])
-def test_a_page_replaces_a_page(before: bytes, tmp_path: Path) -> None:
-    (tmp_path / "page.html").write_bytes(before)
-    api.report([BENCH], out=tmp_path / "page.html")
-    assert "Against the machine" in (tmp_path / "page.html").read_text()
-
-
-@pytest.mark.parametrize("kind", files.KINDS_WRITTEN)
-def test_what_vgg_writes_of_a_kind_is_of_that_kind(kind: str) -> None:
-    results = Path(BENCH).parent
-    written = {
-        files.PAGE: html.document(html.Contents()).encode(),
-        files.SUITE: (results / "check.json").read_bytes(),
-        files.JUNIT: b'<?xml version="1.0" encoding="utf-8"?><testsuites name="pytest tests">',
-    }
-    assert [name for name, start in files.KINDS_WRITTEN.items() if start.match(written[kind])] == [kind]
 
 
 def test_no_html_is_written_where_it_cannot_be(tmp_path: Path) -> None:

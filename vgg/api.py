@@ -14,7 +14,7 @@ from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from .core import architectures, files, layers, limits, systems
+from .core import architectures, files, layers, limits, outputs, systems
 from .core.errors import VGGError, mismatch, unknown
 from .core.recipe import CHOICES, Recipe
 from .core.spec import Spec
@@ -331,7 +331,8 @@ def check(
     if "known" in settings:
         known_failures.entries(settings["known"])  # pytest would print the error in its own way
     if "junit" in settings:
-        files.check_file("--junit", settings["junit"], files.JUNIT)
+        outputs.check_output("--junit", settings["junit"], outputs.JUNIT)
+    outputs.check_apart({"--junit": settings.get("junit"), "--html": html})
     page, select = _html(html), None if select is None else _expression(text("-k", select, limits.VALUE))
     arguments = _pytest_options(settings, names, select, thorough=boolean("--thorough", thorough))
     status, outcomes = run(arguments, _jobs(**_counts(jobs=(jobs, 1, limits.COUNT)), settings=settings, names=names))
@@ -386,6 +387,7 @@ def bench(
     batch_size = _counts(batch_size=(batch_size, 1, limits.BATCH)).get("batch_size")
     precision = choice("--precision", precision, [name for name in CHOICES["precision"] if name != "float64"])
     conditions = Conditions(device, precision, rounds, env, where.timeout, batch_size)
+    outputs.check_apart({"--compare": compare, "--out": out, "--html": html})
     page, old = _html(html), None if compare is None else timings.read(files.path_of("--compare", compare))
     if old:
         timings.check_comparable(old, run.planned(names, workloads, conditions))
@@ -417,8 +419,9 @@ def report(runs: str | Path | Iterable[str | Path], *, out: str | Path = "report
     if not several:
         raise mismatch("vgg report", "no RUN", "one or more")
     place = files.path_of("--out", out)
-    files.check_file("--out", place, files.PAGE)
-    text = html.checked_document(collect(files.path_of("RUN", run) for run in several))
+    outputs.check_output("--out", place, outputs.PAGE)
+    places = [files.path_of("RUN", run) for run in several]
+    text = html.checked_document(collect(places), places)
     files.write_atomically(place, text.encode())
     return place
 
@@ -432,11 +435,11 @@ def _page(path: Path | None, **results: Any) -> None:
 
 
 def _html(path: str | Path | None) -> Path | None:
-    """Return the path of ``--html``. Raises ``VGGError`` when it cannot be written."""
+    """Return the path of ``--html``. Raises ``VGGError`` when it cannot be written, or holds no page."""
     if path is None:
         return None
     place = files.path_of("--html", path)
-    files.check_file("--html", place, files.PAGE)
+    outputs.check_output("--html", place, outputs.PAGE)
     return place
 
 

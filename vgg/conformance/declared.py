@@ -16,8 +16,7 @@ from ..core.spec import Spec
 from ..process.client import Jobs
 from .cases import CASES, DROPOUT, TRAJECTORIES, Array, Arrays, Case
 from .checks import AMISS, DECLARATIONS, built, declared, declared_mode, dropout_scale, seen_mask
-
-NOT_CLAIMED = "not claimed"
+from .tally import fact_outcome
 
 
 class Fact(NamedTuple):
@@ -35,11 +34,7 @@ class Fact(NamedTuple):
     @property
     def outcome(self) -> str:
         """The outcome, in the words of the matrix."""
-        if self.text == NOT_CLAIMED:
-            return NOT_CLAIMED
-        if self.wrong:
-            return "known failure" if self.known else "failed"
-        return "unexpected pass" if self.known else "passed"
+        return fact_outcome(self.text, self.wrong, known=self.known)
 
     def verdict(self) -> Verdict:
         """Return a verdict that fails only if the measurement contradicts the declaration."""

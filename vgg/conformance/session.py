@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
-from ..core import files
+from ..core import files, outputs
 from ..core.comparator import UNDECLARED
 from ..core.errors import VGGError
 from ..core.spec import Spec
@@ -22,9 +22,9 @@ from . import known as known_failures
 from . import suite
 from .board import Backend, Board
 from .cell import Cell, NotJudgedError
-from .declared import FACTS, NOT_CLAIMED, Fact, measured, needs
+from .declared import FACTS, Fact, measured, needs
 from .plugin import DEFAULTS
-from .tally import DONE, FACT, NOT_DECLARED
+from .tally import DONE, FACT, NOT_CLAIMED, NOT_DECLARED
 
 if TYPE_CHECKING:
     from ..process.client import Jobs
@@ -69,7 +69,7 @@ def _begin(config: pytest.Config) -> None:
     backends = [registry.find(name).name for name in config.getoption("--vgg-backend")] or [*registry.own_names()]
     path, report = config.getoption("--vgg-spec"), config.getoption("--vgg-json")
     if report:
-        files.check_file("--vgg-json", files.path_of("--vgg-json", report), files.SUITE)
+        outputs.check_output("--vgg-json", files.path_of("--vgg-json", report), outputs.CHECK)
     examples, seed = config.getoption("--vgg-examples") or suite.EXAMPLES, config.getoption("--vgg-seed")
     thorough = config.getoption("--vgg-thorough")
     cells = suite.given(Spec.load(path)) if path else suite.cells(examples, thorough=thorough, seed=seed)

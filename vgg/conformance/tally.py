@@ -16,6 +16,11 @@ LOUD = (*WRONG, "known failure", "not judged")
 FACT = "declared "
 NOT_DECLARED = "not declared"
 """The outcome for a precision that a backend does not declare and rightly refused; nothing more is asked of it."""
+NOT_CLAIMED = "not claimed"
+"""The outcome for what a backend does not claim."""
+NOT_ASKED = (NOT_DECLARED, NOT_CLAIMED)
+LEFT = ("not judged", "left out")
+"""The outcomes of what was asked for and not judged."""
 UNFINISHED = "did not run to its end"
 DONE, FAILED, NOTHING = 0, 1, 2
 """Exit statuses: everything passed; something failed or was not judged; nothing was judged for some backend."""
@@ -30,6 +35,15 @@ def cell_text(cell: Mapping[str, Any] | None, emphasis: Callable[[str], str] = s
     if outcome != "passed":
         return emphasis(outcome) if outcome in LOUD else outcome
     return f"{cell['error']:.0e} / {cell['limit']:.0e}" if cell["limit"] else "exact"
+
+
+def fact_outcome(text: str, wrong: str, *, known: bool) -> str:
+    """Return the outcome of a declared difference in the words of the matrix."""
+    if text == NOT_CLAIMED:
+        return NOT_CLAIMED
+    if wrong:
+        return "known failure" if known else "failed"
+    return "unexpected pass" if known else "passed"
 
 
 @dataclass

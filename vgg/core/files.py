@@ -18,13 +18,6 @@ from . import limits
 from .errors import VGGError, mismatch
 from .texts import one_line, shown
 
-PAGE, JUNIT, SUITE = "an HTML page", "JUnit XML", "a result of vgg check"
-KINDS_WRITTEN = {
-    PAGE: re.compile(rb"\s*<!doctype html", re.IGNORECASE),
-    JUNIT: re.compile(rb"\s*<\?xml[^>]*>\s*<testsuite"),
-    SUITE: re.compile(rb'\s*\{"ok": (true|false), "vgg": '),
-}
-"""Kinds of files that options name for writing -> how such a file begins."""
 KINDS = {stat.S_ISREG: "a file", stat.S_ISDIR: "a directory", stat.S_ISFIFO: "a pipe", stat.S_ISSOCK: "a socket"}
 
 
@@ -115,11 +108,10 @@ def cache() -> Path:
     return (folder if folder.is_absolute() else Path("~/.cache").expanduser()) / "vgg"
 
 
-def check_file(option: str, path: Path, kind: str | None = None) -> None:
+def check_file(option: str, path: Path) -> None:
     """Raise ``VGGError`` when ``path`` cannot be written: it is a directory, or rights or disk space are missing.
 
-    An output of a ``kind`` in ``KINDS_WRITTEN`` replaces a file of that kind, or an empty one, and no other: it could
-    be the only copy of something else. ``option`` names the path in the message.
+    ``option`` names the path in the message.
     """
     path = path.absolute()
     wanted, exists = "a file in a folder that can be written", os.path.exists(path)  # noqa: PTH110  # never raises
@@ -127,23 +119,12 @@ def check_file(option: str, path: Path, kind: str | None = None) -> None:
         raise mismatch(option, path, wanted)
     if exists and not path.is_file():  # a device or a pipe
         return
-    if exists and kind and not _replaceable(path, kind):
-        raise mismatch(option, f"{path}, which holds something else", f"a new file, or {kind}", "name another")
     try:
         with tempfile.NamedTemporaryFile(dir=path.parent) as file:
             file.write(bytes(4096))
             file.flush()
     except OSError as error:
         raise mismatch(option, path, wanted, str(error.strerror)) from error
-
-
-def _replaceable(path: Path, kind: str) -> bool:
-    try:
-        with opened(path) as file:
-            start = file.read(1000)
-    except OSError:  # what cannot be read is no such file
-        return False
-    return not start or bool(KINDS_WRITTEN[kind].match(start))
 
 
 def check_standard_output() -> None:

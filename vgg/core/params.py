@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from .errors import VGGError, mismatch, unknown
 from .files import opened, path_of, write_atomically
 from .layers import Shape, expand
+from .outputs import WEIGHTS, check_replaced
 from .spec import Spec
 from .texts import one_line, shown
 
@@ -37,11 +38,17 @@ def save_params(path: str | Path, params: Mapping[str, NDArray[Any]], spec: Spec
     """Write ``params`` to a safetensors file with ``spec`` in the metadata, completely or not at all.
 
     Raises ``VGGError`` when the parameters do not fit ``spec``, are not float32 or float64, or the file cannot be
-    written.
+    written, or would replace one that is not safetensors.
     """
+    path = path_of("path", path)
+    check_replaced("path", path, WEIGHTS)
+    write_params(path, params, spec)
+
+
+def write_params(path: Path, params: Mapping[str, NDArray[Any]], spec: Spec) -> None:
+    """Write ``params`` as ``save_params`` does, whatever is at ``path``: it is in a directory of ours."""
     from safetensors.numpy import save
 
-    path = path_of("path", path)
     check_params(params, spec, str(path))
     arrays = {name: np.ascontiguousarray(params[name]) for name in shapes(spec)}
     for name, array in arrays.items():

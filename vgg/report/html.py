@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from ..core.errors import BackendError, VGGError
-from ..core.texts import printable, shortened
+from ..core.texts import one_line, printable, shortened
 from . import HERE, template
 
 FOLDER = HERE / "page"
@@ -47,10 +47,11 @@ def page(result: Mapping[str, Any], runs: Mapping[str, Path]) -> str:
     return document(Contents(result, runs))
 
 
-def checked_document(contents: Contents) -> str:
-    """Return ``document(contents)``. Raises ``VGGError`` when files from elsewhere cannot be shown, whatever is wrong.
+def checked_document(contents: Contents, places: Sequence[Path]) -> str:
+    """Return ``document(contents)``, made of what is at ``places``.
 
-    They may come from other machines and versions, so that not every field can be known here.
+    Raises ``VGGError`` when that cannot be shown, whatever is wrong: it may come from other machines and versions, so
+    that not every field can be known here.
     """
     try:
         return document(contents)
@@ -58,7 +59,11 @@ def checked_document(contents: Contents) -> str:
         raise
     except Exception as error:
         reason = shortened(printable(f"{type(error).__name__}: {error}"))
-        raise VGGError(f"the results cannot be shown ({reason}); name them one by one to see which") from error
+        several = "name them one by one to see which"
+        do = several if len(places) > 1 else "make it again with this version of vgg"
+        raise VGGError(
+            f"{one_line(', '.join(map(str, places)))}: cannot be shown ({one_line(reason)}); {do}"
+        ) from error
 
 
 def checked_page(result: Mapping[str, Any], runs: Mapping[str, Path]) -> str:

@@ -156,4 +156,4 @@ def _beyond(one: list[float], other: list[float]) -> str:
 
 
 def _part(share: float | dict[str, str]) -> str:
-    return f"{share:.2%}" if isinstance(share, float) else f"failed: {share['error'].splitlines()[0]}"
+    return f"failed: {share['error'].splitlines()[0]}" if isinstance(share, dict) else f"{share:.2%}"

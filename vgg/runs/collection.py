@@ -8,6 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+from ..conformance import document as checks
 from ..core.errors import VGGError, mismatch, within
 from ..core.files import read_object
 from ..core.spec import Spec
@@ -17,10 +18,12 @@ from ..report.html import Contents
 from ..timing import results as timings
 from . import directory
 from .evidence import check_proof, check_runs
+from .heads import check_head
 from .record import NAME
 
 WANTED = "a directory of vgg train or vgg compare, or a file of vgg bench or of vgg check --json"
 
+RUN = "run.json"
 SOURCE = ("date", "machine", "vgg", "commit")
 HEAD = (*SOURCE, "spec", "recipe")
 """What results say about themselves: where they come from, and what of."""
@@ -62,17 +65,15 @@ class Collection:
         value = read_object(path)
         if "workloads" in value:
             self.timings.append(timings.checked(path, value))
-        elif "checks" in value and "judged" in value:
-            self.conformance.append(_checked_board(path, value))
+        elif "checks" in value:
+            self.conformance.append(checks.checked(path, value))
         else:
-            raise mismatch(str(path), "other JSON", WANTED)
+            raise _other(path, value)
 
     def _add_comparison(self, path: Path) -> None:
         file = path / NAME
         result = read_object(file)
-        _check_head(file, result)
-        if not isinstance(result.get("backends"), dict):
-            raise mismatch(f"{file}: backends", one_line(result.get("backends")), "a table")
+        check_head(file, result, several=True)
         self._add_head(file, result)
         for name, column in result["backends"].items():
             self._add_column(file, name, name, column, path / name)
@@ -80,8 +81,8 @@ class Collection:
             check_runs(path, result)
 
     def _add_run(self, path: Path) -> None:
-        run, file = directory.load(path), path / "run.json"
-        _check_head(file, run)
+        run, file = directory.load(path), path / RUN
+        check_head(file, run, several=False)
         if not run.get("summary") or not run.get("facts"):
             raise mismatch(str(path), "a run that has not finished", "a finished one", "vgg train --resume goes on")
         self._add_head(file, run)
@@ -128,6 +129,16 @@ def collect(paths: Iterable[Path]) -> Contents:
     return collection.contents()
 
 
+def _other(path: Path, value: Mapping[str, Any]) -> VGGError:
+    """Return the error for JSON that is no result; the files of a directory are shown by its name."""
+    name = NAME if "backends" in value else RUN if {"backend", "recipe"} <= value.keys() else ""
+    if not name:
+        return mismatch(str(path), "other JSON", WANTED)
+    got, wanted = f"the {name} of a directory", f"the directory itself, in which it is called {name}"
+    do = f"vgg report {path.parent}" if path.name == name else f"put it into a directory as {name}, and name that"
+    return mismatch(str(path), got, wanted, do)
+
+
 def _verdict(columns: Mapping[str, Mapping[str, Any]], *, proven: bool) -> dict[str, Any]:
     return {"ok": all(column.get("ok", True) for column in columns.values())} if proven else {}
 
@@ -154,29 +165,3 @@ def _checked(column: Any) -> dict[str, Any]:
     if "facts" not in column:
         raise mismatch("column", "no facts", "facts, as vgg wrote them")
     return {**column, **recorded("train", column), "facts": recorded("facts", column["facts"])}
-
-
-def _check_head(file: Path, result: Mapping[str, Any]) -> None:
-    """Raise ``VGGError`` unless a result says where it comes from, and of which network and recipe it is."""
-    kinds = {"date": str, "vgg": str, "machine": dict, "recipe": dict, "spec": dict}
-    for name, kind in kinds.items():
-        if not isinstance(result.get(name), kind):
-            raise mismatch(f"{file}: {name}", one_line(result.get(name)), "what vgg wrote there")
-    if not {"system", "cpu", "cores"} <= result["machine"].keys():
-        raise mismatch(f"{file}: machine", one_line(result["machine"]), "system, cpu and cores")
-    with within(file):
-        Spec.from_dict(result["spec"])
-
-
-def _checked_board(path: Path, value: dict[str, Any]) -> dict[str, Any]:
-    """Return a result of ``vgg check``. Raises ``VGGError`` when it lacks what a page needs."""
-    try:
-        cells = [cell for row in value["checks"].values() for cell in row.values()]
-        whole = all({"outcome", "error", "limit", "reason"} <= cell.keys() for cell in cells)
-        counts = all(len(pair) == 2 for pair in value["judged"].values())
-        about = isinstance(value["machine"], dict) and isinstance(value["frameworks"], dict)
-    except (AttributeError, LookupError, TypeError) as error:
-        raise VGGError(f"{path}: not a result of vgg check ({error}); make it again with --json") from error
-    if not (whole and counts and about):
-        raise mismatch(str(path), "cells that lack something", "a result of vgg check --json")
-    return value

@@ -17,6 +17,7 @@ from ..core.recipe import Recipe
 from ..core.spec import FIELDS as SPEC_FIELDS
 from ..core.spec import Spec
 from ..process import registry
+from ..process.documents import check_numbers
 from ..process.provenance import provenance
 from ..process.replies import recorded
 from ..process.schema import Count, Facts, Summary
@@ -93,6 +94,7 @@ def read(place: Path, count: int | None) -> Record:
     file = place / NAME
     result = read_object(file)
     with within(file):
+        check_numbers(result)
         contents = converted(result, _Contents)
         _check_fields(result, contents)
     if count is not None and count < len(contents.seeds):

@@ -5,13 +5,14 @@ from __future__ import annotations
 import json
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from operator import index
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any, NamedTuple
 
-from ..core.errors import VGGError, mismatch
+from ..core.errors import mismatch, within
 from ..core.files import read_object
+from ..process.documents import DO
+from . import document
 
 ENOUGH = 3
 """The least number of rounds for a comparison."""
@@ -128,13 +129,15 @@ def read(path: Path) -> dict[str, Any]:
 
 
 def checked(path: Path, result: dict[str, Any]) -> dict[str, Any]:
-    """Return ``result``, read from ``path``; raise ``VGGError`` if it is none of ``vgg bench``."""
-    try:
-        for workload in result["workloads"].values():
-            index(workload["batch"] + workload["macs"])  # lists would be repeated where these are multiplied
-        regressions(result, result)
-    except (ValueError, LookupError, TypeError, AttributeError, ArithmeticError, RecursionError) as error:
-        raise VGGError(f"{path}: not a result of vgg bench ({type(error).__name__}: {error})") from error
+    """Return a result of ``vgg bench`` that was read from ``path``.
+
+    Raises ``VGGError``, which names the file and the field, when it is none.
+    """
+    with within(path):
+        document.check(result)
+        if result["ok"] != ok(result):
+            why = next(iter(failures(result)), "everything was timed and is right")
+            raise mismatch("ok", str(result["ok"]).lower(), f"{str(ok(result)).lower()}, since {why}", DO)
     return result
 
 

@@ -198,7 +198,7 @@ class Loop:
         with self.clock.measure("checkpoint"):
             state = self.learner.state()
             weights = {name: state[name] for name in params.shapes(self.spec)}
-            params.save_params(self.out / "weights.safetensors", weights, self.spec)
+            params.write_params(self.out / "weights.safetensors", weights, self.spec)
             files.write_atomically(self.out / "evaluation.json", json.dumps(results, indent=1).encode())
 
     def _summary(self) -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 
 from markupsafe import Markup, escape
 
-from ...conformance.tally import cell_text
+from ...conformance.tally import cell_text, fact_outcome
 from .palette import listed
 
 SIDE, GAP, ACROSS = 9, 3, 14
@@ -53,19 +53,24 @@ def verdict(result: Mapping[str, Any]) -> tuple[str, bool | None, list[str]]:
     """Return a few words about a result of ``vgg check``, whether all is well (None: not all was judged), and why."""
     outcomes = Counter(cell["outcome"] for row in result["checks"].values() for cell in row.values())
     wrong = {name: count for name, count in outcomes.items() if KINDS.get(name) == "failed"}
-    unjudged = [name for name, (judged, wanted) in result["judged"].items() if judged < wanted]
+    unjudged = [name for name, (judged, wanted) in result["judged"].items() if judged < wanted or not judged]
     sentences = [
         f"{name}: {judged:,} of {wanted:,} cells judged." for name, (judged, wanted) in result["judged"].items()
     ]
     if wrong:
         return "Not conformant", False, [f"{sum(wrong.values())} cells failed.", *sentences]
-    facts = [one for row in result.get("declared", {}).values() for one in row.values() if one.get("wrong")]
+    facts = [_fact(one) for row in result.get("declared", {}).values() for one in row.values()]
+    facts = [outcome for outcome in facts if KINDS[outcome] == "failed"]
     if facts:
         return "Not conformant", False, [f"{len(facts)} declared differences are not as declared.", *sentences]
     if unjudged:
         about = f"What was judged holds, but of {listed(unjudged)} not every cell was judged."
         return "Judged in part", None, [about, *sentences]
     return "Conformant", True, sentences
+
+
+def _fact(fact: Mapping[str, Any]) -> str:
+    return fact_outcome(fact["text"], fact["wrong"], known=fact.get("known", False))
 
 
 def legend() -> Iterator[tuple[Markup, str]]:
