@@ -513,7 +513,7 @@ def test_a_page_says_how_much_of_a_comparison_is_done(runs: int, word: str | Non
         page = html.document(collect([tmp_path / "both"]))
         assert f"<strong>{word}</strong>" in page
         assert about in page
-        assert "trains fastest, at" not in page
+        assert runs == 4 or "trains fastest, at" not in page
 
 
 @pytest.mark.parametrize("harm", HARMS)
