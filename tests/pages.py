@@ -139,8 +139,9 @@ def _repeated(one: Mapping[str, Any], seeds: int) -> dict[str, Any]:
 
 
 def _pair(pair: Sequence[str], seeds: int) -> dict[str, Any]:
-    about = {"backends": list(pair), "quantity": "images_per_second", "count": seeds}
-    return {**about, "difference": 10.0, "interval": [8.0, 12.0], "word": "different", "visible": 3.0}
+    about = {"backends": list(pair), "quantity": "images_per_second", "count": seeds, "word": "different"}
+    ratio = {"difference": 0.1, "interval": [0.08, 0.12], "visible": 0.03}
+    return {**about, "difference": 10.0, "interval": [8.0, 12.0], "visible": 3.0, "ratio": ratio}
 
 
 def board(**cells: Mapping[str, Any]) -> dict[str, Any]:

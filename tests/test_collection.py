@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import base64
 import json
 from pathlib import Path
 from typing import Any
@@ -46,9 +47,26 @@ def test_a_comparison_and_a_run_share_a_page(tmp_path: Path) -> None:
 def test_a_comparison_alone_is_its_own_page(tmp_path: Path) -> None:
     place = comparison(tmp_path / "both")
     contents, runs = json.loads((place / "compare.json").read_text()), {n: place / n for n in ("torch", "jax")}
-    for name in contents["backends"]:
-        contents["backends"][name]["backend"] = name
+    contents["backends"]["gone"] = {"ok": False, "error": "why", "failures": {"0": "why"}}
+    (place / "compare.json").write_text(json.dumps(contents))
     assert html.document(collect([place])) == html.page(contents, runs)
+
+
+def saved(page: str, name: str) -> dict[str, Any]:
+    """Return what the page holds as a file of that name."""
+    data = page.split(f'download="{name}" href="data:application/json;base64,')[1].split('"', maxsplit=1)[0]
+    contents: dict[str, Any] = json.loads(base64.b64decode(data))
+    return contents
+
+
+def test_a_page_holds_the_files_that_it_is_made_from(tmp_path: Path) -> None:
+    both, one, other = comparison(tmp_path / "both"), run(tmp_path / "one"), run(tmp_path / "other", date="2026")
+    compared_page = html.document(collect([both]))
+    assert saved(compared_page, "compare.json") == json.loads((both / "compare.json").read_text())
+    page = html.document(collect([one]))
+    assert saved(page, "run.json") == json.loads((one / "run.json").read_text())
+    assert "compare.json" not in page
+    assert saved(html.document(collect([one, other])), "runs.json")["backends"].keys() == {"jax", "jax (other)"}
 
 
 def test_runs_alone_have_no_verdict(tmp_path: Path) -> None:

@@ -119,6 +119,11 @@ def test_a_name_reaches_the_terminal_as_text(name: str, capsys: pytest.CaptureFi
     assert (out + err).replace("\n", "").isprintable()
 
 
+def without_own_script(page: str) -> str:
+    """Return a page without the one script that belongs to it."""
+    return page.replace(f"<script>{(html.FOLDER / 'sort.js').read_text()}</script>", "")
+
+
 @pytest.mark.parametrize("name", [*NAMES, "\ud800"])
 def test_a_name_is_text_in_a_page(name: str) -> None:
     spec: dict[str, Any] = {**SPEC.to_dict(), "name": "x" if name == "\ud800" else name}
@@ -135,8 +140,8 @@ def test_a_name_is_text_in_a_page(name: str) -> None:
         "backends": {name: column, "other": {"error": name}},
     }
     result |= {"date": name, "machine": {"system": name, "cpu": name, "cores": name}, "vgg": name}
-    page = html.page(result, {})
-    page.encode()
+    page = without_own_script(html.page(result, {}))
+    assert page.replace("\n", "").isprintable()
     for tag in ("<script", "<img"):
         assert tag not in page
         assert tag not in notebook.table([name], [[name]], name)
@@ -159,7 +164,7 @@ def test_a_run_of_any_name_stays_in_the_folder(
     assert [path.name for path in tmp_path.iterdir() if path.name != "net.json"] == ["runs"]
     (run,) = (tmp_path / "runs").iterdir()
     assert run.name.startswith("oracle-..-..---x---31m-script")
-    assert "<script" not in (run / "report.html").read_text()
+    assert "<script" not in without_own_script((run / "report.html").read_text())
     assert "\x1b" not in "".join(capsys.readouterr())
 
 

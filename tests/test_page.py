@@ -17,7 +17,7 @@ from pages import MACHINE, SPEC, column, compared, result, written
 import vgg
 from vgg.core import layers
 from vgg.core.errors import BackendError, VGGError
-from vgg.report import html, notebook
+from vgg.report import html, notebook, rows
 from vgg.report.page import (
     architecture,
     confusion,
@@ -69,6 +69,16 @@ def test_the_same_input_gives_the_same_bytes(tmp_path: Path) -> None:
     assert html.page(*contents) == html.page(*contents)
 
 
+def test_results_and_what_a_file_gives_back_have_the_same_page(tmp_path: Path) -> None:
+    contents, runs = compared(tmp_path)
+    contents["options"] = {"backends": ["torch", "jax"], "timeout": 900}
+    contents["recipe"] |= {"lr_drops": ((3, 0.1),), "plateau": (), "std": 1}
+    read = json.loads(json.dumps(contents))
+    read["options"]["timeout"] = 900.0
+    read["recipe"]["std"] = 1.0
+    assert html.page(contents, runs) == html.page(read, runs)
+
+
 @pytest.mark.parametrize("seeds", [1, 5])
 def test_a_page_of_four_backends_is_small(tmp_path: Path, seeds: int) -> None:
     names = ("torch", "tensorflow", "jax", "mxnet")
@@ -90,7 +100,7 @@ def test_every_reference_within_the_page_has_its_target(tmp_path: Path) -> None:
 def test_results_with_several_seeds_show_intervals(tmp_path: Path) -> None:
     page = html.page(*compared(tmp_path, seeds=5))
     assert "mean over 5 seeds" in page
-    assert "95 % interval of the difference is" in page
+    assert "The lead of torch, as ratio minus 1, is +10.0%, with the 95 % interval +8.0% to +12.0%, from 5 runs" in page
     assert "--seeds 5" in page
 
 
@@ -102,12 +112,42 @@ def test_one_run_each_claims_no_difference(tmp_path: Path) -> None:
     ("word", "start"), [("different", "torch trains fastest"), ("not distinguishable", "The fastest two, torch with")]
 )
 def test_the_word_about_speed_is_that_of_the_pair(word: str, start: str) -> None:
-    pair = {"backends": ["jax", "torch"], "quantity": "images_per_second", "count": 5, "interval": [-9.0, -3.0]}
+    ratio = {"difference": -0.2, "interval": [-0.5, 0.25]}
+    pair = {
+        "backends": ["jax", "torch"],
+        "quantity": "images_per_second",
+        "count": 5,
+        "interval": [-9, 9],
+        "ratio": ratio,
+    }
     columns = {"torch": {"images_per_second": 20.0}, "jax": {"images_per_second": 14.0}}
     text = verdicts.fastest({"seeds": [0, 1, 2, 3, 4], "pairs": [{**pair, "word": word}]}, columns)
     assert text.startswith(start)
-    assert "is 3 to 9 images/s" in text
+    assert "The lead of torch, as ratio minus 1, is +25.0%, with the 95 % interval -20.0% to +100.0%, from 5" in text
     assert ("not distinguishable" in text) == (word != "different")
+
+
+def test_the_lead_over_a_backend_that_hardly_moves_has_no_end() -> None:
+    ratio = {"difference": -0.5, "interval": [-1.0, 0.0]}
+    pair = {
+        "backends": ["jax", "torch"],
+        "quantity": "images_per_second",
+        "count": 2,
+        "interval": [-1, 0],
+        "ratio": ratio,
+    }
+    columns = {"torch": {"images_per_second": 20.0}, "jax": {"images_per_second": 14.0}}
+    two = {"seeds": [0, 1], "pairs": [{**pair, "word": "not distinguishable"}]}
+    assert "+0.0% to +inf%" in verdicts.fastest(two, columns)
+
+
+def test_differences_are_those_of_the_terminal(tmp_path: Path) -> None:
+    contents, runs = compared(tmp_path, seeds=2)
+    table = html.page(contents, runs).split("Differences between the backends")[1].split("</table>")[0]
+    cells = re.findall(r"<t[hd][^>]*>([^<]*)</t[hd]>", table)
+    columns, pairs = rows.pair_rows(contents)
+    assert cells == ["quantity", *columns[1:], *pairs[0]]
+    assert cells[-3:] == ["+10.0%", "+8.0% to +12.0%", "different"]
 
 
 def test_the_verdict_names_what_failed_and_the_worst_error() -> None:
@@ -188,6 +228,32 @@ def test_filters_before_training_are_those_that_runs_begin_with() -> None:
     assert pictures.initial_filters(SPEC, recipe | {"init_from": "other.safetensors"}) is None
 
 
+def test_the_images_of_mistakes_come_from_the_package(tmp_path: Path) -> None:
+    page = html.page(*compared(tmp_path))
+    assert page.count('alt="image of ') == 2
+    assert "The test images are not on this machine" not in page
+
+
+@pytest.mark.parametrize("name", ["digits", "synthetic"])
+def test_datasets_without_files_are_on_every_machine(name: str) -> None:
+    assert pictures.test_set({"dataset": name}, {}) is not None
+
+
+def test_images_are_looked_for_where_a_run_looks(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    asked: list[Any] = []
+
+    def load(name: str, folder: Any, say: Any) -> Any:
+        asked.append(folder)
+        raise VGGError("nothing there")
+
+    monkeypatch.setattr("vgg.training.data.load", load)
+    monkeypatch.setenv("VGG_DATA", "/of/variable")
+    (tmp_path / "run.json").write_text('{"data": "/of/run"}')
+    assert pictures.test_set({"dataset": "fashion-mnist"}, {"torch": tmp_path}) is None
+    assert asked[:2] == ["/of/run", "/of/variable"]
+    assert None not in asked
+
+
 def test_mistakes_of_other_images_are_not_shown() -> None:
     tests = np.zeros((2, 1, 4, 4), np.uint8), np.array([0, 1]), ("a", "b")
     right = {"image": 1, "label": "b", "predicted": "a", "probability": 0.9}
@@ -241,6 +307,47 @@ def test_labels_of_lines_keep_apart() -> None:
     assert apart[-1] <= 1.0
 
 
+def ticks(drawing: object) -> list[str]:
+    """Return the texts of a figure: those of the ticks of an axis come before its name."""
+    return re.findall(r"<text[^>]*>([^<]*)</text>", str(drawing))
+
+
+def history(accuracies: list[float]) -> list[dict[str, Any]]:
+    steps = [{"epoch": 0, "step": step, "loss": 2 - step / 8} for step in range(8)]
+    return [*steps, *({"epoch": epoch, "test_accuracy": one} for epoch, one in enumerate(accuracies))]
+
+
+@pytest.mark.parametrize(
+    ("accuracies", "percents"),
+    [
+        ([[0.3], [0.3]], ["29%", "30%", "31%"]),
+        ([[0.3], [0.2951]], ["29.4%", "29.6%", "29.8%", "30.0%", "30.2%"]),
+        ([[0.3], [0.3 + 1e-13]], ["29.6%", "29.8%", "30.0%", "30.2%", "30.4%"]),
+        ([[0.1], [0.9]], ["20%", "40%", "60%", "80%"]),
+    ],
+)
+def test_one_epoch_has_one_tick_and_percents_differ(accuracies: list[list[float]], percents: list[str]) -> None:
+    histories = {str(i): [history(each)] for i, each in enumerate(accuracies)}
+    texts = ticks(curves.accuracy(histories, palette.marks(histories)))
+    assert texts[: len(percents) + 2] == ["1", "epochs", *percents]
+    assert ticks(curves.loss(histories, palette.marks(histories)))[:3] == ["0", "1", "epochs"]
+
+
+def test_the_spread_of_one_epoch_is_seen() -> None:
+    def drawn(*accuracies: float) -> str:
+        histories = {"a": [history([one]) for one in accuracies]}
+        return str(curves.accuracy(histories, palette.marks(histories)))
+
+    assert "opacity: 0.4" in drawn(0.3, 0.5)
+    assert "opacity" not in drawn(0.4)
+
+
+def test_many_epochs_have_whole_ticks() -> None:
+    histories = {"a": [history([0.1 + i / 100 for i in range(30)])]}
+    texts = ticks(curves.accuracy(histories, palette.marks(histories)))
+    assert all(text.isdecimal() for text in texts[: texts.index("epochs")])
+
+
 def test_a_result_is_in_the_page_as_a_file() -> None:
     small, large = repeating.download("a.json", {"x": 1}), repeating.download("a.json", {"x": "y" * 99_999})
     assert (small.name, large.name) == ("a.json", "a.json.gz")
@@ -253,6 +360,15 @@ def test_the_command_repeats_what_differs_from_the_recipe(change: dict[str, Any]
     assert command.startswith("vgg compare torch")
     assert f"--set {option}" in command
     assert "--arch vgg11_narrow" in command
+
+
+def test_the_recipe_says_where_its_size_is_not_used(tmp_path: Path) -> None:
+    contents, runs = compared(tmp_path)
+    assert contents["recipe"]["size"] == 32
+    wanted = "<td>32, not used: the network&#39;s own input is 8\N{MULTIPLICATION SIGN}8</td>"
+    assert wanted in html.page(contents, runs)
+    contents["recipe"]["size"] = 8
+    assert '<th scope="row">size</th><td>8</td>' in html.page(contents, runs)
 
 
 def test_an_earlier_result_lacks_errors_by_layer_and_says_so(tmp_path: Path) -> None:
@@ -334,6 +450,32 @@ def test_markup_in_files_is_text(tmp_path: Path) -> None:
     assert "&lt;script&gt;alert(1)" in page
     assert page.count("<script") == 1
     assert f"<script>{(html.FOLDER / 'sort.js').read_text()}</script>" in page
+
+
+RAW = [
+    chr(c) for c in (0, 7, 9, 13, 27, 127, 0x85, 0x9B, 0x200B, *range(0x2028, 0x202F), *range(0x2066, 0x206A), 0xD800)
+]
+"""Characters that end a line, turn the direction of texts, or are obeyed by what shows them."""
+
+
+def test_no_character_of_a_page_is_obeyed(tmp_path: Path) -> None:
+    evil = "".join(RAW)
+    contents, runs = compared(tmp_path, seeds=2)
+    contents["spec"]["name"] = f"a{evil[:-1]}"
+    contents["machine"] = {**MACHINE, "cpu": evil, "system": evil, "gpus": [evil]}
+    contents["recipe"]["init_from"] = contents["vgg"] = contents["backends"]["jax"]["reason"] = evil
+    contents["backends"]["jax"]["facts"] |= {"framework": evil, "flags": {evil: evil}, "versions": {evil: evil}}
+    contents["backends"]["gone"] = {"ok": False, "error": evil}
+    page = html.page(contents, runs)
+    assert not [character for character in RAW if character in page]
+    assert r"a\x00\x07" in page
+    assert r"\u202e" in page
+
+
+def test_no_character_of_a_table_in_a_notebook_is_obeyed() -> None:
+    text = notebook.table(["a\x1b"], [["b\u202e\nc"]], "d\x00") + notebook.paragraphs(["\u2066"])
+    assert text.replace("<br>", "").isprintable()
+    assert "b\\u202e<br>c" in text
 
 
 def test_a_notebook_gets_the_curves_without_a_style_sheet(tmp_path: Path) -> None:

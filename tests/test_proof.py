@@ -137,6 +137,11 @@ def test_rows_are_called_what_they_are() -> None:
     assert list(book) == list(rows(a={})) == list(ROWS)
     own = rows(a={"structure_at": [1, 8, 8]})
     assert {"layers as in the table", "parameters"} == own.keys() - ROWS.keys()
+    for none in ({"b": {"error": "no such module"}}, {"b": {"layers": None}}):
+        assert own.keys() == rows(**none).keys()
+    maps = {"structure_at": [3, 224, 224], "shapes": {"pool": [256, 6, 6], "fc": [10]}}
+    alexnet = rows(a=maps)
+    assert {"layers as in the table, at 224 px"} == alexnet.keys() - ROWS.keys()
 
 
 def test_training_outlives_a_proof_that_fails(

@@ -169,6 +169,18 @@ def test_accuracies_that_are_equal_in_every_run_are_not_distinguishable() -> Non
     assert (result["word"], result["difference"], result["interval"], result["visible"]) == (ALIKE, 0, [0, 0], 0)
 
 
+@pytest.mark.parametrize("relative", [False, True])
+def test_equal_up_to_rounding_is_not_the_same(relative: bool) -> None:
+    """The logarithms of the two large values are one number, and so are not what tells them apart."""
+    values = [0.9, 823.0, 0.1]
+    result = judged(values, [0.9, math.nextafter(823.0, 900), 0.1], relative=relative)
+    assert result["word"] == ALIKE
+    low, high = (result["ratio"] if relative else result)["interval"]
+    assert low < 0 < high
+    assert high < 1e-12
+    assert judged(values, values, relative=relative)["interval"] == [0, 0]
+
+
 @pytest.mark.parametrize(("count", "word"), [(2, TOO_FEW), (7, TOO_FEW), (8, DIFFERENT), (20, DIFFERENT)])
 def test_one_image_more_in_every_run_is_chance_in_few_runs(count: int, word: str) -> None:
     """Six pairs: 2 ** -7 is just below 0.05 / 6. The differences are equal but for the rounding of float64."""

@@ -408,7 +408,7 @@ def report(runs: str | Path | Iterable[str | Path], *, out: str | Path = "report
 
     Each of ``runs`` is the directory of a run of ``vgg train`` or of a comparison, or a JSON file with the result of
     ``vgg bench`` or of ``vgg check --json``. Runs and comparisons must be of one network. ``out`` is the file of the
-    page, which is replaced if it is there.
+    page, which replaces another page, and no other file.
 
     Raises ``VGGError`` when one of ``runs`` is none of these or cannot be shown, and when ``out`` cannot be written.
     """

@@ -72,10 +72,12 @@ def _plateau(value: Any) -> tuple[float, int] | tuple[()]:
 class Recipe:
     """A recipe for training: SGD with momentum on shuffled batches.
 
-    ``size`` is the side, in pixels, that images are resized to. ``lr_drops`` are pairs (epoch, factor): from that epoch
-    on, counted from 0, the learning rate is ``factor`` times ``lr``. Pixels become ``(value / 255 - mean) / std``.
-    Weight decay is coupled: its gradient is added to that of the loss before the momentum. ``dropout`` says where masks
-    come from: each framework's own generator (native), or ``vgg.core.masks``, the same in all (neutral).
+    ``size`` is the side, in pixels, of the input that an architecture given by name gets. A spec, a file and an input
+    of its own keep theirs: images are resized to the network's input, and ``size`` is not used. ``lr_drops`` are pairs
+    (epoch, factor): from that epoch on, counted from 0, the learning rate is ``factor`` times ``lr``. Pixels become
+    ``(value / 255 - mean) / std``. Weight decay is coupled: its gradient is added to that of the loss before the
+    momentum. ``dropout`` says where masks come from: each framework's own generator (native), or ``vgg.core.masks``,
+    the same in all (neutral).
 
     ``precision`` is the number format of a step and of evaluation. With float64 the parameters and velocities are
     float64 too, otherwise they are float32. With bf16 and fp16 the pixels, batch norm's statistics, the loss and the

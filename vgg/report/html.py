@@ -5,6 +5,7 @@ One file, which needs no other file and no network. ``vgg.report.page`` makes it
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -17,6 +18,8 @@ from . import HERE, template
 FOLDER = HERE / "page"
 OWN = {"style": "style.css", "script": "sort.js"}
 """The only code of a page: how it looks, and a script that sorts its tables, without which it can be read too."""
+EXACT = 2**53
+"""Below it, a float without a fraction is the same number as the integer."""
 
 
 @dataclass(frozen=True)
@@ -97,15 +100,32 @@ def _not_shown(runs: Mapping[str, Path], error: Exception) -> BackendError:
 
 
 def document(contents: Contents) -> str:
-    """Return the HTML text of a page. Raises ``VGGError`` as ``page`` does."""
+    """Return the HTML text of a page. Raises ``VGGError`` as ``page`` does.
+
+    Names and texts may hold anything. Whatever is not printable, such as a control or bidirectional character, is an
+    escape in the finished text, so that none can be in a page.
+    """
     from .page import comparison, others
 
     own = {name: (FOLDER / file).read_text(encoding="utf-8") for name, file in OWN.items()}
     parts: dict[str, Any] = {"comparison": None, **own}
     if contents.comparison is not None:
-        parts["comparison"] = comparison.parts(contents.comparison, contents.runs)
-    parts["timings"] = [others.timing(result) for result in contents.timings]
-    parts["conformance"] = [others.conformance(result) for result in contents.conformance]
+        parts["comparison"] = comparison.parts(_stored(contents.comparison), contents.runs)
+    parts["timings"] = [others.timing(_stored(result)) for result in contents.timings]
+    parts["conformance"] = [others.conformance(_stored(result)) for result in contents.conformance]
     parts["tabs"] = len(contents.comparison["backends"]) if contents.comparison else 1
-    text = template("page.html.jinja", FOLDER).render(parts)
-    return text.encode(errors="backslashreplace").decode()  # what a backend says may not be Unicode
+    return printable(template("page.html.jinja", FOLDER).render(parts), "\n")
+
+
+def _stored(result: Mapping[str, Any]) -> dict[str, Any]:
+    """Return ``result`` as its file gives it back, so that a page does not tell a result from its file.
+
+    A tuple becomes a list, and 900.0 becomes 900: a resumed comparison has read them from its file.
+    """
+    stored: dict[str, Any] = json.loads(json.dumps(result, default=str), parse_float=_number)
+    return stored
+
+
+def _number(text: str) -> float:
+    value = float(text)
+    return int(value) if value.is_integer() and abs(value) < EXACT else value

@@ -13,6 +13,7 @@ from typing import Any, Self
 from ..core import layers
 from ..core.errors import VGGError
 from ..core.spec import Spec
+from ..core.texts import printable
 
 WIDTH, HEIGHT, MARGIN = 560, 240, 40
 COLOURS = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#56b4e9", "#e69f00")
@@ -35,9 +36,9 @@ def running() -> bool:
 
 def table(columns: Sequence[str], rows: Sequence[Sequence[str]], title: str = "") -> str:
     """Return an HTML table, in which every text is escaped."""
-    head = "".join(f"<th>{html.escape(column)}</th>" for column in columns)
+    head = "".join(f"<th>{_escaped(column)}</th>" for column in columns)
     body = "".join(f"<tr>{''.join(f'<td>{_escaped(cell)}</td>' for cell in row)}</tr>" for row in rows)
-    caption = f"<caption>{html.escape(title)}</caption>" if title else ""
+    caption = f"<caption>{_escaped(title)}</caption>" if title else ""
     return f"<table>{caption}<thead><tr>{head}</tr></thead><tbody>{body}</tbody></table>"
 
 
@@ -141,7 +142,8 @@ def paragraphs(lines: Sequence[str]) -> str:
 
 
 def _escaped(text: str) -> str:
-    return html.escape(text).replace("\n", "<br>")
+    """Return ``text`` as HTML, with escapes for what is not printable, as in a page."""
+    return html.escape(printable(text, "\n")).replace("\n", "<br>")
 
 
 def _drawing(title: str, lines: Mapping[str, Sequence[tuple[float, float]]]) -> str:

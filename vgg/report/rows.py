@@ -3,26 +3,27 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 Rows = dict[str, Callable[[Mapping[str, Any]], str]]
 """Name of a row -> the function that makes its text from a backend's column in ``compare.json``."""
+LAYERS, PARAMETERS = "layers as in the table, 224 -> 7", "parameters, at 224 px"
+"""The rows about the structure of a VGG; that of another network is compared at its own input."""
+OWN_LAYERS = "layers as in the table"
 PROVEN: Rows = {
-    "layers as in the table, 224 -> 7": lambda c: (
-        "-" if c["layers"] is None else f"{c['layers_agreeing']} of {c['layers']}"
-    ),
-    "parameters, at 224 px": lambda c: "-" if c["layers"] is None else f"{c['parameters']:,}",
+    LAYERS: lambda c: "-" if c["layers"] is None else f"{c['layers_agreeing']} of {c['layers']}",
+    PARAMETERS: lambda c: "-" if c["layers"] is None else f"{c['parameters']:,}",
     "worst float64 error, logits": lambda c: _error(c, "logits_error"),
     "worst float64 error, gradients": lambda c: _error(c, "gradient_error"),
     "the same network": lambda c: "yes" if c["ok"] else f"NO: {c['reason'] or 'structure'}",
 }
 TRAINED: Rows = {
-    "first training loss": lambda c: f"{c['first_loss']:.4f}",
-    "last training loss": lambda c: _over_seeds(c, "last_loss", ".4f"),
-    "test accuracy": lambda c: _over_seeds(c, "test_accuracy", ".4f"),
-    "images/s": lambda c: _over_seeds(c, "images_per_second", ".0f"),
-    "compile time": lambda c: "" if c["compile_seconds"] is None else f"{c['compile_seconds']:.1f} s",
+    "first training loss": lambda c: fixed(c["first_loss"], 4),
+    "last training loss": lambda c: _over_seeds(c, "last_loss", 4),
+    "test accuracy": lambda c: _over_seeds(c, "test_accuracy", 4),
+    "images/s": lambda c: _over_seeds(c, "images_per_second", 0),
+    "compile time": lambda c: "" if c["compile_seconds"] is None else f"{fixed(round(c['compile_seconds'], 1), 1)} s",
     "time in no step, evaluation or checkpoint": lambda c: (
         f"{c['shares']['other']:.1%}" if "other" in c.get("shares", ()) else "-"
     ),
@@ -37,11 +38,10 @@ QUANTITIES = {"test_accuracy": "test accuracy", "last_loss": "last training loss
 """Quantity of which pairs are compared -> its name in a table."""
 OF_SEEDS = ("runs", "statistics", "digests", "failures")
 """The fields of a backend's column that are about all seeds. The others are those of the first one's run."""
-OWN_INPUT = {
-    "layers as in the table, 224 -> 7": "layers as in the table",
-    "parameters, at 224 px": "parameters",
-}
-"""Other names of rows, used when the structure was compared at the input of the training, and not at 224 px."""
+LARGE = 1e6
+"""From here on numbers are written as powers of ten: a loss that diverged may have thirty digits."""
+BOOK = [1, 224, 224]
+"""The input at which the structure of a named architecture is compared."""
 
 
 def texts(result: Mapping[str, Any]) -> dict[str, list[str]]:
@@ -54,9 +54,17 @@ def texts(result: Mapping[str, Any]) -> dict[str, list[str]]:
 
 
 def _rows_of(result: Mapping[str, Any]) -> Rows:
-    inputs = [column["structure_at"] for column in result["backends"].values() if "structure_at" in column]
-    names = {} if all(shape[1:] == [224, 224] for shape in inputs) else OWN_INPUT
+    columns = [column for column in result["backends"].values() if column.get("layers", True) and "error" not in column]
+    at_224 = bool(columns) and all(list(column.get("structure_at", BOOK))[1:] == BOOK[1:] for column in columns)
+    names = {LAYERS: f"{OWN_LAYERS}, at 224 px"} if at_224 else {LAYERS: OWN_LAYERS, PARAMETERS: "parameters"}
+    names = {} if at_224 and all(map(_ends_at_7, columns)) else names
     return {names.get(row, row): text for row, text in ROWS.items()}
+
+
+def _ends_at_7(column: Mapping[str, Any]) -> bool:
+    """Return whether the last maps of a backend are 7x7, as those of every VGG are; earlier versions have no shapes."""
+    maps = [shape[1:] for shape in (column.get("shapes") or {}).values() if len(shape) == 3]
+    return not maps or maps[-1] == [7, 7]
 
 
 def pair_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
@@ -66,24 +74,39 @@ def pair_rows(result: Mapping[str, Any]) -> tuple[list[str], list[list[str]]]:
 
 
 def _pair(pair: Mapping[str, Any], seeds: int) -> list[str]:
-    form = _percent if "ratio" in pair else _signed
+    form = percent if "ratio" in pair else _signed
     values = pair.get("ratio", pair)
     difference, interval, count = values["difference"], values["interval"], pair["count"]
     verdict = pair["word"] + ("" if count == seeds else f" (common seeds: {count})")
     if pair["word"] == "not distinguishable":
         seen = form(values["visible"]).lstrip("+")
-        verdict += f"; {count} runs would have seen {seen}" if values["visible"] else "; the same in every run"
+        verdict += (
+            f"; {count} runs would have seen {seen}" if values["visible"] else f"; {_alike(interval)} in every run"
+        )
     span = " to ".join(map(form, interval)) if interval else "-"
     about = "-" if difference is None else form(difference)
     return [QUANTITIES[pair["quantity"]], " - ".join(pair["backends"]), about, span, verdict]
 
 
-def _percent(value: float) -> str:
-    return f"{value:+.1%}"
+def _alike(interval: Sequence[float]) -> str:
+    """Return the words for runs without a deviation: only exactly equal values have an interval without a width."""
+    return "equal up to rounding" if any(interval) else "the same"
+
+
+def percent(value: float) -> str:
+    """Return a ratio minus 1 in percent, with its sign."""
+    return f"{fixed(100 * value, 1, '+')}%"
 
 
 def _signed(value: float) -> str:
-    return f"{value:+.4f}" if abs(value) >= 1e-4 or not value else f"{value:+.1e}"
+    return fixed(value, 4, "+")
+
+
+def fixed(value: float, places: int, sign: str = "") -> str:
+    """Return a number with ``places`` decimals, or as a power of ten if these would hide it or it has many digits."""
+    size = abs(value)
+    form = f".{places}f" if not size or 10.0**-places <= size < LARGE else ".2g" if size < 1 else ".4e"
+    return f"{value:{sign}{form}}"
 
 
 def notes(result: Mapping[str, Any]) -> list[str]:
@@ -116,12 +139,12 @@ def _seeds(result: Mapping[str, Any]) -> int:
     return len(result.get("seeds", ())) or 1
 
 
-def _over_seeds(column: Mapping[str, Any], quantity: str, form: str) -> str:
+def _over_seeds(column: Mapping[str, Any], quantity: str, places: int) -> str:
     """Return the mean ± the standard deviation over the seeds, or the one value that there is."""
     about = column.get("statistics", {}).get(quantity, {})
     if about.get("count", 0) < 2:
-        return f"{column[quantity]:{form}}"
-    return f"{about['mean']:{form}} ± {about['deviation']:{form}}"
+        return fixed(column[quantity], places)
+    return f"{fixed(about['mean'], places)} ± {fixed(about['deviation'], places)}"
 
 
 def _error(column: Mapping[str, Any], name: str) -> str:

@@ -99,7 +99,7 @@ class Collection:
     def _add_column(self, file: Path, name: str, backend: str, column: Any, run: Path) -> None:
         label = next(one for one in _labels(backend, name, file) if one not in self.columns)
         with within(f"{file}: {'backends.' * (file.name == NAME)}{one_line(backend)}"):
-            self.columns[label] = {**_checked(column), "backend": backend}
+            self.columns[label] = _checked(column) | ({"backend": backend} if label != backend else {})
             check_proof(Spec.from_dict(self.heads[-1][1]["spec"]), self.columns[label])
         if "error" not in column:
             self.runs[label] = run
@@ -158,7 +158,10 @@ def _checked(column: Any) -> dict[str, Any]:
     if not isinstance(column, dict):
         raise mismatch("column", one_line(column), "a table")
     if "error" in column:
-        return {"ok": False, "error": str(column["error"])}
+        return {name: value for name, value in column.items() if name != "facts"} | {
+            "ok": False,
+            "error": str(column["error"]),
+        }
     if "facts" not in column:
         raise mismatch("column", "no facts", "facts, as vgg wrote them")
     return {**column, **recorded("train", column), "facts": recorded("facts", column["facts"])}

@@ -15,8 +15,8 @@ ratios minus 1 (0.05: the first is 5 % faster), and in images/s, these times the
 
 **Equal differences.** Where all differences are the same, up to rounding, there is no deviation for Student's t.
 Accuracies are multiples of one image, so a few runs can agree by chance. If all differences are 0, the pair is ``not
-distinguishable``. Otherwise the sign test judges: n differences on the same side have a probability of 2 ** (1 - n)
-if neither side is favoured.
+distinguishable``, with the interval [0, 0] if all values are the same, and that of rounding if they are not. Otherwise
+the sign test judges: n differences on the same side have a probability of 2 ** (1 - n) if neither side is favoured.
 """
 
 from __future__ import annotations
@@ -76,9 +76,10 @@ def judged(
 
     ``count`` is the number of seeds, ``difference`` the mean of first minus second, ``interval`` its confidence
     interval, and ``word`` one of ``different``, ``not distinguishable`` and ``too few runs``. ``visible`` is the
-    difference that as many runs with the same deviation would call different with a probability of ``POWER``. With
-    too few runs ``interval`` and ``visible`` are None; without a run ``difference`` is None too. If ``relative``, the
-    values are compared by their ratios, and ``ratio`` has these three as ratios minus 1.
+    difference that as many runs with the same deviation would call different with a probability of ``POWER``; it is 0
+    for runs that are equal up to rounding. With too few runs ``interval`` and ``visible`` are None; without a run
+    ``difference`` is None too. If ``relative``, the values are compared by their ratios, and ``ratio`` has these three
+    as ratios minus 1.
     """
     nothing = {"difference": None, "interval": None, "visible": None}
     if not first:
@@ -86,7 +87,8 @@ def judged(
     one, two = ([math.log(value) for value in values] if relative else values for values in (first, second))
     differences = [a - b for a, b in zip(one, two, strict=True)]
     rounding = ROUNDING * max(1.0 if relative else 0.0, *map(abs, one), *map(abs, two))
-    mean, radius, visible = _measured(differences, rounding, couples)
+    same = list(first) == list(second)
+    mean, radius, visible = _measured(differences, 0.0 if same else rounding, couples)
     word = TOO_FEW if radius is None else DIFFERENT if abs(mean) > radius else ALIKE
     interval = None if radius is None else [mean - radius, mean + radius]
     result = {"difference": mean, "interval": interval, "visible": visible}
@@ -104,7 +106,7 @@ def _measured(differences: Sequence[float], rounding: float, couples: int) -> tu
         error = stdev(differences) / math.sqrt(count)
         return mean, critical(count, couples) * error, detectable(count, couples) * error
     if count > 1 and abs(mean) <= rounding:
-        return 0.0, 0.0, 0.0
+        return mean, rounding, 0.0
     radius = 0.0 if 2.0 ** (1 - count) <= ERROR / couples else None
     return mean, radius, radius
 

@@ -10,7 +10,7 @@ from ...conformance.proof import UNPROVEN
 from ...core import layers
 from ...core.spec import Spec
 from ..evaluations import classes
-from ..rows import texts
+from ..rows import pair_rows, texts
 from . import architecture, confusion, curves, errors, files, intervals, pictures, repeating, sources, verdicts
 from .files import Files
 from .intervals import Panel, Point
@@ -40,7 +40,7 @@ def parts(result: Mapping[str, Any], runs: Mapping[str, Path]) -> dict[str, Any]
         "absent": [name for name, ones in read.items() if _absent(result["backends"][name], ones)],
         "origins": [f"{one['place']}: {origin(one)}" for one in result.get("sources", ())] or [origin(result)],
         "rows": _rows(result),
-        "differences": verdicts.differences(result),
+        "pairs": pair_rows(result),
         **_network(spec, columns, marks(result["backends"])),
         **_training(result, read),
         **_classes(result, spec, read),
@@ -170,6 +170,16 @@ def _points(columns: Columns, field: str, unit: float) -> dict[str, Point]:
 def _repeating(result: Mapping[str, Any], spec: Spec, columns: Columns) -> dict[str, Any]:
     return {
         "commands": repeating.commands(result, spec),
+        "recipe": repeating.recipe_rows(result["recipe"], spec),
         "locks": {name: repeating.lock(name, column) for name, column in columns.items()},
-        "downloads": [repeating.download("compare.json", result), repeating.download("spec.json", spec.to_dict())],
+        "downloads": [_results(result), repeating.download("spec.json", spec.to_dict())],
     }
+
+
+def _results(result: Mapping[str, Any]) -> repeating.Download:
+    """Return the results as the file in which vgg keeps them; ``runs.json`` has several runs of ``vgg train``."""
+    if "ok" in result:
+        return repeating.download("compare.json", result)
+    if "summary" in result:
+        return repeating.download("run.json", {name: part for name, part in result.items() if name != "backends"})
+    return repeating.download("runs.json", result)

@@ -22,6 +22,8 @@ Histories = Mapping[str, Sequence[Rows]]
 Numbers = NDArray[np.float64]
 POINTS = 150
 """The most points of a line: a page does not grow with the number of steps."""
+LEAST = 0.01
+"""The least difference between the ends of the axis of accuracies."""
 WINDOW = 15
 """A smoothed loss is the mean over this share of the steps: one in ``WINDOW``."""
 
@@ -37,7 +39,9 @@ def loss(histories: Histories, marks: Mapping[str, Mark]) -> Markup | None:
         for name, runs in lines.items():
             _draw_loss(axes, runs, marks[name])
         plain(axes)
-        axes.set(xlabel="epochs", xlim=(0, None), ylim=(0, _height(lines)))
+        last = max(run[-1, 0] for runs in lines.values() for run in runs)
+        axes.set(xlabel="epochs", xlim=(0, max(1, math.ceil(last))), ylim=(0, _height(lines)))
+        _whole_epochs(axes)
         _named(axes, lines, marks)
 
     return figure(draw, "Training loss", "Loss of every batch and its running mean, by backend.")
@@ -51,14 +55,12 @@ def accuracy(histories: Histories, marks: Mapping[str, Mark]) -> Markup | None:
         return None
 
     def draw(axes: Axes) -> None:
-        from matplotlib.ticker import MaxNLocator, PercentFormatter
-
         for name, runs in lines.items():
             _draw_accuracy(axes, runs, marks[name])
         plain(axes)
-        axes.set(xlabel="epochs", ylim=(None, min(axes.get_ylim()[1], 1.02)))
-        axes.xaxis.set_major_locator(MaxNLocator(integer=True))
-        axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=0))
+        axes.set(xlabel="epochs")
+        _whole_epochs(axes)
+        _percents(axes)
         _named(axes, lines, marks)
 
     return figure(draw, "Accuracy", "Share of images that are classified rightly after each epoch, by backend.")
@@ -121,9 +123,37 @@ def _draw_accuracy(axes: Axes, runs: Sequence[Mapping[int, float]], mark: Mark) 
         epochs, values = [epochs[i] for i in keep], values[:, keep]
     colour = SERIES[mark.number]
     if len(runs) > 1:
-        axes.fill_between(epochs, values.min(axis=0), values.max(axis=0), color=colour, alpha=0.18, linewidth=0)
+        _draw_band(axes, epochs, values, colour)
     marker: dict[str, Any] = {"marker": mark.marker, "markersize": 6} if len(epochs) <= 20 else {}
     axes.plot(epochs, values.mean(axis=0), color=colour, linestyle=mark.dash, linewidth=2, **marker)
+
+
+def _draw_band(axes: Axes, epochs: Sequence[int], values: Numbers, colour: str) -> None:
+    """Draw what lies between the lowest and the highest of several runs; of one epoch, a band has no width."""
+    low, high = values.min(axis=0), values.max(axis=0)
+    if len(epochs) == 1:
+        axes.vlines(epochs, low, high, color=colour, alpha=0.4, linewidth=6)
+    axes.fill_between(epochs, low, high, color=colour, alpha=0.18, linewidth=0)
+
+
+def _whole_epochs(axes: Axes) -> None:
+    """Give the axis of epochs ticks at whole numbers only, also where it shows a single one."""
+    from matplotlib.ticker import MaxNLocator
+
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True, min_n_ticks=1))
+
+
+def _percents(axes: Axes) -> None:
+    """Give the axis of accuracies at least one percent of height, and as many decimals as tell its ticks apart."""
+    from matplotlib.ticker import MaxNLocator, PercentFormatter
+
+    low, high = axes.get_ylim()
+    room = max(0.0, LEAST - (high - low)) / 2
+    axes.set(ylim=(low - room, min(high + room, 1.02)))
+    axes.yaxis.set_major_locator(MaxNLocator(nbins=6, steps=[1, 2, 5, 10]))
+    ticks = axes.get_yticks()
+    decimals = math.ceil(-math.log10(100 * (ticks[1] - ticks[0])) - 1e-6)
+    axes.yaxis.set_major_formatter(PercentFormatter(1, decimals=max(0, decimals)))
 
 
 def _height(lines: Mapping[str, Sequence[Numbers]]) -> float:

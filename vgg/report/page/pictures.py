@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import base64
 import io
+import os
 import struct
 import zlib
 from collections.abc import Mapping
@@ -66,14 +67,19 @@ def test_set(recipe: Mapping[str, Any], runs: Mapping[str, Path]) -> tuple[NDArr
     name = recipe.get("dataset")
     if name not in data.DATASETS:
         return None
-    folders = {_folder(run) for run in runs.values()} - {None} if name == "fashion-mnist" else set()
-    for folder in (*sorted(map(str, folders)), str(cache() / str(name))):
+    for folder in _folders(str(name), runs) if name in data.IN_FILES else (None,):
         try:
             loaded = data.load(name, folder, lambda _: None)
         except VGGError:
             continue
         return loaded.test_images, loaded.test_labels, loaded.class_names
     return None
+
+
+def _folders(name: str, runs: Mapping[str, Path]) -> list[str]:
+    """Return where the files of a dataset may be: the folders that ``runs`` name, that of ``VGG_DATA``, the cache."""
+    folders = {_folder(run) for run in runs.values()} - {None}
+    return [*sorted(map(str, folders)), *filter(None, [os.environ.get("VGG_DATA")]), str(cache() / name)]
 
 
 def _folder(run: Path) -> Any:

@@ -13,6 +13,7 @@ from ...core.architectures import arch, arch_names
 from ...core.errors import VGGError
 from ...core.recipe import Recipe, recipe, recipe_names
 from ...core.spec import Spec
+from .palette import shape
 
 PLAIN = 60_000
 """The most characters of JSON that are embedded as they are; more are compressed."""
@@ -46,6 +47,14 @@ def commands(result: Mapping[str, Any], spec: Spec) -> list[str]:
     return [_folded(["vgg", "train", name, *more, "--out", f"runs/{name}"]) for name in sorted(backends)]
 
 
+def recipe_rows(values: Mapping[str, Any], spec: Spec) -> dict[str, Any]:
+    """Return the fields of a recipe as a page shows them: it says so where a spec's own input makes ``size`` unused."""
+    height, width = spec.input_shape[1:]
+    if "size" not in values or (height, width) == (values["size"],) * 2:
+        return dict(values)
+    return {**values, "size": f"{values['size']}, not used: the network's own input is {shape((height, width))}"}
+
+
 def _folded(words: list[str]) -> str:
     """Return a command for a shell, with an option per line."""
     text, last = "", ""
@@ -60,8 +69,8 @@ def _network(spec: Spec) -> list[str]:
     if spec.name in arch_names():
         named = arch(spec.name).modified(input_shape=spec.input_shape, classes=spec.classes)
         if named == spec:
-            shape = "x".join(map(str, spec.input_shape))
-            return [spec.name, "--input", shape, "--classes", str(spec.classes)]
+            size = "x".join(map(str, spec.input_shape))
+            return [spec.name, "--input", size, "--classes", str(spec.classes)]
     return ["spec.json"]
 
 

@@ -9,7 +9,7 @@ function key(cell) {
   return (Number(number.replace("\u2212", "-").replaceAll(",", "")) * (units[unit] ?? 1)) / Number(limit ?? 1);
 }
 function ordered(one, other, sign) {
-  const missing = [one, other].map((value) => (value === "" || value === "\u2013" ? 1 : 0));
+  const missing = [one, other].map((value) => (["", "-", "\u2013"].includes(value) ? 1 : 0));
   return missing[0] - missing[1] || sign * larger(one, other);
 }
 function larger(one, other) {

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, NamedTuple
 
+from ..rows import fixed, percent
 from . import errors
 from .palette import error, listed
 
@@ -84,35 +86,32 @@ def fastest(result: Mapping[str, Any], columns: Mapping[str, Mapping[str, Any]])
         return APART if len(rates) > 1 else ""
     first, second = sorted(rates, key=lambda name: -rates[name])[:2]
     pair = _pair(result, first, second)
-    lead = f"{first} trains fastest, at {rates[first]:,.0f} images/s; {second} is next with {rates[second]:,.0f}."
+    one, two = fixed(rates[first], 0), fixed(rates[second], 0)
+    lead = f"{first} trains fastest, at {one} images/s; {second} is next with {two}."
     if pair and len(result["seeds"]) > 1 and pair["interval"] is None:
         common = f"They have {pair['count']} seed{'s' * (pair['count'] != 1)} in common"
         return f"Who trains fastest cannot be told of {first} and {second} yet. {common}; it takes two for an interval."
     if pair is None or pair["interval"] is None:
         return f"{lead} That is one run each, which does not tell whether the difference is more than noise."
-    sign = 1 if pair["backends"][0] == first else -1
-    low, high = sorted(sign * end for end in pair["interval"])
-    span = f"The 95 % interval of the difference is {low:,.0f} to {high:,.0f} images/s, from {pair['count']} runs each."
+    span = f"The lead of {first}, as ratio minus 1, is {_lead(pair, first)}, from {pair['count']} runs each."
     if pair["word"] == "different":
         return f"{lead} {span}"
-    words = f"{first} with {rates[first]:,.0f} images/s and {second} with {rates[second]:,.0f} are not distinguishable."
-    return f"The fastest two, {words} {span}"
+    return f"The fastest two, {first} with {one} images/s and {second} with {two}, are not distinguishable. {span}"
 
 
-def differences(result: Mapping[str, Any]) -> list[dict[str, Any]]:
-    """Return the pairs of backends as rows of texts; none when the result has one run each."""
-    return [
-        {
-            "backends": " \N{MINUS SIGN} ".join(pair["backends"]),
-            "quantity": pair["quantity"].replace("_", " "),
-            "difference": f"{pair['difference']:+.4g}",
-            "interval": "-" if pair["interval"] is None else "{:+.4g} to {:+.4g}".format(*pair["interval"]),
-            "word": pair["word"],
-            "visible": "-" if pair["visible"] is None else f"{pair['visible']:.3g}",
-        }
-        for pair in result.get("pairs", ())
-        if pair["word"] != "too few runs"
-    ]
+def _lead(pair: Mapping[str, Any], first: str) -> str:
+    """Return by how much ``first`` is faster than the other of the pair, with the interval, as the table has it."""
+    low, high = pair["ratio"]["interval"]
+    lead = low, pair["ratio"]["difference"], high
+    if pair["backends"][0] != first:
+        lead = _inverse(high), _inverse(lead[1]), _inverse(low)
+    low, middle, high = map(percent, lead)
+    return f"{middle}, with the 95 % interval {low} to {high}"
+
+
+def _inverse(ratio: float) -> float:
+    """Return a ratio minus 1 the other way round."""
+    return 1 / (1 + ratio) - 1 if ratio > -1 else math.inf
 
 
 def _rate(column: Mapping[str, Any]) -> float:
