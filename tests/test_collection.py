@@ -160,6 +160,16 @@ def test_the_verdict_on_a_suite_is_that_of_its_cells(cells: dict[str, Any], word
     assert conformance.verdict(board(**cells))[:2] == (word, good)
 
 
+@pytest.mark.parametrize("ok", [None, 1, "yes", [], {}])
+def test_a_verdict_is_true_or_false(ok: Any, tmp_path: Path) -> None:
+    place = comparison(tmp_path / "both")
+    contents = json.loads((place / "compare.json").read_text())
+    contents["backends"]["jax"]["ok"] = ok
+    (place / "compare.json").write_text(json.dumps(contents))
+    with pytest.raises(VGGError, match=r"backends\.jax: ok: got .*, wanted true or false"):
+        collect([place])
+
+
 def test_a_finder_counts_its_faults_and_those_that_no_other_check_finds() -> None:
     checks = list(dict.fromkeys(found[0] for found in kills.kills().values()))
     for one in kills.finders(checks):

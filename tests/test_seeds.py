@@ -459,6 +459,7 @@ CONTRADICTIONS: dict[str, Callable[[Path], object]] = {
     "no limit": deep(*OF, "layer_limit", value=0.0),
     "a negative limit": deep(*OF, "parameter_limit", value=-1.0),
     "a reason": deep(*OF, "reason", value="flatten"),
+    "a list of errors": deep(*OF, "layer_errors", value=[1]),
     "not ok": deep(*OF, "ok", value=False),
     "a run that failed too": deep(*OF, "failures", value={"0": "x"}),
     "a run without digests": deep(*OF, "digests", value={}),

@@ -34,6 +34,8 @@ def check_proof(spec: Spec, column: Mapping[str, Any]) -> None:
 
     One that is called another network says why.
     """
+    if type(column.get("ok", True)) is not bool:
+        raise mismatch("ok", one_line(column["ok"]), "true or false", DO)
     if not column.get("ok"):
         if "facts" in column and column.get("ok") is False and not column.get("reason"):
             raise mismatch("ok", "false", "true, or a reason why it is another network", DO)
@@ -97,6 +99,8 @@ def _check_errors(name: str, details: str, column: Mapping[str, Any], limit: flo
     each = column.get(details)
     if each is None:  # of an earlier version
         return
+    if not isinstance(each, dict):
+        raise mismatch(details, one_line(each), "a table", DO)
     if each.keys() != wanted:
         raise mismatch(details, f"those of {len(each)} names", f"those of the network's {len(wanted)}", DO)
     for part, value in each.items():
