@@ -39,8 +39,10 @@ EXAMPLES = 12_000
 """The number of training images: the first of Fashion-MNIST's 60,000."""
 BATCHES = {"steps": 8, "small": 32}
 """Images per step."""
+HIDDEN = (512, 512)
+"""The hidden dense layers of the small nets: an eighth of VGG's."""
 POOLED: dict[str, Any] = {"hidden": (), "global_pool": True}
-SMALL_INPUT = Path(__file__).resolve().parent.parent / "docs" / "small-input.toml"
+DOCS = Path(__file__).resolve().parent.parent / "docs"
 
 
 def large_nets() -> dict[str, Spec]:
@@ -52,11 +54,13 @@ def large_nets() -> dict[str, Spec]:
 def small_nets() -> dict[str, Spec]:
     """Return VGG-11s with an eighth of the channels for several inputs, some with cheaper heads.
 
-    Among them is the network of ``docs/small-input.toml``, with half of its channels: also 8 in the first block.
+    Among them are the networks of ``docs/small-input.toml`` and ``docs/late-pools.toml``, with half of their channels:
+    they too have 8 in the first block.
     """
-    options: dict[str, Any] = {"classes": 10, "hidden": (512, 512), "narrow": 8}
+    options: dict[str, Any] = {"classes": 10, "hidden": HIDDEN, "narrow": 8}
     nets = {f"side{side}": arch("vgg11", input_shape=(1, side, side), **options) for side in (56, 84, 96, 224)}
-    nets["small_input"] = Spec.load(SMALL_INPUT).modified(narrow=2, hidden=(512, 512))
+    files = {"small_input": "small-input.toml", "late_pools": "late-pools.toml"}
+    nets |= {name: Spec.load(DOCS / file).modified(narrow=2, hidden=HIDDEN) for name, file in files.items()}
     return nets | {"narrow_head": nets["side96"].modified(hidden=(64, 64)), "pooled": nets["side96"].modified(**POOLED)}
 
 
