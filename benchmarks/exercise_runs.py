@@ -1,10 +1,10 @@
 """The runs of the exercises: training steps of AlexNet and VGGs, and what heads and input sizes do to the accuracy.
 
-``python benchmarks/exercise_runs.py steps BACKEND OUT`` times training steps of AlexNet and VGG-11 in one framework,
-each with its own head and with global average pooling in its place. ``python benchmarks/exercise_runs.py small OUT``
-times steps of the small nets in torch. ``python benchmarks/exercise_runs.py accuracies SEEDS OUT [NET...]`` trains them
-on a part of Fashion-MNIST, which is read from ``VGG_DATA`` or the cache; what this commit has run already is kept. All
-add to the file OUT, which is ``benchmarks/results/exercises.json``.
+``python benchmarks/exercise_runs.py steps OUT [BACKEND...]`` times training steps of AlexNet and VGG-11, each with its
+own head and with global average pooling in its place. ``python benchmarks/exercise_runs.py small OUT`` times steps of
+the small nets in torch. ``python benchmarks/exercise_runs.py accuracies OUT SEEDS [NET...]`` trains them on a part of
+Fashion-MNIST, which is read from ``VGG_DATA`` or the cache; what this commit has run already is kept. All add to the
+file OUT, which is ``benchmarks/results/exercises.json``.
 """
 
 from __future__ import annotations
@@ -13,6 +13,7 @@ import json
 import sys
 import tempfile
 import time
+from collections.abc import Iterable, Iterator
 from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
@@ -26,13 +27,15 @@ from vgg.process.provenance import provenance
 from vgg.runs import directory, options, train
 from vgg.timing import run
 from vgg.timing.conditions import Conditions
-from vgg.timing.contest import PAUSE, Entrant, entered
+from vgg.timing.contest import PAUSE, Terms, entered
 from vgg.timing.workloads import Workload
 from vgg.training import data
 
 CONDITIONS = Conditions(rounds=5)
 SMALL = "torch"
 """The backend of the small nets."""
+KEPT = ("train", "peak_bytes", "parity")
+"""What is kept of the measurements of a net."""
 PIXELS = 28
 """The side of an image of Fashion-MNIST: a step resizes it to the network's input."""
 EXAMPLES = 12_000
@@ -64,25 +67,30 @@ def small_nets() -> dict[str, Spec]:
     return nets | {"narrow_head": nets["side96"].modified(hidden=(64, 64)), "pooled": nets["side96"].modified(**POOLED)}
 
 
-def steps(backend: str, specs: dict[str, Spec], batch: int) -> dict[str, Any]:
-    """Return the seconds of training steps of all nets, measured in turn, and each net's peak memory and parity."""
+def steps(backends: Iterable[str], specs: dict[str, Spec], batch: int) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield each backend with the seconds of training steps of all nets, and each net's peak memory and parity."""
+    device = CONDITIONS.device
+    nets = {name: Workload(name, spec, PIXELS, {device: (batch,)}, ("train",)) for name, spec in specs.items()}
     with ExitStack() as stack:
-        entrants = {name: entrant(stack, backend, name, spec, batch) for name, spec in specs.items()}
-        for number in range(CONDITIONS.rounds):
-            for name in list(entrants)[number % len(specs) :] + list(entrants)[: number % len(specs)]:
+        terms = {name: stack.enter_context(run.agreed(net, batch, CONDITIONS)) for name, net in nets.items()}
+        for backend in backends:
+            about = {**CONDITIONS.about(), "batch": batch, "specs": described(specs)}
+            results = timed(registry.find(backend), terms)
+            framework = next(iter(results.values()))["facts"]["framework"]
+            columns = {name: {part: found[part] for part in KEPT} for name, found in results.items()}
+            yield backend, about | {"framework": framework, "nets": columns}
+
+
+def timed(entry: registry.Entry, terms: dict[str, Terms]) -> dict[str, dict[str, Any]]:
+    """Return what was measured of each net. The nets take turns, and another begins each round."""
+    names = list(terms)
+    with ExitStack() as stack:
+        entrants = {n: stack.enter_context(entered(entry, "vgg", terms[n], CONDITIONS)) for n in names}
+        for first in range(CONDITIONS.rounds):
+            for i in range(len(names)):
                 time.sleep(PAUSE)
-                entrants[name].round()
-    results = {name: entrant.found for name, entrant in entrants.items()}
-    kept = {name: {part: found[part] for part in ("train", "peak_bytes", "parity")} for name, found in results.items()}
-    framework = next(iter(results.values()))["facts"]["framework"]
-    return {**CONDITIONS.about(), "framework": framework, "batch": batch, "specs": described(specs), "nets": kept}
-
-
-def entrant(stack: ExitStack, backend: str, name: str, spec: Spec, batch: int) -> Entrant:
-    """Start the network in a process of its own, which lives as long as ``stack``, and take its first steps."""
-    workload = Workload(name, spec, PIXELS, {CONDITIONS.device: (batch,)}, phases=("train",))
-    terms = stack.enter_context(run.agreed(workload, batch, CONDITIONS))
-    return stack.enter_context(entered(registry.find(backend), "vgg", terms, CONDITIONS))
+                entrants[names[(first + i) % len(names)]].round()
+        return {name: entrant.found for name, entrant in entrants.items()}
 
 
 def described(specs: dict[str, Spec]) -> dict[str, Any]:
@@ -130,16 +138,16 @@ def write(out: Path, part: str, result: dict[str, Any]) -> None:
     write_atomically(out, (json.dumps(read(out) | {part: result}, indent=1) + "\n").encode())
 
 
-def main(part: str, *arguments: str) -> None:
-    """Make one part of the results: ``steps``, ``small`` or ``accuracies``."""
+def main(part: str, place: str, *arguments: str) -> None:
+    """Make one part of the results in the file ``place``: ``steps``, ``small`` or ``accuracies``."""
+    out = Path(place)
     if part == "steps":
-        backend, out = arguments[0], Path(arguments[1])
-        column = {backend: steps(backend, large_nets(), BATCHES[part])}
-        write(out, part, read(out).get(part, {}) | column)
+        for backend, column in steps(arguments or registry.own_names(), large_nets(), BATCHES[part]):
+            write(out, part, read(out).get(part, {}) | {backend: column})
     elif part == "small":
-        write(Path(arguments[0]), part, steps(SMALL, small_nets(), BATCHES[part]))
+        write(out, part, dict(steps([SMALL], small_nets(), BATCHES[part]))[SMALL])
     else:
-        accuracies(int(arguments[0]), list(arguments[2:]), Path(arguments[1]))
+        accuracies(int(arguments[0]), list(arguments[1:]), out)
 
 
 if __name__ == "__main__":
