@@ -57,11 +57,16 @@ def alexnet_counts() -> Table:
     return ["per image", "AlexNet", "VGG-11", "ratio"], rows
 
 
+def headed(head: str) -> Totals:
+    """Return the totals of VGG-11 with a head of ``HEADS``."""
+    return summed(grey("vgg11", **HEADS[head]))
+
+
 def heads() -> Table:
     """Return what the head of VGG-11 costs, and the whole network with it, for several heads."""
     whole, rows = summed(grey("vgg11")).params, []
-    for label, change in HEADS.items():
-        total = summed(grey("vgg11", **change))
+    for label in HEADS:
+        total = headed(label)
         own = f"{total.params - total.conv_params:,}", f"{2 * (total.macs - total.conv_macs):,}"
         rows.append([label, *own, f"{total.params:,}", f"{total.params / whole:.1%}"])
     return ["head", "its parameters", "its FLOPs", "parameters of the network", "share of the first"], rows
@@ -84,21 +89,29 @@ def trail(spec: Spec) -> list[int]:
     return [spec.input_shape[1], *(row.output_shape[1] for row in expand(spec) if row.kind == "max_pool")]
 
 
-def dropped(spec: Spec) -> list[int]:
-    """Return, for each pool of 2x2, how many rows of its input are in no window."""
-    sides = trail(spec)
-    return [side - 2 * after for side, after in pairwise(sides)]
+def odd(spec: Spec) -> list[int]:
+    """Return the odd sides that a pool of 2x2 halves: their last row and column are in no window."""
+    return [side for side, after in pairwise(trail(spec)) if side != 2 * after]
 
 
 @lru_cache
 def numbers() -> dict[str, SimpleNamespace]:
-    """Return the counts that the text quotes: of AlexNet and VGG-11, of their ratios, and of cheaper heads."""
-    one, other = summed(grey("alexnet")), summed(grey("vgg11"))
-    ratios = {what.replace(" ", "_"): count(other) / count(one) for what, count in COUNTED.items()}
-    shares = {name: summed(grey("vgg11", **HEADS[head])).params / other.params for name, head in QUOTED.items()}
-    reuse = {name: 2 * total.conv_macs / total.conv_params for name, total in (("alexnet", one), ("vgg11", other))}
-    groups = {"times": ratios, "head_share": shares, "reuse": reuse}
-    return {name: SimpleNamespace(**values) for name, values in groups.items()}
+    """Return the counts that the text quotes, by the name that it uses.
+
+    ``times``: VGG-11 / AlexNet. ``head_share``: the parameters of VGG-11 with a cheaper head, as a share. ``reuse``:
+    FLOPs of convolutions per parameter. ``dense_flops``: the dense layers' share of the FLOPs. ``crossing``: from how
+    many images on the activations outweigh parameters, gradients and velocities.
+    """
+    both = {name: summed(grey(name)) for name in ("alexnet", "vgg11")}
+    one, other = both.values()
+    quoted: dict[str, dict[str, float]] = {
+        "times": {what.replace(" ", "_"): count(other) / count(one) for what, count in COUNTED.items()},
+        "head_share": {name: headed(head).params / other.params for name, head in QUOTED.items()},
+        "reuse": {name: 2 * total.conv_macs / total.conv_params for name, total in both.items()},
+        "dense_flops": {name: 1 - total.conv_macs / total.macs for name, total in both.items()},
+        "crossing": {name: 3 * total.params // total.activations + 1 for name, total in both.items()},
+    }
+    return {name: SimpleNamespace(**values) for name, values in quoted.items()}
 
 
 TABLES: dict[str, Callable[[], Table]] = {table.__name__: table for table in (alexnet_counts, heads, paper)}

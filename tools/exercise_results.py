@@ -10,9 +10,10 @@ from collections.abc import Callable, Mapping
 from functools import lru_cache
 from pathlib import Path
 from statistics import fmean, median, stdev
+from types import SimpleNamespace
 from typing import Any
 
-from exercise_counts import dropped, grey, summed, trail
+from exercise_counts import grey, odd, summed, trail
 from tabs import FRAMEWORKS, Table
 
 from vgg import Spec
@@ -53,10 +54,24 @@ def ratio(column: Mapping[str, Any], net: str, base: str) -> Measured:
     return Measured(median(one) / median(other), rounds.spread)
 
 
-def rate(column: Mapping[str, Any], net: str) -> float:
-    """Return the FLOPs per second of a step, which counts as three forward passes."""
-    total = summed(Spec.from_dict(column["specs"][net]))
-    return 6 * total.macs * int(column["batch"]) / seconds(column, net).value
+def whole(value: object) -> str:
+    """Return a value as the text of a cell that is not broken into lines."""
+    return str(value).replace(" ", "\N{NO-BREAK SPACE}")
+
+
+def work(column: Mapping[str, Any], net: str) -> float:
+    """Return the FLOPs of a step, which counts as three forward passes."""
+    return float(6 * summed(Spec.from_dict(column["specs"][net])).macs * column["batch"])
+
+
+def rates(column: Mapping[str, Any], net: str) -> tuple[float, float]:
+    """Return the FLOPs per second of a net's convolutions and of its hidden dense layers.
+
+    The time of the convolutions is that of the net with an average in place of these layers. They take the rest.
+    """
+    pooled = f"{net}_pooled"
+    convs, whole_step = seconds(column, pooled).value, seconds(column, net).value
+    return work(column, pooled) / convs, (work(column, net) - work(column, pooled)) / (whole_step - convs)
 
 
 def dense_share(column: Mapping[str, Any], net: str) -> float:
@@ -70,7 +85,7 @@ def peak(column: Mapping[str, Any], net: str) -> str:
 
 
 def _gigabytes(count: int) -> str:
-    return f"{count / 1e9:.2f} GB"
+    return whole(f"{count / 1e9:.2f} GB")
 
 
 def right(column: Mapping[str, Any]) -> str:
@@ -80,7 +95,7 @@ def right(column: Mapping[str, Any]) -> str:
 
 def _compared_steps(net: str, base: str) -> list[list[str]]:
     return [
-        [label, str(seconds(column, base)), str(seconds(column, net)), str(ratio(column, net, base)), right(column)]
+        [label, *map(whole, (seconds(column, base), seconds(column, net), ratio(column, net, base))), right(column)]
         for label, column in steps().items()
     ]
 
@@ -91,14 +106,14 @@ def alexnet_steps() -> Table:
 
 
 def alexnet_parts() -> Table:
-    """Return the share of the dense layers in a step, the ratio without them, and the rates, in each framework."""
+    """Return the share of the dense layers in a step, AlexNet's rates, and the ratio of both nets without them."""
     rows = []
     for label, column in steps().items():
         shares = [f"{dense_share(column, net):.0%}" for net in NETS]
-        rates = [f"{rate(column, net) / 1e9:.0f}" for net in NETS]
-        rows.append([label, *shares, str(ratio(column, "vgg11_pooled", "alexnet_pooled")), *rates])
-    about = "VGG-11 / AlexNet without"
-    return ["", "dense, AlexNet", "dense, VGG-11", about, "GFLOP/s, AlexNet", "GFLOP/s, VGG-11"], rows
+        speeds = [f"{speed / 1e9:.0f}" for speed in rates(column, "alexnet")]
+        rows.append([label, *shares, *speeds, whole(ratio(column, "vgg11_pooled", "alexnet_pooled"))])
+    columns = ["dense, AlexNet", "dense, VGG-11", "GFLOP/s, convolutions", "GFLOP/s, dense"]
+    return ["", *columns, "VGG-11 / AlexNet without"], rows
 
 
 def alexnet_memory() -> Table:
@@ -141,7 +156,8 @@ def verdict(net: str, base: str, couples: int) -> dict[str, Any]:
 def trained(net: str) -> list[str]:
     """Return the milliseconds of a step and the accuracy of a small net, as a table shows them."""
     step, values = seconds(runs()["small"], net), accuracies(net)
-    return [f"{step.value * 1000:.0f} ± {step.spread:.0%}", f"{fmean(values):.4f} ± {stdev(values):.4f}"]
+    texts = f"{step.value * 1000:.0f} ± {step.spread:.0%}", f"{fmean(values):.4f} ± {stdev(values):.4f}"
+    return [*map(whole, texts)]
 
 
 def _compared(net: str, base: str, couples: int) -> str:
@@ -161,22 +177,41 @@ def heads_small() -> Table:
 
 
 def sizes() -> Table:
-    """Return the maps of the small nets at each size: sides after each block, what pools drop, and counts."""
+    """Return the maps of the small nets at each size: sides after each pool, those that are odd, and the counts."""
     rows = []
     for net, label in SIZES.items():
-        total, sides = summed(small(net)), " ".join(map(str, trail(small(net))))
-        last = "x".join(map(str, small(net).feature_shape))
-        rows.append([label, sides, str(sum(dropped(small(net)))), last, f"{total.params:,}", f"{total.macs:,}"])
-    return ["network", "sides", "rows dropped", "last map", "parameters", "MACs"], rows
+        spec, total = small(net), summed(small(net))
+        sides, odds = (" ".join(map(str, values)) for values in (trail(spec), odd(spec)))
+        last = "x".join(map(str, spec.feature_shape))
+        rows.append([label, sides, odds or "none", last, f"{total.params:,}", f"{total.macs:,}"])
+    return ["network", "sides", "odd before a pool", "last map", "parameters", "MACs"], rows
 
 
 def sizes_small() -> Table:
-    """Return time and accuracy of the small nets at each size."""
-    rows, base = [], next(iter(SIZES))
+    """Return time and accuracy of the small nets at each size; the accuracies are compared with that at 96 pixels."""
+    rows, base = [], "side96"
     for net, label in SIZES.items():
         compared = _compared(net, base, len(SIZES) - 1)
-        rows.append([label, str(small(net).input_shape[1]), *trained(net), compared])
-    return ["network", "pixels", "step, ms", "accuracy", "against the first"], rows
+        rows.append([label, str(small(net).input_shape[1]), *trained(net), str(len(accuracies(net))), compared])
+    return ["network", "pixels", "step, ms", "accuracy", "seeds", "against 96 pixels"], rows
+
+
+@lru_cache
+def numbers() -> dict[str, SimpleNamespace]:
+    """Return the numbers of runs that the text quotes.
+
+    ``step_share`` and ``pixel_share``: the time of a step and the pixels of the small nets, as shares of those at 224
+    pixels. ``small_share``: the parameters of cheaper heads, as a share of those of the first. ``seeds``: their number.
+    ``visible``: the difference from the accuracy at 96 pixels that so many seeds would have seen.
+    """
+    whole_step = seconds(runs()["small"], "side224").value
+    steps_of = {net: seconds(runs()["small"], net).value / whole_step for net in SIZES}
+    pixels = {net: (small(net).input_shape[1] / 224) ** 2 for net in SIZES}
+    params = {net: summed(small(net)).params / summed(small("side96")).params for net in SMALL_HEADS}
+    groups: dict[str, dict[str, float]] = {"step_share": steps_of, "pixel_share": pixels, "small_share": params}
+    groups["seeds"] = {net: len(accuracies(net)) for net in runs()["accuracies"]["runs"]}
+    groups["visible"] = {net: verdict(net, "side96", len(SIZES) - 1)["visible"] for net in ("side84", "side56")}
+    return {name: SimpleNamespace(**values) for name, values in groups.items()}
 
 
 def made() -> Table:

@@ -39,7 +39,7 @@ def names() -> dict[str, Any]:
     counted = {name: _counted(arch(name)) for name in arch_names()}
     lines = len(Path(oracle.__file__).read_text().splitlines())
     others = {"chance": _chance(accuracies), "oracle": SimpleNamespace(lines=lines)}
-    return results | counted | _windows() | others | exercise_counts.numbers()
+    return results | counted | _windows() | others | exercise_counts.numbers() | exercise_results.numbers()
 
 
 def _chance(accuracies: list[float]) -> SimpleNamespace:
