@@ -18,6 +18,7 @@ import figures
 import lesson_numbers
 import pytest
 import snippets
+import tabs
 import yaml
 
 from vgg.cli import main
@@ -90,7 +91,7 @@ def test_the_site_loads_nothing_from_elsewhere(site: Path) -> None:
 
 
 def test_every_tab_set_has_all_frameworks(site: Path) -> None:
-    frameworks, sets = [*lesson_numbers.FRAMEWORKS], 0
+    frameworks, sets = [*tabs.FRAMEWORKS], 0
     for page in site.rglob("*.html"):
         labels = re.findall(r'data-sync-group="framework" data-sync-id="(\w+)"', page.read_text(encoding="utf-8"))
         sets += len(labels) // len(frameworks)
@@ -246,7 +247,7 @@ def test_every_divergence_has_a_demonstration_or_a_reason() -> None:
 
 
 def test_notebook_and_page_show_the_same_functions() -> None:
-    for framework in lesson_numbers.FRAMEWORKS:
+    for framework in tabs.FRAMEWORKS:
         network = (snippets.SNIPPETS / "network" / f"of_{framework}.py").read_text()
         notebook = (ROOT / "docs" / "notebooks" / f"vgg_{framework}.py").read_text()
         name = next(n.name for n in ast.parse(network).body if isinstance(n, ast.FunctionDef | ast.ClassDef))

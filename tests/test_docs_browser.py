@@ -23,6 +23,7 @@ PAGES = (
     "lesson/proof",
     "lesson/comparing",
     "lesson/ci",
+    "lesson/exercises",
     "notebooks/index",
     "reference/commands",
     "reference/api",

@@ -27,9 +27,9 @@ import snippets
 from docutils import nodes
 from docutils.parsers.rst import directives
 from docutils.statemachine import StringList
-from lesson_numbers import FRAMEWORKS
 from sphinx.application import Sphinx
 from sphinx.util.docutils import SphinxDirective, SphinxRole
+from tabs import FRAMEWORKS
 
 from vgg.cli import main
 

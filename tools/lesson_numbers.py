@@ -15,6 +15,10 @@ from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
+import exercise_counts
+import exercise_results
+from tabs import FRAMEWORKS, Table
+
 from vgg import Block, Conv, Head, Spec, arch, arch_names, expand, totals
 from vgg.conformance.cases import CASES
 from vgg.core import oracle
@@ -23,9 +27,6 @@ from vgg.core.recipe import recipe, recipe_names
 from vgg.training import data
 
 RESULTS = Path(__file__).resolve().parent.parent / "benchmarks" / "results"
-FRAMEWORKS = {"torch": "PyTorch", "tensorflow": "TensorFlow", "jax": "JAX", "mxnet": "MXNet"}
-"""The backends as tabs call them."""
-Table = tuple[list[str], list[list[str]]]
 _CHANNELS, _SIDE = 64, 56
 """Of the convolutions that page two compares."""
 
@@ -37,7 +38,8 @@ def names() -> dict[str, Any]:
     accuracies = [column["test_accuracy"] for column in results["compare_digits"]["backends"].values()]
     counted = {name: _counted(arch(name)) for name in arch_names()}
     lines = len(Path(oracle.__file__).read_text().splitlines())
-    return results | counted | _windows() | {"chance": _chance(accuracies), "oracle": SimpleNamespace(lines=lines)}
+    others = {"chance": _chance(accuracies), "oracle": SimpleNamespace(lines=lines)}
+    return results | counted | _windows() | others | exercise_counts.numbers() | exercise_results.numbers()
 
 
 def _chance(accuracies: list[float]) -> SimpleNamespace:
@@ -175,3 +177,4 @@ def cases() -> Table:
 TABLES: dict[str, Callable[[], Table]] = {
     table.__name__: table for table in (windows, costs, alexnet, recipes, accuracies, initialisations, judged, cases)
 }
+TABLES |= exercise_counts.TABLES | exercise_results.TABLES
