@@ -43,6 +43,13 @@ def test_counts_are_those_of_the_papers_second_table(name: str) -> None:
     assert [*exercise_counts.PAPER.values()] == [133, 133, 133, 134, 138, 144]
 
 
+def test_layers_nearly_double_where_parameters_hardly_grow() -> None:
+    rows = {row[0]: (int(row[3]), int(row[4].replace(",", ""))) for row in exercise_counts.paper()[1]}
+    (layers, params), (more, larger) = rows["A"], rows["E"]
+    assert 1.6 < more / layers < 2
+    assert 1 < larger / params < 1.1
+
+
 def test_the_program_of_table_one_counts_what_vgg_counts() -> None:
     printed = json.loads((ROOT / "docs" / "snippets" / "outputs.json").read_text())["table_one/oracle"]["output"]
     counts = {line.split()[0]: (int(line.split()[1]), float(line.split()[3])) for line in printed.splitlines()}
