@@ -15,7 +15,7 @@ from msgspec import Struct, field
 
 from ..core.errors import VGGError, mismatch
 from ..core.spec import Spec
-from ..core.texts import one_line
+from ..core.texts import cut, one_line, shown
 from .schema import Count
 
 DO = "put the file back as vgg wrote it, or make it again"
@@ -73,7 +73,7 @@ def _mistyped(value: Any, where: str, text: str, path: str) -> VGGError:
         value = value[int(part)] if isinstance(value, list) else value.get(part) if isinstance(value, dict) else value
     expected = re.fullmatch(r"Expected `([^`]+)`(.*?)(?:, got .*)?", text)
     wanted = _in_words(expected[1]) + expected[2] if expected else "what vgg writes there"
-    return mismatch(name, one_line(value, 100), wanted, DO)
+    return mismatch(name, cut(shown(value), 100), wanted, DO)
 
 
 def _in_words(kind: str) -> str:

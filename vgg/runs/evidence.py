@@ -7,7 +7,6 @@ from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any, get_type_hints
 
-import msgspec
 from msgspec import Struct
 
 from ..conformance import proof
@@ -16,13 +15,13 @@ from ..core.comparator import forward_limit, gradient_limit
 from ..core.errors import VGGError, mismatch, within
 from ..core.params import shapes
 from ..core.spec import Spec
-from ..core.texts import for_path, one_line, shortened
+from ..core.texts import for_path, one_line
+from ..process.documents import DO, converted
 from ..process.schema import Summary
 from . import directory
 from .record import digests_of
 from .statistics import pairs, statistics
 
-DO = "put the file back as vgg wrote it"
 _CHANGED = "put it back as it was, or start a new comparison"
 ROUNDED = 0.006
 """By how much the errors of single layers, which have three digits, may be off."""
@@ -164,14 +163,6 @@ def check_seeds(column: Mapping[str, Any], seeds: Sequence[int]) -> None:
 def listing(seeds: Iterable[str]) -> str:
     """Return seeds as text in order."""
     return ", ".join(sorted(seeds, key=lambda seed: (len(seed), seed))) or "none"
-
-
-def converted(value: Any, kind: Any) -> Any:
-    """Return ``value`` as a msgspec struct. Raises ``VGGError``, which names the field, when it is none."""
-    try:
-        return msgspec.convert(value, kind)
-    except msgspec.ValidationError as error:
-        raise VGGError(f"{shortened(str(error), 200)}; {DO}") from error
 
 
 def check_first(column: Mapping[str, Any], first: str) -> None:

@@ -20,13 +20,13 @@ from ..core.recipe import Recipe
 from ..core.spec import FIELDS as SPEC_FIELDS
 from ..core.spec import Spec
 from ..process import registry
-from ..process.documents import check_numbers
+from ..process.documents import DO, check_numbers, converted
 from ..process.provenance import provenance
 from ..process.replies import recorded
 from ..process.schema import Count, Facts, Summary
 from ..training.checkpoints import Checkpoints
 from . import directory, options
-from .evidence import DO, check_digests, check_first, check_proof, check_seeds, converted
+from .evidence import check_digests, check_first, check_proof, check_seeds
 from .options import Setup, Task
 from .record import NAME, Record
 from .schedule import Schedule, seeds_from
@@ -57,7 +57,7 @@ class _Options(Struct):
 
 class _Column(Struct):
     ok: bool
-    runs: dict[str, Summary]
+    runs: dict[str, Any]
     digests: dict[str, dict[str, str]]
     failures: dict[str, str]
     error: str = ""
