@@ -210,7 +210,7 @@ def home(capsys: pytest.CaptureFixture[str], *arguments: str) -> str:
         (["check", "torch", "--spec", "~/none.toml"], "HOME/none.toml: cannot be read as a spec"),
         (["check", "torch", "--junit", "~/full"], "--junit: got HOME/full, wanted a file"),
         (["bench", "torch", "--out", "~/net.toml"], "HOME/net.toml: got a file that is there"),
-        (["bench", "torch", "--compare", "~/none.json"], "HOME/none.json: cannot be read as a result"),
+        (["bench", "torch", "--compare", "~/none.json"], "HOME/none.json: cannot be read as JSON"),
     ],
     ids=" ".join,
 )
