@@ -129,10 +129,11 @@ def recipes() -> Table:
     """Return the recipes that ship with vgg."""
     rows = []
     for name, plan in ((name, recipe(name)) for name in recipe_names()):
-        drops = ", ".join(f"x{factor:g} after {epoch} epochs" for epoch, factor in plan.lr_drops) or "none"
+        drops = ", ".join(f"x{factor:g} after {epoch} epochs" for epoch, factor in plan.lr_drops)
+        drops = drops or (f"x{plan.plateau[0]:g} when validation stalls" if plan.plateau else "none")
         start = f"{plan.epochs} of batch {plan.batch_size} at {plan.size} px"
         rows.append([f"`{name}`", plan.dataset, start, f"{plan.lr:g}", f"{plan.momentum:g}", drops, plan.init])
-    return ["recipe", "dataset", "epochs", "learning rate", "momentum", "drops", "initialisation"], rows
+    return ["recipe", "dataset", "epochs", "learning rate", "momentum", "learning-rate drops", "initialisation"], rows
 
 
 def accuracies() -> Table:

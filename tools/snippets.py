@@ -31,6 +31,8 @@ from vgg.process.environments import launch
 
 ROOT = Path(__file__).resolve().parent.parent
 SNIPPETS, REPRO = ROOT / "docs" / "snippets", ROOT / "docs" / "repro"
+_STYLES = re.compile(r"\x1b\[[0-9;]*m")
+"""What makes words bold or coloured in a terminal."""
 OUTPUTS, TOPICS = SNIPPETS / "outputs.json", SNIPPETS / "topics.toml"
 TOLERANCE = 1e-3
 """How far a number may be from the committed one, as a share of it, if the topic does not say otherwise."""
@@ -147,7 +149,7 @@ def run(snippets: Iterable[Snippet]) -> dict[str, dict[str, Any]]:
             raise VGGError(f"{snippet.name}: {result['error']}")
         versions = answer["versions"]
         about = {"fingerprint": snippet.fingerprint(versions), "versions": versions}
-        entries[snippet.name] = about | {"output": result["output"]}
+        entries[snippet.name] = about | {"output": _STYLES.sub("", result["output"])}
     return entries
 
 
