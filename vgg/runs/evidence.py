@@ -22,7 +22,7 @@ from . import directory
 from .record import digests_of
 from .statistics import pairs, statistics
 
-_CHANGED = "put it back as it was, or start a new comparison"
+CHANGED = "put it back as it was, or start a new comparison"
 ROUNDED = 0.006
 """By how much the errors of single layers, which have three digits, may be off."""
 FORWARD = "logits of forward()"
@@ -178,7 +178,7 @@ def check_digests(path: Path, digests: Mapping[str, str]) -> None:
     got = digests_of(path)
     for part, digest in digests.items():
         if got.get(part) != digest:
-            raise mismatch(str(path / part), "a file that was changed", "that of the finished run", _CHANGED)
+            raise mismatch(str(path / part), "a file that was changed", "that of the finished run", CHANGED)
 
 
 def _check_statistics(result: Mapping[str, Any]) -> None:

@@ -20,25 +20,16 @@ from ..core.recipe import Recipe
 from ..core.spec import FIELDS as SPEC_FIELDS
 from ..core.spec import Spec
 from ..process import registry
-from ..process.documents import DO, check_numbers, converted
+from ..process.documents import DO, Machine, check_numbers, converted
 from ..process.provenance import provenance
 from ..process.replies import recorded
 from ..process.schema import Count, Facts, Summary
 from ..training.checkpoints import Checkpoints
 from . import directory, options
-from .evidence import check_digests, check_first, check_proof, check_seeds
+from .evidence import CHANGED, check_digests, check_first, check_proof, check_seeds
 from .options import Setup, Task
 from .record import NAME, Record
 from .schedule import Schedule, seeds_from
-
-_CHANGED = "put it back as it was, or start a new comparison"
-
-
-class _Machine(Struct):
-    system: str
-    cpu: str
-    cores: int
-    gpus: list[str] = field(default_factory=list)
 
 
 class _Options(Struct):
@@ -80,7 +71,7 @@ class _Contents(Struct):
     date: str
     vgg: str
     commit: str | None
-    machine: _Machine
+    machine: Machine
     spec: dict[str, Any]
     recipe: dict[str, Any]
     seeds: list[Count]
@@ -127,6 +118,8 @@ def _check_fields(result: dict[str, Any], contents: _Contents) -> None:
         raise mismatch("options.backends", names, f"{', '.join(contents.backends)} and others, once each", DO)
     if not 0 < len(seeds) <= limits.SEEDS or seeds != [*range(seeds[0], seeds[0] + len(seeds))]:
         raise mismatch("seeds", seeds, "integers that follow one another", DO)
+    with _of_file():
+        spec = Spec.from_dict(contents.spec)
     for name in contents.backends:
         with within(f"backends.{name}"):
             check_seeds(result["backends"][name], seeds)
@@ -134,7 +127,7 @@ def _check_fields(result: dict[str, Any], contents: _Contents) -> None:
             with within(f"backends.{name}.runs.{seed}"):
                 recorded("train", summary)
         with within(f"backends.{name}"):
-            _check_column(Spec.from_dict(contents.spec), result["backends"][name], str(seeds[0]))
+            _check_column(spec, result["backends"][name], str(seeds[0]))
 
 
 def _check_column(spec: Spec, column: dict[str, Any], first: str) -> None:
@@ -172,7 +165,7 @@ def _of_file() -> Iterator[None]:
         raise VGGError(f"{re.sub('^--', 'options.', str(error))}; {DO}") from error
 
 
-def _check_machine(file: Path, machine: _Machine) -> None:
+def _check_machine(file: Path, machine: Machine) -> None:
     """Raise ``VGGError`` on another machine, whose images/s could not be paired with those of the finished runs."""
     here = provenance()["machine"]
     for name in ("system", "cpu", "cores", "gpus"):
@@ -202,7 +195,7 @@ def _check_run(record: Record, name: str, seed: int) -> None:
 def _check_equal(file: Path, prefix: str, got: dict[str, Any], wanted: dict[str, Any]) -> None:
     for name, value in wanted.items():
         if got.get(name) != value:
-            raise mismatch(f"{file}: {prefix}{name}", str(got.get(name))[:100], str(value)[:100], _CHANGED)
+            raise mismatch(f"{file}: {prefix}{name}", str(got.get(name))[:100], str(value)[:100], CHANGED)
 
 
 def prepare(record: Record) -> list[Path]:
