@@ -17,6 +17,8 @@ from vgg.report import html
 from vgg.report.page import conformance, kills
 from vgg.runs.collection import collect
 
+RESULTS = BENCH.parent
+
 
 def comparison(folder: Path, **changes: Any) -> Path:
     contents, _ = compared(folder)
@@ -42,6 +44,12 @@ def test_a_comparison_and_a_run_share_a_page(tmp_path: Path) -> None:
     assert "not judged" in page
     assert "jax (there) was trained by vgg train, which proves nothing." in page
     assert "One network" in page
+
+
+def test_a_page_of_every_kind_of_result_is_small(tmp_path: Path) -> None:
+    (tmp_path / "compare.json").write_bytes((RESULTS / "compare-digits.json").read_bytes())
+    page = html.document(collect([RESULTS / "check.json", tmp_path, RESULTS / "bench-cpu.json"]))
+    assert len(page.encode()) < 400_000
 
 
 def test_a_comparison_alone_is_its_own_page(tmp_path: Path) -> None:
@@ -190,7 +198,7 @@ def test_a_wrong_declaration_is_not_conformant() -> None:
 
 
 def test_outcomes_look_unlike_each_other() -> None:
-    squares = {conformance._square(outcome, 0) for outcome, _ in conformance.LEGEND}
+    squares = {conformance._shapes([outcome]) for outcome, _ in conformance.LEGEND}
     assert len(squares) == len(conformance.LEGEND)
     assert {*conformance.KINDS.values()} == {"passed", "failed", "known", "unjudged", "unclaimed"}
 

@@ -338,7 +338,7 @@ def test_the_spread_of_one_epoch_is_seen() -> None:
         histories = {"a": [history([one]) for one in accuracies]}
         return str(curves.accuracy(histories, palette.marks(histories)))
 
-    assert "opacity: 0.4" in drawn(0.3, 0.5)
+    assert "opacity:0.4" in drawn(0.3, 0.5)
     assert "opacity" not in drawn(0.4)
 
 

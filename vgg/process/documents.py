@@ -80,10 +80,10 @@ def _in_words(kind: str) -> str:
     return " or ".join(_NAMES.get(name, name) for name in kind.split(" | "))
 
 
-def check_spec(value: Any, where: str) -> None:
-    """Raise ``VGGError`` unless ``value``, the field ``where``, is a network."""
+def read_spec(value: Any, where: str) -> Spec:
+    """Return the network that ``value`` is. Raises ``VGGError``, which names the field ``where``, when it is none."""
     try:
-        Spec.from_dict(value)
+        return Spec.from_dict(value)
     except VGGError as error:
         raise VGGError(f"{where}: {error}; {DO}") from error
 

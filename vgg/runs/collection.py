@@ -31,11 +31,12 @@ HEAD = (*SOURCE, "spec", "recipe")
 
 @dataclass
 class Collection:
-    """Columns of a comparison with their directories, and the other results."""
+    """Columns of a comparison with their directories, heads and specs of what they come from, and the other results."""
 
     columns: dict[str, dict[str, Any]] = field(default_factory=dict)
     runs: dict[str, Path] = field(default_factory=dict)
     heads: list[tuple[Path, dict[str, Any]]] = field(default_factory=list)
+    specs: list[Spec] = field(default_factory=list)
     timings: list[dict[str, Any]] = field(default_factory=list)
     conformance: list[dict[str, Any]] = field(default_factory=list)
 
@@ -73,8 +74,7 @@ class Collection:
     def _add_comparison(self, path: Path) -> None:
         file = path / NAME
         result = read_object(file)
-        check_head(file, result, several=True)
-        self._add_head(file, result)
+        self._add_head(file, result, check_head(file, result, several=True))
         for name, column in result["backends"].items():
             self._add_column(file, name, name, column, path / name)
         with within(file):
@@ -82,32 +82,33 @@ class Collection:
 
     def _add_run(self, path: Path) -> None:
         run, file = directory.load(path), path / RUN
-        check_head(file, run, several=False)
+        spec = check_head(file, run, several=False)
         if not run.get("summary") or not run.get("facts"):
             raise mismatch(str(path), "a run that has not finished", "a finished one", "vgg train --resume goes on")
-        self._add_head(file, run)
+        self._add_head(file, run, spec)
         column = {"facts": run["facts"], **run["summary"]}
         self._add_column(file, path.name, run["backend"], column, path)
 
-    def _add_head(self, file: Path, result: dict[str, Any]) -> None:
+    def _add_head(self, file: Path, result: dict[str, Any], spec: Spec) -> None:
         """Keep what a result says of itself. Raises ``VGGError`` for the same results again."""
         same = next((str(other) for other, one in self.heads if one == result), None)
         if same:
             raise mismatch(str(file), f"the results of {same} again", "other results", "name each once")
         self.heads.append((file, result))
+        self.specs.append(spec)
 
     def _add_column(self, file: Path, name: str, backend: str, column: Any, run: Path) -> None:
         label = next(one for one in _labels(backend, name, file) if one not in self.columns)
         with within(f"{file}: {'backends.' * (file.name == NAME)}{one_line(backend)}"):
             self.columns[label] = _checked(column) | ({"backend": backend} if label != backend else {})
-            check_proof(Spec.from_dict(self.heads[-1][1]["spec"]), self.columns[label])
+            check_proof(self.specs[-1], self.columns[label])
         if "error" not in column:
             self.runs[label] = run
 
     def _comparison(self) -> dict[str, Any]:
-        (first, result), *others = self.heads
-        for file, other in others:
-            if Spec.from_dict(other["spec"]) != Spec.from_dict(result["spec"]):
+        first, result = self.heads[0]
+        for (file, _), spec in zip(self.heads, self.specs, strict=True):
+            if spec != self.specs[0]:
                 raise mismatch(str(file), "another network", f"that of {first}", "make one page per network")
         head: dict[str, Any] = {name: result[name] for name in HEAD if name in result}
         if len(self.heads) == 1:

@@ -19,6 +19,7 @@ from ..core.texts import for_path, one_line
 from ..process.documents import DO, converted
 from ..process.schema import Summary
 from . import directory
+from .heads import Options
 from .record import digests_of
 from .statistics import pairs, statistics
 
@@ -111,10 +112,6 @@ def _within(value: Any, most: float, least: float = 0.0) -> bool:
     return type(value) in (int, float) and least <= value <= most
 
 
-class _Options(Struct):
-    backends: list[str]
-
-
 class _Column(Struct):
     runs: dict[str, dict[str, Any]]
     digests: dict[str, dict[str, str]]
@@ -123,7 +120,7 @@ class _Column(Struct):
 
 class _Compared(Struct):
     seeds: list[int]
-    options: _Options
+    options: Options
     backends: dict[str, _Column]
 
 

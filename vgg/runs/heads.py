@@ -11,7 +11,8 @@ from msgspec import Meta, Struct, field
 from ..core import limits
 from ..core.errors import VGGError, mismatch, within
 from ..core.recipe import FIELDS, Recipe
-from ..process.documents import DO, Origin, check_numbers, check_spec, converted
+from ..core.spec import Spec
+from ..process.documents import DO, Origin, check_numbers, converted, read_spec
 from ..process.schema import Count
 
 Interval = Annotated[list[float], Meta(min_length=2, max_length=2)]
@@ -22,7 +23,9 @@ class _Head(Origin, kw_only=True):
     recipe: dict[str, Any]
 
 
-class _Options(Struct):
+class Options(Struct):
+    """What a comparison was asked for: the names of its backends."""
+
     backends: list[str]
 
 
@@ -40,22 +43,23 @@ class _Comparison(_Head, kw_only=True):
     ok: bool
     backends: dict[str, Any]
     seeds: Annotated[list[Count], Meta(max_length=limits.SEEDS)] = field(default_factory=list)
-    options: _Options | None = None
+    options: Options | None = None
     pairs: list[_Pair] = field(default_factory=list)
 
 
-def check_head(file: Path, result: Mapping[str, Any], *, several: bool) -> None:
-    """Raise ``VGGError``, which names the field, unless a result says where it comes from and what it is of.
+def check_head(file: Path, result: Mapping[str, Any], *, several: bool) -> Spec:
+    """Return the network that a result is of: ``compare.json``'s if ``several``, else ``run.json``'s.
 
-    ``several``: it is ``compare.json``; else it is ``run.json``.
+    Raises ``VGGError``, which names the field, unless the result says where it comes from and what it is of.
     """
     with within(file):
         check_numbers(result)
         head = converted(result, _Comparison if several else _Head)
-        check_spec(head.spec, "spec")
+        spec = read_spec(head.spec, "spec")
         _check_recipe(head.recipe)
         if several and not head.seeds and (head.options or head.pairs):
             raise mismatch("seeds", "none", "the seeds of the runs", DO)
+        return spec
 
 
 def _check_recipe(recipe: Mapping[str, Any]) -> None:

@@ -10,7 +10,7 @@ from msgspec import Meta, Struct, field
 from ..core import limits
 from ..core.errors import mismatch
 from ..core.texts import one_line
-from ..process.documents import DO, Origin, check_numbers, check_spec, converted
+from ..process.documents import DO, Origin, check_numbers, converted, read_spec
 from ..process.schema import Count, Place
 
 Number = Annotated[int, Meta(ge=1)]
@@ -89,7 +89,7 @@ def check(result: Mapping[str, Any]) -> None:
     for name, value in contents.workloads.items():
         where = f"workloads.{one_line(name)}"
         workload = converted(value, _Workload, where)
-        check_spec(value["spec"], f"{where}.spec")
+        read_spec(value["spec"], f"{where}.spec")
         for backend, column in workload.backends.items():
             _check_column(f"{where}.backends.{one_line(backend)}", column, contents.rounds)
     if "ourselves" in result:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import re
 import warnings
+import zlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -81,22 +82,30 @@ def _mended(text: str, title: str, about: str) -> Markup:
     """Return the SVG element with few decimals, no ids but those it uses, and variables for its colours."""
     text = text[text.index("<svg") :]
     text = re.sub(r"<metadata>.*?</metadata>|<!--.*?-->", "", text, flags=re.DOTALL)
-    text = re.sub(r"<[^>]*>", lambda tag: _rounded(tag[0]), text)
     for stand_in, name in _VARIABLES.items():
         text = text.replace(stand_in, f"var(--{name})")
     text = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font-size: \1px", text)
     text = re.sub(r"stroke-linejoin: \w+;? ?|stroke-linecap: \w+;? ?|stroke-miterlimit: \d+;? ?", "", text)
-    used = set(re.findall(r"(?:href=\"#|url\(#)([\w-]+)", text))
-    tag = re.sub(r"\W+", "-", title).lower()
-    text = re.sub(r' id="([\w.-]+)"', lambda match: f' id="{tag}-{match[1]}"' if match[1] in used else "", text)
-    text = re.sub(r'(href="#|url\(#)', rf"\g<1>{tag}-", text)
-    text = re.sub(r"\n\s*", "\n", re.sub(r"<g>\s*</g>", "", text))
+    text = re.sub(r"<style.*?</style>| transform=\"rotate\(-0 [^\"]*\)\"|font-family: 'DejaVu Sans'; ", "", text)
+    text = _numbered(text.replace("xlink:href", "href"), f"{zlib.crc32(title.encode()):x}-")
+    text = re.sub(r"\s*\n\s*(?=[<\"A-Za-z])|(?<=>)\s+", "", re.sub(r"<g/>|<g>\s*</g>|<defs>\s*</defs>", "", text))
+    text = re.sub(r"<[^>]*>", lambda tag: _rounded(tag[0]), text)
+    text = re.sub(r'<path d="[^"]*" style="fill:none"/>', "", text)  # frames that nobody sees
     box = re.search(r'viewBox="[^"]*"', text)
-    start = f'<svg class="figure" role="img" {box[0] if box else ""} xmlns:xlink="http://www.w3.org/1999/xlink">'
+    start = f'<svg class="figure" role="img" {box[0] if box else ""}>'
     names = f"<title>{escape(title)}</title><desc>{escape(about)}</desc>"
     return Markup(start + names + text[text.index(">") + 1 :])  # noqa: S704 - Matplotlib escapes texts
 
 
+def _numbered(text: str, prefix: str) -> str:
+    """Return ``text`` with short ids that no other figure has, and without those that nothing refers to."""
+    used = sorted(set(re.findall(r"(?:href=\"#|url\(#)([\w-]+)", text)))
+    names = {name: f"{prefix}{index}" for index, name in enumerate(used)}
+    text = re.sub(r' id="([\w.-]+)"', lambda one: f' id="{names[one[1]]}"' if one[1] in names else "", text)
+    return re.sub(r'(href="#|url\(#)([\w-]+)', lambda one: one[1] + names[one[2]], text)
+
+
 def _rounded(tag: str) -> str:
-    """Return a tag whose coordinates have one decimal, which is a tenth of a pixel."""
+    """Return a tag whose coordinates have one decimal, which is a tenth of a pixel, and without needless spaces."""
+    tag = re.sub(r"(?<=[:;]) |;? (?=\"/?>$)|(?<=[A-Za-z\d]) ?\n|(?<=[ \"][MLCQ]) ", "", tag)
     return re.sub(r"\d+\.\d{2,}", lambda number: f"{float(number[0]):.1f}".removesuffix(".0"), tag)

@@ -15,7 +15,7 @@ from ...core.recipe import Recipe, recipe, recipe_names
 from ...core.spec import Spec
 from .palette import shape
 
-PLAIN = 60_000
+PLAIN = 20_000
 """The most characters of JSON that are embedded as they are; more are compressed."""
 
 
