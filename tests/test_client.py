@@ -36,7 +36,7 @@ ORACLE, FAULTY = Entry("oracle", "vgg_oracle"), Entry("faulty", "faulty_backend"
 SPEC = Spec.from_blocks(((1, 4), (1, 6)), input_shape=(3, 9, 14), classes=5, head=Head((7,)))
 IMAGES = np.random.RandomState(0).standard_normal((3, 3, 9, 14)).astype(np.float32)
 LABELS = np.array([4, 0, 2])
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds to wait for what takes none on an idle machine."""
 
 Start = Callable[..., Worker]

@@ -328,7 +328,7 @@ def _refuse(event: dict[str, Any]) -> None:
 
 
 def _soon(holds: Callable[[], bool]) -> bool:
-    deadline = time.monotonic() + 30
+    deadline = time.monotonic() + 120
     while not holds() and time.monotonic() < deadline:
         time.sleep(0.01)
     return holds()

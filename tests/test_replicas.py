@@ -47,7 +47,7 @@ TINY = Spec.from_blocks(((1, 4),), input_shape=(1, 8, 8), classes=10, head=Head(
 SMALL = Spec.from_blocks(((1, 4),), input_shape=(2, 7, 10), classes=5, head=Head((9,)), name="small")
 RECIPE = Recipe(momentum=0.9, weight_decay=1e-3, precision="float64")
 RATE = 0.1
-PATIENCE = 30.0
+PATIENCE = 120.0
 """Seconds to wait for what takes none on an idle machine."""
 
 
