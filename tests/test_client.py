@@ -217,7 +217,7 @@ def test_a_death_is_reported_with_its_cause_and_leaves_nothing_behind(start: Sta
 @pytest.mark.parametrize("fault", HANGS)
 def test_a_worker_that_cannot_be_heard_is_killed(start: Start, fault: str) -> None:
     with built(start(fault)) as worker:
-        worker.timeout = 1
+        worker.timeout = 1 if fault == "hangs" else 5
         with pytest.raises(BackendError, match=HANGS[fault]):
             worker.forward(IMAGES)
         assert not worker.alive
