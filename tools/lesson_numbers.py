@@ -35,10 +35,12 @@ _CHANNELS, _SIDE = 64, 56
 def names() -> dict[str, Any]:
     """Return what ``text`` knows: architectures, and committed results under their file's name with underscores."""
     results = {path.stem.replace("-", "_"): json.loads(path.read_text()) for path in sorted(RESULTS.glob("*.json"))}
-    accuracies = [column["test_accuracy"] for column in results["compare_digits"]["backends"].values()]
+    columns = results["compare_digits"]["backends"].values()
+    accuracies = [column["test_accuracy"] for column in columns]
+    worst = SimpleNamespace(logits=max(column["logits_error"] for column in columns))
     counted = {name: _counted(arch(name)) for name in arch_names()}
     lines = len(Path(oracle.__file__).read_text().splitlines())
-    others = {"chance": _chance(accuracies), "oracle": SimpleNamespace(lines=lines)}
+    others = {"chance": _chance(accuracies), "worst": worst, "oracle": SimpleNamespace(lines=lines)}
     return results | counted | _windows() | others | exercise_counts.numbers() | exercise_results.numbers()
 
 
@@ -170,9 +172,16 @@ def judged() -> Table:
 
 
 def cases() -> Table:
-    """Return the small nets that the suite judges first."""
-    rows = [[name, "x".join(map(str, case.spec.input_shape)), str(case.batch)] for name, case in CASES.items()]
-    return ["case", "input", "batch"], rows
+    """Return the small nets that the suite judges first, with the map that their last block puts out."""
+    rows = [
+        [name, *("x".join(map(str, shape)) for shape in (case.spec.input_shape, _last_map(case.spec))), str(case.batch)]
+        for name, case in CASES.items()
+    ]
+    return ["case", "input", "last map", "batch"], rows
+
+
+def _last_map(spec: Spec) -> tuple[int, ...]:
+    return [row.output_shape for row in expand(spec) if row.name.startswith("block")][-1]
 
 
 TABLES: dict[str, Callable[[], Table]] = {

@@ -72,7 +72,7 @@ class VGG(nn.Module):
         for i, (num_convs, channels) in enumerate(arch, 1):
             x = VGGBlock(num_convs, channels, name=f"block{i}")(x)
         # In the order H,W,C; torch and MXNet flatten in the order C,H,W.
-        x = x.reshape(len(x), -1)
+        x = x.reshape((x.shape[0], -1))
         for i, units in enumerate(hidden, 1):
             x = nn.relu(nn.Dense(units, kernel_init=initial, name=f"fc{i}")(x))
             dropout = nn.Dropout(0.5, name=f"fc{i}.dropout")

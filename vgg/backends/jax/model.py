@@ -68,7 +68,7 @@ class VGG(nn.Module):
         if head.global_pool:
             x = shown(self, "global_avg_pool", x.mean(axis=(1, 2)))
         else:
-            x = shown(self, "flatten", x.reshape(len(x), -1))  # in H,W,C order
+            x = shown(self, "flatten", x.reshape((x.shape[0], -1)))  # in H,W,C order
         for i, hidden in enumerate(head.hidden, 1):
             x = shown(self, f"fc{i}.relu", nn.relu(nn.Dense(hidden, name=f"fc{i}", **types)(x)))
             if head.dropout:

@@ -36,7 +36,7 @@ class Network(nn.Module):
                 x = nn.relu(nn.Conv(conv.channels, window, conv.stride, conv.padding, dtype=self.dtype)(x))
             if block.pool:
                 x = nn.max_pool(x, (block.pool.kernel,) * 2, (block.pool.stride,) * 2)
-        x = x.mean(axis=(1, 2)) if self.spec.head.global_pool else x.reshape(len(x), -1)
+        x = x.mean(axis=(1, 2)) if self.spec.head.global_pool else x.reshape((x.shape[0], -1))
         for hidden in self.spec.head.hidden:
             x = nn.relu(nn.Dense(hidden, dtype=self.dtype)(x))
             x = nn.Dropout(self.spec.head.dropout, deterministic=not train)(x)
