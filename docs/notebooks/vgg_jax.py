@@ -67,9 +67,11 @@ hidden = (256, 256)
 
 
 class VGG(nn.Module):
+    arch: tuple
+
     @nn.compact
     def __call__(self, x, train=False):
-        for i, (num_convs, channels) in enumerate(arch, 1):
+        for i, (num_convs, channels) in enumerate(self.arch, 1):
             x = VGGBlock(num_convs, channels, name=f"block{i}")(x)
         # In the order H,W,C; torch and MXNet flatten in the order C,H,W.
         x = x.reshape((x.shape[0], -1))
@@ -80,7 +82,7 @@ class VGG(nn.Module):
         return nn.Dense(10, kernel_init=initial, name="fc3")(x)
 
 
-model = VGG()
+model = VGG(arch)
 variables = model.init(jax.random.key(0), jnp.zeros((1, 64, 96, 1)))
 
 # %% [markdown]

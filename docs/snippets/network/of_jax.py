@@ -25,9 +25,11 @@ class VGGBlock(nn.Module):
 
 
 class VGG(nn.Module):
+    arch: tuple
+
     @nn.compact
     def __call__(self, x, train=False):
-        for i, (num_convs, channels) in enumerate(arch, 1):
+        for i, (num_convs, channels) in enumerate(self.arch, 1):
             x = VGGBlock(num_convs, channels, name=f"block{i}")(x)
         # In the order H,W,C; torch and MXNet flatten in the order C,H,W.
         x = x.reshape((x.shape[0], -1))
@@ -38,7 +40,7 @@ class VGG(nn.Module):
         return nn.Dense(10, kernel_init=initial, name="fc3")(x)
 
 
-model = VGG()
+model = VGG(arch)
 
 
 if __name__ == "__main__":
