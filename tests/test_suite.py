@@ -49,6 +49,16 @@ EVERYWHERE = {
 }
 
 
+def test_tests_that_are_asked_for_alone_pass_without_the_suite(tmp_path: Path) -> None:
+    """A session that has begun the suite and judges nothing fails, as it should."""
+    for name in ("conftest.py", "test_conformance.py"):
+        (tmp_path / name).write_bytes(Path(__file__).with_name(name).read_bytes())
+    (tmp_path / "test_marked.py").write_text("import pytest\n\n\n@pytest.mark.browser\ndef test_page(): pass\n")
+    command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "-W", "ignore", "-m", "browser"]
+    done = subprocess.run(command, cwd=tmp_path, capture_output=True, text=True, check=False)
+    assert (done.returncode, "1 passed" in done.stdout) == (0, True), done.stdout
+
+
 @pytest.mark.parametrize("fault", REASONS)
 def test_a_fault_makes_its_cell_red_and_no_other(check: Check, fault: str) -> None:
     timeout = "3" if fault == "hangs" else "60"
