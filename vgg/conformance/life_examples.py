@@ -22,6 +22,8 @@ _POOLED = Spec((Block((Conv(6, stride=2, lrn=True),), Pool(3, 1)),), (2, 9, 8), 
 _SMALL = Spec((Block((Conv(3),)),), (1, 4, 6), 3, Head(()), name="small")
 _DEEP = Spec((Block((Conv(4),), Pool(3, 1)),), (1, 6, 7), 2, Head((5, 4, 6), 0.1), name="deep")
 
+DRIFTING = (0.03 * (1 + 1e-6), 0.03 * (1 - 1e-4), 0.0298, 0.029, 0.0265)
+"""Learning rates of consecutive steps that differ little, as those of a schedule do."""
 _PAPER = {"name": "paper", "lr": 1e-3, "batch_size": 512, "size": 300}
 
 
@@ -46,6 +48,7 @@ def _days(dtype: str) -> Life:
             State(),
             Step(one, lr=0.001),
             Step(other, lr=0.03),
+            *(Step(one, lr=rate) for rate in DRIFTING),
             Evaluate(5),
             Step(1),
             State(),
@@ -86,6 +89,8 @@ def _pictures(dtype: str) -> Life:
             Step(4, small),
             Step(4, large),
             Evaluate(9, large),
+            Evaluate(4, (small[0], large[1])),
+            Evaluate(4, (large[0], small[1])),
             Step(4, small, lr=0.03),
             Evaluate(9),
             State(),
@@ -144,13 +149,18 @@ def _neighbours(dtype: str) -> Life:
 
 
 def _recipes(dtype: str) -> Life:
-    """Return a life of one model with several recipes; one has no momentum, the last pixels the network's size."""
+    """Return a life of one model with several recipes.
+
+    One has no momentum. The last differs from the one before it only in the scale of pixels, and its last pixels have
+    the network's size.
+    """
     kinds = ((0.9, 1e-5), (0.0, 0.7), (0.3, 1e-4), (0.05, 3e-6))
     after = [
         action
         for momentum, decay in kinds
         for action in (Renew(_recipe(dtype, momentum, decay)), Step(8, lr=0.03, count=2), State())
     ]
+    brighter = _recipe(dtype, *kinds[-1], mean=-0.2, std=1.7)
     own = _POOLED.input_shape[1:]
     return Life(
         (Net(_POOLED, _recipe(dtype, 0.99, 5e-4), seed=5, heavy=True, pristine=True),),
@@ -160,6 +170,9 @@ def _recipes(dtype: str) -> Life:
             Step(8),
             Evaluate(16),
             *after,
+            Renew(brighter),
+            Step(8),
+            State(),
             Step(17, own),
             Evaluate(17, own),
             Restore(0),

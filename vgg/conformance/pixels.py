@@ -86,7 +86,7 @@ PICTURES = {
     "photos": Picture(_case((3, 32, 40), 2, Conv(4), _FOUR), (300, 260), 0.485, 0.229),
     "thirds": Picture(_case((2, 13, 9), 3, Conv(3), _TWO), (39, 36), 0.5, 0.25, "float64", night=True),
     "row": Picture(_case((4, 13, 9), 3, Conv(4), _TWO), (1, 17), 0.3, 0.4, most=100),
-    "column": Picture(_case((2, 7, 6), 2, Conv(4), _TWO), (19, 1), 0.4, 0.3, "float64", most=200),
+    "column": Picture(_case((2, 7, 6), 2, Conv(4), _TWO), (19, 1), 0.0, 0.3, "float64", most=200),
     "dots": Picture(_case((1, 6, 7), 3, Conv(4), _TWO), (1, 1), 0.1, 0.6, "float64", most=0),
     "crowd": Picture(_case((3, 6, 7), 203, Conv(4), _TWO), (6, 7), 0.45, 0.225, "float64", night=True),
 }

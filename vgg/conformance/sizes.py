@@ -27,6 +27,8 @@ from .cell import Cell, on
 from .switches import choices, rounded, switched, switches
 from .trajectories import FLOAT64_LIMIT, MOMENTUM
 
+DECAY = 0.02
+"""The weight decay of a learner's step: so large that a weight's part in it is of the size of its gradient's."""
 _MODES = ("eval", "train")
 Cells = Iterator[tuple[str, Cell]]
 
@@ -168,7 +170,7 @@ def cells() -> Cells:
 def learning(worker: Jobs, case: Case, dtype: str) -> Verdict:
     """Judge a learner's step and evaluation: loss, whole state and logits."""
     x, y = checks.built(worker, case, dtype), case.labels()
-    worker.learner(Recipe(momentum=MOMENTUM, precision=dtype))
+    worker.learner(Recipe(momentum=MOMENTUM, weight_decay=DECAY, precision=dtype))
     neutral = masks(case.spec, case.batch, 0, 0)
     mode = checks.declared_mode(worker)._replace(masks=neutral or None)
     chosen = {} if neutral else choices(case.spec, worker.trace(x, train=True))
@@ -190,7 +192,7 @@ def _stepped(case: Case, dtype: str, mode: Mode, chosen: Arrays) -> Arrays:
     tape = checks.taped(case, dtype, mode)
     loss, grads = oracle.backward(case.spec, weights, switched(tape, chosen), case.labels())
     still = {name: np.zeros_like(g) for name, g in grads.items()}
-    weights, velocity = oracle.sgd(weights, grads, still, lr=checks.LR, momentum=MOMENTUM)
+    weights, velocity = oracle.sgd(weights, grads, still, lr=checks.LR, momentum=MOMENTUM, weight_decay=DECAY)
     weights |= tape.statistics
     logits = oracle.forward(case.spec, weights, case.images(dtype), mode._replace(train=False)).logits
     moving = {VELOCITY + name: v for name, v in velocity.items()}

@@ -106,6 +106,21 @@ def _asked(stage: Stage, dtype: str, what: str, ask: Callable[..., Arrays]) -> N
         model = stage.model(dtype)
         called(stage, partial(ask, stage.backend, model, train), dtype, what)
         stage.same(stage.backend.dump(model), stage.dumped(dtype), f"dump() after {what}")
+    _asked_again(stage, dtype, what, partial(ask, stage.backend))
+
+
+def _asked_again(stage: Stage, dtype: str, what: str, ask: Callable[..., Arrays]) -> None:
+    """Judge the call ``what`` in eval mode on images of the other float type, and on old images after another load."""
+    one, other = _labelled(0, dtype), {"float64": "float32", "float32": "float64"}[dtype]
+    model, odd = stage.model(dtype), {**one, "x": one["x"].astype(other)}
+    wanted = copied(ask(model, False, {**one, "x": odd["x"].astype(dtype)}))
+    stage.near(copied(ask(model, False, odd)), wanted, f"{what} of {other} images, for the same numbers in {dtype}")
+    ask(model, False, one)
+    model = stage.backend.load(model, params(dtype, seed=1))
+    again = copied(ask(model, False, one))
+    turned = ask(model, False, {name: np.ascontiguousarray(array[::-1]) for name, array in one.items()})
+    wanted = {name: array[::-1] if array.shape[:1] == (CASE.batch,) else array for name, array in turned.items()}
+    stage.near(again, wanted, f"{what} of the same images, after other parameters were loaded")
 
 
 def _forward(backend: Any, model: Any, train: bool, arguments: Mapping[str, Array]) -> Arrays:
@@ -174,6 +189,9 @@ def refusals(stage: Stage, dtype: str) -> None:
     for what, image in wrong_images(x).items():
         attempts[f"forward() of {what}"] = partial(backend.forward, model, image, train=stage.modes[-1])
         attempts[f"trace() of {what}"] = partial(backend.trace, model, image, train=stage.modes[-1])
+    for what, pixels in {"uint8": (255 * abs(x)).astype(np.uint8), "whole numbers": x.astype(np.int32)}.items():
+        attempts[f"forward() of {what}"] = partial(backend.forward, model, pixels)
+        attempts[f"trace() of {what}"] = partial(backend.trace, model, pixels)
     refused(attempts)
     stage.same(backend.dump(model), stage.dumped(dtype), "dump() after refusals")
     stage.same({"logits": backend.forward(model, x)}, logits, "forward() after refusals")
@@ -183,12 +201,12 @@ def labels(stage: Stage, dtype: str) -> None:
     """Judge whether labels that are no classes are refused, and the model stays unchanged."""
     model, x, y = stage.model(dtype), images(0, dtype), batch(0, dtype).y
     ask = stage.backend.loss_and_grads
-    refused(
-        {
-            f"loss_and_grads() with {what}": partial(ask, model, x, wrong, train=True)
-            for what, wrong in wrong_labels(y).items()
-        }
-    )
+    attempts = {
+        f"loss_and_grads() with {what}": partial(ask, model, x, wrong, train=True)
+        for what, wrong in wrong_labels(y).items()
+    }
+    attempts["loss_and_grads() of uint8"] = partial(ask, model, (255 * abs(x)).astype(np.uint8), y)
+    refused(attempts)
     stage.same(stage.backend.dump(model), stage.dumped(dtype), "dump() after refusals")
 
 
