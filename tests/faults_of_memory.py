@@ -45,15 +45,12 @@ def gradients_of_the_same_batch_are_those_of_the_old_parameters(b: Any, r: Any) 
     remembering(b, "loss_and_grads")
 
 
-def _near(lr: float, last: float, share: float) -> bool:
-    return abs(lr - last) <= share * last
-
-
-def sticking(b: Any, r: Any, share: float) -> None:
+def sticking(b: Any, share: float) -> None:
     """Let a learner keep its learning rate until the next is farther off than ``share`` of it."""
 
     def step(original: Any, self: Any, x: Any, y: Any, lr: Any, masks: Any) -> Any:
-        if not _near(lr, getattr(self, "rate", -1.0), share):
+        last = getattr(self, "rate", -1.0)
+        if abs(lr - last) > share * last:
             self.rate = lr
         return original(self, x, y, self.rate, masks)
 
@@ -62,12 +59,12 @@ def sticking(b: Any, r: Any, share: float) -> None:
 
 @caught_by("life", alone=True)
 def a_learning_rate_a_tenth_from_the_last_is_taken_for_it(b: Any, r: Any) -> None:
-    sticking(b, r, 0.1)
+    sticking(b, 0.1)
 
 
 @caught_by("life", alone=True)
 def a_learning_rate_a_millionth_from_the_last_is_taken_for_it(b: Any, r: Any) -> None:
-    sticking(b, r, 1.5e-6)
+    sticking(b, 1.5e-6)
 
 
 @caught_by("life", alone=True)

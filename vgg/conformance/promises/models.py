@@ -13,6 +13,8 @@ from .arrays import LAYOUTS, REFUSABLE, Array, Arrays, aligned, copied, ruin
 from .stage import CASE, BrokenError, Stage, batch, images, params
 
 Call = Callable[[Mapping[str, Array]], Arrays]
+OTHER = {"float64": "float32", "float32": "float64"}
+"""Each dtype of a model -> the other in which numbers may come."""
 
 
 def dump(stage: Stage, dtype: str) -> None:
@@ -61,7 +63,7 @@ def _reloaded(stage: Stage, model: Any, dtype: str) -> None:
 
 def _converted(stage: Stage, model: Any, dtype: str) -> None:
     """Judge whether numbers of another dtype are rounded to the model's."""
-    other = {"float64": "float32", "float32": "float64"}[dtype]
+    other = OTHER[dtype]
     arrays = {name: aligned(array, 64) for name, array in params(other).items()}
     model = stage.backend.load(model, {name: array.astype(dtype) for name, array in arrays.items()})
     wanted = copied(stage.backend.dump(model))
@@ -111,7 +113,7 @@ def _asked(stage: Stage, dtype: str, what: str, ask: Callable[..., Arrays]) -> N
 
 def _asked_again(stage: Stage, dtype: str, what: str, ask: Callable[..., Arrays]) -> None:
     """Judge the call ``what`` in eval mode on images of the other float type, and on old images after another load."""
-    one, other = _labelled(0, dtype), {"float64": "float32", "float32": "float64"}[dtype]
+    one, other = _labelled(0, dtype), OTHER[dtype]
     model, odd = stage.model(dtype), {**one, "x": one["x"].astype(other)}
     wanted = copied(ask(model, False, {**one, "x": odd["x"].astype(dtype)}))
     stage.near(copied(ask(model, False, odd)), wanted, f"{what} of {other} images, for the same numbers in {dtype}")
@@ -189,7 +191,7 @@ def refusals(stage: Stage, dtype: str) -> None:
     for what, image in wrong_images(x).items():
         attempts[f"forward() of {what}"] = partial(backend.forward, model, image, train=stage.modes[-1])
         attempts[f"trace() of {what}"] = partial(backend.trace, model, image, train=stage.modes[-1])
-    for what, pixels in {"uint8": (255 * abs(x)).astype(np.uint8), "whole numbers": x.astype(np.int32)}.items():
+    for what, pixels in {"uint8": _pixels(x), "whole numbers": x.astype(np.int32)}.items():
         attempts[f"forward() of {what}"] = partial(backend.forward, model, pixels)
         attempts[f"trace() of {what}"] = partial(backend.trace, model, pixels)
     refused(attempts)
@@ -205,9 +207,13 @@ def labels(stage: Stage, dtype: str) -> None:
         f"loss_and_grads() with {what}": partial(ask, model, x, wrong, train=True)
         for what, wrong in wrong_labels(y).items()
     }
-    attempts["loss_and_grads() of uint8"] = partial(ask, model, (255 * abs(x)).astype(np.uint8), y)
+    attempts["loss_and_grads() of uint8"] = partial(ask, model, _pixels(x), y)
     refused(attempts)
     stage.same(stage.backend.dump(model), stage.dumped(dtype), "dump() after refusals")
+
+
+def _pixels(x: Array) -> Array:
+    return (255 * abs(x)).astype(np.uint8)
 
 
 def refused(attempts: Mapping[str, Callable[[], Any]]) -> None:
